@@ -1,0 +1,126 @@
+#pragma once
+// What the session engine sees of every threshold protocol: a state machine that is fed whole
+// messages and answers with messages. No sockets, no clock, no logging; randomness is handed in.
+// Schemes stand beside one another behind this interface; the engine never looks inside a payload.
+//
+// Life of one attempt:  construct → hello() → start(set) → receive(…)… → outcome()
+//   * hello() is the scheme's first message. It rides in the session's rendezvous (design.md, "The
+//   way of a request"),
+//     signed by the worker, and comes back to everyone in start(): the rendezvous is the protocol's
+//     first round.
+//   * A failed check returns an Abort and the object is dead: every later call returns an Abort as
+//   well.
+//   * Messages may come early (a faster peer is one round ahead): they are kept, at most one for
+//   each (from, round).
+//     The same message again is ignored; a different one for the same (from, round) is blamed on
+//     its sender.
+//   * A message whose sender is not in the set, is the receiver itself, or whose round does not
+//   exist is refused.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "crypto/base/abort.h"
+#include "crypto/base/bytes.h"
+#include "crypto/base/random.h"
+#include "crypto/base/secret.h"
+
+namespace cosigner {
+
+enum class Scheme : std::uint8_t { kEd25519 = 1, kEcdsaSecp256k1 = 2, kBip340Secp256k1 = 3 };
+/// "ed25519", "ecdsa-secp256k1", "bip340-secp256k1".
+[[nodiscard]] std::string_view scheme_name(Scheme scheme);
+[[nodiscard]] std::optional<Scheme> scheme_from_name(std::string_view name);
+
+inline constexpr std::size_t kMaxParticipants = 32;
+inline constexpr std::size_t kMaxMessageBytes = 1U
+                                                << 20;  ///< a message to be signed (Ed25519): 1 MiB
+
+struct ProtocolMessage {
+  ParticipantIndex to = 0;  ///< 0: every other member of the set (same payload to each)
+  std::uint8_t round = 0;   ///< 1, 2, … (the hello is round 0)
+  ByteVector payload;
+};
+using Messages = std::vector<ProtocolMessage>;
+
+/// A member of the set that runs an attempt, with what its hello carried. Sets are sorted by index,
+/// without repeats, and include the receiver itself (whose hello payload must be what hello()
+/// returned, or start() refuses).
+struct SetMember {
+  ParticipantIndex index = 0;
+  ByteVector hello;
+};
+
+/// The public, certified part of a key: the same on every participant.
+struct PublicKeyRecord {
+  Scheme scheme = Scheme::kEd25519;
+  std::uint16_t threshold = 0;  ///< t nodes sign; 2 ≤ t ≤ n
+  ByteVector public_key;        ///< 32 bytes Ed25519, 33 bytes secp256k1
+  std::vector<std::pair<ParticipantIndex, ByteVector>>
+      public_shares;  ///< S_i = s_i·G, sorted by index, n of them
+  Digest chain_code;  ///< all schemes (dkls23.md §5)
+  Digest transcript;  ///< T of dkls23.md §5
+
+  friend bool operator==(const PublicKeyRecord&, const PublicKeyRecord&) = default;
+};
+
+/// What a finished key generation leaves with one participant.
+struct KeyOutcome {
+  PublicKeyRecord record;
+  SecretVector secret;  ///< scheme-specific encoding of the share (and OT state); sealed before it
+                        ///< leaves the worker
+};
+struct SignatureOutcome {
+  ByteVector signature;  ///< verified under the key before it is released
+};
+using Outcome = std::variant<KeyOutcome, SignatureOutcome>;
+
+class Protocol {
+ public:
+  virtual ~Protocol() = default;
+  [[nodiscard]] virtual const ByteVector& hello() const = 0;
+  /// `binding` is the rendezvous' digest over session, attempt, key, epoch and all hellos in the
+  /// set.
+  [[nodiscard]] virtual Result<Messages> start(std::span<const SetMember> set,
+                                               const Digest& binding) = 0;
+  [[nodiscard]] virtual Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
+                                                 ByteView payload) = 0;
+  /// Set once, when this participant is done. Signing: only at the assembler (see SignParameters).
+  [[nodiscard]] virtual std::optional<Outcome> take_outcome() = 0;
+};
+
+struct KeygenParameters {
+  Scheme scheme = Scheme::kEd25519;
+  Digest context;  ///< ctx of dkls23.md §3: protocol, cluster, suite, n, t, identities, key id,
+                   ///< epoch, session
+  std::uint16_t threshold = 0;
+  std::vector<ParticipantIndex> participants;  ///< sorted, all n
+  ParticipantIndex self = 0;
+};
+/// Refuses t < 2, t > n, n > kMaxParticipants, unsorted or zero indices, self not in the list.
+[[nodiscard]] Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters,
+                                                            Random& random);
+
+struct SignParameters {
+  PublicKeyRecord record;
+  ByteView secret;     ///< KeyOutcome::secret of this participant; read during construction only
+  ByteVector message;  ///< Ed25519: the message itself; ECDSA: a 32-byte digest
+  Digest context;      ///< binds cluster, user, key, epoch, session and attempt
+  ParticipantIndex self = 0;
+  ParticipantIndex assembler =
+      0;  ///< receives the last round, assembles and verifies (the attempt's coordinator)
+};
+[[nodiscard]] Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters,
+                                                          Random& random);
+
+/// True when `signature` verifies under the key's public key with a stock verifier (public data,
+/// variable time).
+[[nodiscard]] bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView message,
+                                            ByteView signature);
+
+}  // namespace cosigner
