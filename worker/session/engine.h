@@ -1,0 +1,86 @@
+#pragma once
+// The session engine of one user's worker: a pure state machine. Everything that happens comes in
+// through a method, everything it wants done goes out as an Effect; it has no socket, clock, file,
+// randomness or log of its own. A cluster of engines therefore runs in one process under a seeded
+// scheduler (tests/unit/simulation).
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "crypto/base/random.h"
+#include "crypto/base/secret.h"
+#include "ipc/messages.h"
+
+namespace cosigner::worker {
+
+/// Both clocks, read once per turn of the loop by whoever calls.
+struct Now {
+  std::int64_t monotonic_us = 0;
+  std::int64_t wall_ms = 0;  ///< since 1970
+};
+
+/// The private halves of the keys in WorkerHello, made after the fork; they never leave the
+/// process.
+struct WorkerKeys {
+  SecretBytes<32> channel;  ///< X25519
+  SecretBytes<64> signing;  ///< Ed25519 (libsodium's 64-byte form)
+};
+
+/// Publish `payload` to the same user's worker on `node`. A 503 comes back as
+/// on_no_responders(node, packet).
+struct Publish {
+  std::string node;
+  std::uint64_t packet = 0;
+  ByteVector payload;
+};
+
+/// What the engine wants done, in order. All but Publish are frames for the supervisor.
+using Effect = std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate,
+                            ipc::StoreDiscard, ipc::StoreRefusal, ipc::StoreResult,
+                            ipc::ResultLookup, ipc::Wake, ipc::RenewAsk, ipc::Log>;
+
+class SessionEngine {
+ public:
+  /// `start` brings identity, certificate, peers, initiators, keys and settings.
+  SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now);
+  ~SessionEngine();
+  SessionEngine(const SessionEngine&) = delete;
+  SessionEngine& operator=(const SessionEngine&) = delete;
+
+  void on_work(Now now, const ipc::Work& work);
+  /// `from` is the node the broker vouches for (subject); the payload is untrusted.
+  void on_packet(Now now, std::string_view from, ByteView payload);
+  void on_no_responders(Now now, std::string_view node, std::uint64_t packet);
+  void on_presence(Now now, std::string_view node, bool present);
+  void on_stored(Now now, const ipc::Stored& stored);
+  void on_result_found(Now now, const ipc::ResultFound& found);
+  void on_renewed(Now now, const ipc::Renewed& renewed);
+  void on_tick(Now now);
+  /// Call when next_deadline() has passed (calling early does no harm).
+  void on_timer(Now now);
+  /// Take no new requests (they get shutting_down); running sessions go on until done or
+  /// `deadline_us` (monotonic).
+  void drain(Now now, std::int64_t deadline_us);
+
+  /// Monotonic microseconds of the next on_timer(), if any.
+  [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
+  /// Everything wanted since the last call, in order.
+  [[nodiscard]] std::vector<Effect> take_effects();
+
+  /// Requests not answered yet (with a client waiting here).
+  [[nodiscard]] std::uint32_t in_flight() const;
+  /// Sessions running, including those a peer's hello woke, and stores not yet confirmed.
+  [[nodiscard]] std::uint32_t sessions() const;
+  /// Nothing in flight, nothing running, nothing waiting for an acknowledgement: the worker may be
+  /// evicted.
+  [[nodiscard]] bool idle() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cosigner::worker
