@@ -1,0 +1,236 @@
+"""A development cluster as a test sees it: started by cosigner-devcluster, asked through cosignerctl.
+
+Nothing here sleeps and hopes: waits are for conditions, with a deadline that fails the test. Every process is
+signalled by an id that was read from the node itself or from /proc, never by name across the machine.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import nacl.exceptions
+import nacl.signing
+
+BIN = pathlib.Path(os.environ.get("COSIGNER_BIN", pathlib.Path(__file__).parents[2] / "build" / "bin"))
+
+
+class CommandFailed(Exception):
+    def __init__(self, arguments, code, body, stderr):
+        super().__init__(f"cosignerctl {' '.join(arguments)} ended with {code}: {body or stderr}")
+        self.code, self.body, self.stderr = code, body, stderr
+        self.error = body.get("error") if isinstance(body, dict) else None
+
+
+def wait_until(condition, seconds, what):
+    """The value of condition() as soon as it is true; fails naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)
+
+
+def verifies(public_key_hex, message, signature_hex):
+    """libsodium's verdict (python3-nacl)."""
+    try:
+        nacl.signing.VerifyKey(bytes.fromhex(public_key_hex)).verify(message, bytes.fromhex(signature_hex))
+        return True
+    except nacl.exceptions.BadSignatureError:
+        return False
+
+
+def openssl_verifies(public_key_hex, message, signature_hex):
+    """OpenSSL's verdict, by its command."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        # SubjectPublicKeyInfo of an Ed25519 key (RFC 8410): a fixed prefix and the 32 bytes.
+        (folder / "key.der").write_bytes(bytes.fromhex("302a300506032b6570032100" + public_key_hex))
+        (folder / "message").write_bytes(message)
+        (folder / "signature").write_bytes(bytes.fromhex(signature_hex))
+        run = subprocess.run(
+            ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", folder / "key.der", "-rawin",
+             "-in", folder / "message", "-sigfile", folder / "signature"], capture_output=True)
+        return run.returncode == 0
+
+
+def children(pid):
+    """Direct children of a process: {pid: command name}."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)
+                if int(fields[1].split()[1]) == pid:
+                    found[int(entry.name)] = fields[0].split("(", 1)[1]
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+    return found
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Cluster:
+    def __init__(self, nodes=3, threshold=2, topology="single", idle_timeout=None):
+        self.nodes, self.threshold, self.topology = nodes, threshold, topology
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cosigner-test-"))
+        command = [BIN / "cosigner-devcluster", "up", "--dir", self.dir / "c", "--nodes", str(nodes), "--threshold",
+                   str(threshold), "--topology", topology]
+        if idle_timeout is not None:
+            command += ["--idle-timeout", str(idle_timeout)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if run.returncode != 0:
+            raise AssertionError(f"devcluster up failed: {run.stdout}{run.stderr}\n{self.logs()}")
+        self.home = self.dir / "c"
+        env = subprocess.run(["bash", "-c", f"set -a; . '{self.home}/env'; env -0"], capture_output=True, check=True)
+        self.env = dict(item.split("=", 1) for item in env.stdout.decode().split("\0") if "=" in item)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for pid in self.stopped_pids:
+            if alive(pid):
+                os.kill(pid, signal.SIGCONT)
+        down = subprocess.run([BIN / "cosigner-devcluster", "down", "--dir", self.home], capture_output=True, text=True,
+                              timeout=120)
+        if kind is not None:
+            print(self.logs())
+        shutil.rmtree(self.dir, ignore_errors=True)
+        if kind is None:
+            assert down.returncode == 0, f"devcluster down: {down.stdout}{down.stderr}"
+
+    stopped_pids = ()
+
+    def logs(self):
+        return "\n".join(f"--- {path}\n" + path.read_text(errors="replace")[-6000:]
+                         for path in sorted(self.dir.glob("**/*.log")))
+
+    # -- the nodes ------------------------------------------------------------------------------------------------
+    def socket(self, node):
+        return self.home / f"node{node}" / "control.sock"
+
+    def ctl(self, *arguments, node=1, stdin=None, timeout=90):
+        """Runs cosignerctl --json; its object, or CommandFailed with the typed error."""
+        env = dict(self.env, COSIGNER_SOCKET=str(self.socket(node)))
+        words = [str(argument) for argument in arguments]
+        run = subprocess.run([BIN / "cosignerctl", "--json", *words], env=env, input=stdin, capture_output=True,
+                             timeout=timeout)
+        try:
+            body = json.loads(run.stdout) if run.stdout.strip() else None
+        except json.JSONDecodeError:
+            body = None
+        if run.returncode != 0:
+            raise CommandFailed(words, run.returncode, body, run.stderr.decode(errors="replace"))
+        return body
+
+    def status(self, node=1):
+        return self.ctl("status", node=node)
+
+    def supervisor(self, node):
+        return self.status(node)["pid"]
+
+    def user(self, user, node=1):
+        for entry in self.ctl("users", node=node)["users"]:
+            if entry["user"] == user:
+                return entry
+        return None
+
+    def worker(self, user, node=1):
+        entry = self.user(user, node)
+        return entry["pid"] if entry and entry.get("pid") else None
+
+    def restart_node(self, node):
+        """Starts a killed cosignerd again the way devcluster did, and waits until it is ready."""
+        run = subprocess.run([BIN / "cosigner-devcluster", "start", "--dir", self.home, "--node", str(node)],
+                             capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+    def wait_ready(self, node, seconds=20):
+        def ready():
+            try:
+                status = self.status(node)
+                return status["ready"] and all(peer["present"] for peer in status["peers"])
+            except CommandFailed:
+                return False
+        wait_until(ready, seconds, f"node{node} to be ready and to see its peers")
+
+    def stop_process(self, pid):
+        os.kill(pid, signal.SIGSTOP)
+        self.stopped_pids = (*self.stopped_pids, pid)
+
+    def continue_process(self, pid):
+        os.kill(pid, signal.SIGCONT)
+
+    # -- keys and signatures ----------------------------------------------------------------------------------------
+    def keygen(self, user, key="k", threshold=None, node=1, scheme="ed25519", **options):
+        return self.ctl("keygen", "--user", user, "--key", key, "--scheme", scheme, "--threshold",
+                        threshold or self.threshold, node=node, **options)
+
+    def sign(self, user, message, key="k", node=1, **options):
+        """A verified signature's JSON; the message goes in by standard input."""
+        return self.ctl("sign", "--user", user, "--key", key, "-", node=node, stdin=message, **options)
+
+    def sign_and_verify(self, user, public_key, message, key="k", node=1):
+        answer = self.sign(user, message, key, node)
+        assert answer["public_key"] == public_key
+        assert verifies(public_key, message, answer["signature"])
+        return answer
+
+
+class SigningClients:
+    """Client threads that sign one message after another until stopped, each through a node that stays up."""
+
+    def __init__(self, cluster, users, public_keys, clients, node=1):
+        self.cluster, self.users, self.public_keys, self.node = cluster, users, public_keys, node
+        self.halt = threading.Event()
+        self.done, self.failures, self.slowest = 0, [], 0.0
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._run, args=(k,)) for k in range(clients)]
+
+    def _run(self, number):
+        user = self.users[number % len(self.users)]
+        count = 0
+        while not self.halt.is_set():
+            message = f"client {number} message {count}".encode()
+            count += 1
+            begin = time.monotonic()
+            try:
+                answer = self.cluster.sign(user, message, node=self.node)
+                ok = verifies(self.public_keys[user], message, answer["signature"])
+                failure = None if ok else "signature does not verify"
+            except (CommandFailed, subprocess.TimeoutExpired) as error:
+                failure = str(error)
+            took = time.monotonic() - begin
+            with self.lock:
+                self.done += 1
+                self.slowest = max(self.slowest, took)
+                if failure:
+                    self.failures.append(failure)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def wait_for(self, more, seconds=60):
+        """Waits until `more` further signatures are done."""
+        target = self.done + more
+        wait_until(lambda: self.done >= target, seconds, f"{more} more signatures")
+
+    def __exit__(self, *_):
+        self.halt.set()
+        for thread in self.threads:
+            thread.join(120)

@@ -1,0 +1,78 @@
+"""Keygen and signing through three nodes and the broker, verified by stock verifiers, in both topologies."""
+import os
+
+import pytest
+
+from cluster import Cluster, CommandFailed, openssl_verifies, verifies, wait_until
+
+
+@pytest.fixture(scope="module", params=["single", "leaf"])
+def cluster(request):
+    with Cluster(topology=request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alice(cluster):
+    return cluster.keygen("alice")["public_key"]
+
+
+@pytest.mark.parametrize("message", [b"", b"\0" * 32, b"\0\0\0leading zeros", b"x" * 65536, os.urandom(1 << 20)],
+                         ids=["empty", "zero bytes", "leading zeros", "64 KiB", "1 MiB"])
+def test_messages_are_signed_byte_for_byte(cluster, alice, message):
+    answer = cluster.sign("alice", message)
+    assert verifies(alice, message, answer["signature"])
+    assert openssl_verifies(alice, message, answer["signature"])
+
+
+def test_every_node_can_be_asked_and_tells_the_same_key(cluster, alice):
+    for node in (1, 2, 3):
+        cluster.sign_and_verify("alice", alice, b"asked at node %d" % node, node=node)
+        keys = cluster.ctl("keys", "--user", "alice", node=node)["keys"]
+        assert [(key["key"], key["public_key"], key["threshold"]) for key in keys] == [("k", alice, 2)]
+
+
+def test_a_second_keygen_of_the_same_name_is_refused(cluster, alice):
+    with pytest.raises(CommandFailed) as failure:
+        cluster.keygen("alice")
+    assert failure.value.error == "already_exists"
+    cluster.sign_and_verify("alice", alice, b"the first key still signs")
+
+
+def test_unknown_users_and_keys_are_typed_errors(cluster, alice):
+    for user, key, error in (("nobody", "k", {"unknown_user", "unknown_key"}), ("alice", "other", {"unknown_key"})):
+        with pytest.raises(CommandFailed) as failure:
+            cluster.sign(user, b"m", key=key)
+        assert failure.value.error in error
+        assert failure.value.body["may_have_executed"] is False
+
+
+def test_status_and_users_show_the_running_node(cluster, alice):
+    status = cluster.status()
+    assert status["ready"] is True
+    assert len(status["peers"]) == 3
+    entry = cluster.user("alice")
+    assert entry["state"] in ("ready", "busy")
+    assert os.path.exists(f"/proc/{entry['pid']}")
+
+
+def test_an_evicted_user_comes_back_as_another_process(cluster, alice):
+    before = cluster.worker("alice")
+    cluster.ctl("evict", "--user", "alice")
+    wait_until(lambda: not os.path.exists(f"/proc/{before}"), 10, "the evicted worker to be gone")
+    cluster.sign_and_verify("alice", alice, b"after eviction")
+    assert cluster.worker("alice") != before
+
+
+def test_bench_prints_the_documented_object(cluster):
+    result = cluster.ctl("bench", "sign", "--scheme", "ed25519", "--users", "2", "--concurrency", "4", "--count", "40")
+    assert {"p50_ms", "p90_ms", "p99_ms", "per_second", "signatures", "errors"} <= set(result)
+    assert result["signatures"] == 40
+    assert result["errors"] in (0, {}, [])
+
+
+def test_larger_committees():
+    with Cluster(nodes=5, threshold=3) as cluster:
+        public_key = cluster.keygen("bob")["public_key"]
+        for node in (1, 3, 5):
+            cluster.sign_and_verify("bob", public_key, b"three of five, asked at %d" % node, node=node)

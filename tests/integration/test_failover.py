@@ -1,0 +1,133 @@
+"""One of three nodes killed, stopped or cut off while clients sign: nothing fails; the slowest is reported."""
+import os
+import signal
+import time
+
+import pytest
+
+from cluster import Cluster, SigningClients, children, wait_until
+
+CLIENTS = 8
+
+
+@pytest.fixture(params=["single", "leaf"])
+def cluster(request):
+    with Cluster(topology=request.param) as running:
+        yield running
+
+
+def prepared(cluster):
+    users = [f"user{k}" for k in range(4)]
+    return users, {user: cluster.keygen(user)["public_key"] for user in users}
+
+
+def tree(pid):
+    """A supervisor and everything below it."""
+    found = [pid]
+    for child in children(pid):
+        found += tree(child)
+    return found
+
+
+def report(name, cluster, clients):
+    print(f"\n{name}, {cluster.topology}: {clients.done} signatures, slowest {clients.slowest * 1000:.0f} ms")
+
+
+@pytest.mark.parametrize("victim", [2, 3])
+def test_a_node_is_killed(cluster, victim):
+    users, keys = prepared(cluster)
+    with SigningClients(cluster, users, keys, CLIENTS) as clients:
+        clients.wait_for(40)
+        os.kill(cluster.supervisor(victim), signal.SIGKILL)
+        clients.wait_for(120)
+    report("killed", cluster, clients)
+    assert clients.failures == []
+    cluster.restart_node(victim)
+    cluster.wait_ready(victim)
+    cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that came back", node=victim)
+
+
+def test_a_node_is_stopped(cluster):
+    users, keys = prepared(cluster)
+    with SigningClients(cluster, users, keys, CLIENTS) as clients:
+        clients.wait_for(40)
+        pids = tree(cluster.supervisor(2))
+        for pid in pids:
+            cluster.stop_process(pid)
+        clients.wait_for(120)
+        for pid in pids:
+            cluster.continue_process(pid)
+        clients.wait_for(40)
+    report("stopped", cluster, clients)
+    assert clients.failures == []
+    cluster.wait_ready(2)
+
+
+def test_one_worker_is_stopped(cluster):
+    """The gateway of that node goes on saying that it is present: only timers tell."""
+    users, keys = prepared(cluster)
+    user = users[0]
+    with SigningClients(cluster, [user], keys, CLIENTS) as clients:
+        clients.wait_for(40)
+        worker = cluster.worker(user, node=2)
+        cluster.stop_process(worker)
+        clients.wait_for(80)
+        cluster.continue_process(worker)
+        clients.wait_for(40)
+    report("worker stopped", cluster, clients)
+    assert clients.failures == []
+
+
+def test_a_node_is_cut_off_from_the_broker():
+    """In a leaf topology each node has a nats-server of its own: stopping it cuts the node off."""
+    with Cluster(topology="leaf") as cluster:
+        users, keys = prepared(cluster)
+        leaf = cluster.ctl("status", node=2)["broker"]
+        broker = broker_pid(cluster, leaf["url"])
+        with SigningClients(cluster, users, keys, CLIENTS) as clients:
+            clients.wait_for(40)
+            cluster.stop_process(broker)
+            clients.wait_for(120)
+            cluster.continue_process(broker)
+            clients.wait_for(40)
+        report("cut off", cluster, clients)
+        assert clients.failures == []
+        cluster.wait_ready(2, seconds=40)
+        cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that was cut off", node=2)
+
+
+def broker_pid(cluster, url):
+    """The nats-server that listens on the url's port, from the cluster's own configuration files."""
+    port = url.rsplit(":", 1)[1]
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = open(f"/proc/{entry}/cmdline", "rb").read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if command[0].endswith("nats-server") and any(str(cluster.dir) in word for word in command):
+                configuration = next(word for word in command if str(cluster.dir) in word)
+                if port in open(configuration).read():
+                    return int(entry)
+    raise AssertionError(f"no nats-server of this cluster listens on {port}")
+
+
+def test_a_peer_whose_worker_appears_five_seconds_late_takes_part():
+    """Three of three: node 3's zygote is stopped, so its worker cannot be forked for five seconds."""
+    with Cluster(threshold=3) as cluster:
+        public_key = cluster.keygen("late")["public_key"]
+        for node in (1, 2, 3):
+            cluster.ctl("evict", "--user", "late", node=node)
+        wait_until(lambda: cluster.worker("late", 3) is None, 10, "node 3's worker to be gone")
+        zygote = cluster.status(3)["zygote"]["pid"]
+        cluster.stop_process(zygote)
+        begin = time.monotonic()
+        import threading
+        result = {}
+        thread = threading.Thread(target=lambda: result.update(cluster.sign("late", b"patience")))
+        thread.start()
+        time.sleep(5)  # the delay under test, not a wait for a condition
+        cluster.continue_process(zygote)
+        thread.join(60)
+        assert result.get("public_key") == public_key
+        assert time.monotonic() - begin > 5
