@@ -210,7 +210,8 @@ struct Answer {
   COSIGNER_MESSAGE(kAnswer, request, key, epoch, session, answer)
 };
 /// Make a new share durable; on success the supervisor signs a key-acknowledgement over
-/// H(kKeyAcknowledgement; record).
+/// H(kKeyAcknowledgement; record). The same record of the same session again is no conflict: it
+/// is acknowledged again (a worker does so after a restart); a record that was refused is.
 struct StorePending {
   std::uint64_t order = 0;
   StoredKey key;
@@ -234,14 +235,17 @@ struct StoreDiscard {
   ByteVector refusal;  ///< encoded statement of kind key-refusal
   COSIGNER_MESSAGE(kStoreDiscard, order, key, epoch, session, refusal)
 };
-/// Promise durably never to acknowledge this session's epoch; answered with a signed key-refusal.
-/// Fails with `conflict` if an acknowledgement was already given.
+/// Promise durably never to acknowledge the record with this digest; answered with a signed
+/// key-refusal over it. Fails with `conflict` if that very record was acknowledged. The refusal is
+/// of one record and not of the session, so that a later attempt of the same session may still make
+/// the key: a retry with the same request finishes it.
 struct StoreRefusal {
   std::uint64_t order = 0;
   std::string key;
   std::uint64_t epoch = 0;
   SessionId session;
-  COSIGNER_MESSAGE(kStoreRefusal, order, key, epoch, session)
+  Digest digest;  ///< H(kKeyAcknowledgement; record bytes) of the share a peer holds pending
+  COSIGNER_MESSAGE(kStoreRefusal, order, key, epoch, session, digest)
 };
 /// The store's answer to an order. `statement` is an encoded statement where one was asked for.
 struct Stored {
