@@ -43,8 +43,23 @@ struct Group {
   using Scalar = ed25519::Scalar;
   using SecretScalar = ed25519::SecretScalar;
   using Point = ed25519::Point;
-  static constexpr std::size_t kScalarSize = ed25519::kScalarSize;
   static constexpr std::size_t kPointSize = ed25519::kPointSize;
+
+  [[nodiscard]] static Scalar scalar(std::uint64_t value) { return Scalar::from_u64(value); }
+  [[nodiscard]] static std::optional<Scalar> decode_scalar(ByteView b) { return Scalar::decode(b); }
+  [[nodiscard]] static Bytes<kScalarSize> encode(const Scalar& value) { return value.encode(); }
+  [[nodiscard]] static std::optional<Scalar> inverse_vartime(const Scalar& value) {
+    return value.inverse_vartime();
+  }
+  [[nodiscard]] static std::optional<SecretScalar> decode_secret(ByteView bytes) {
+    return SecretScalar::decode(bytes);
+  }
+  [[nodiscard]] static SecretBytes<kScalarSize> encode(const SecretScalar& value) {
+    return value.encode();
+  }
+  [[nodiscard]] static bool is_zero(const SecretScalar& value) { return value.is_zero(); }
+  [[nodiscard]] static std::optional<Point> decode_point(ByteView b) { return Point::decode(b); }
+  [[nodiscard]] static Bytes<kPointSize> encode(const Point& point) { return point.encode(); }
 
   /// scalar·B, constant time, 11 µs; nothing for zero.
   [[nodiscard]] static std::optional<Point> multiply_base(const SecretScalar& scalar);

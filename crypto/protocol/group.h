@@ -1,17 +1,17 @@
 #pragma once
 // What a prime-order group must offer to the protocols that are templates on it (crypto/dkg,
-// crypto/frost). A group is a struct of three types, two sizes and a few static functions; nothing
-// is virtual and nothing is negotiated. Ed25519Group (crypto/ed25519/group.h) is the first model.
+// crypto/frost). A group is a struct that names three types and two sizes and carries a few static
+// functions, so that it can be laid over types that exist; nothing is virtual, nothing negotiated.
+// ed25519::Group (crypto/ed25519/group.h) is the first model.
 //
 // Rules every model keeps:
-//   * `Scalar` is public: a value with ==, and its arithmetic need not be constant time.
-//   * `SecretScalar` is move-only, wiped, has no ==, and its arithmetic is constant time.
+//   * `Scalar` is public: a value with ==, default zero; its arithmetic need not be constant time.
+//   * `SecretScalar` is move-only, wiped, default zero, has no ==; its arithmetic is constant time.
 //   * `Point` is never the identity: what can yield it returns std::optional, and a sum goes
-//   through
-//     sum() over the whole list at once, where an interim identity does no harm.
-//   * decode() accepts the one canonical encoding of an element of the prime-order group, nothing
-//     else; scalars at or above the order are refused, zero is legal.
-//   * Wire sizes are fixed: kScalarSize is 32; kPointSize is 32 (Ed25519) or 33 (secp256k1).
+//     through sum() over the whole list at once, where an interim identity does no harm.
+//   * decode_point() accepts the one canonical encoding of an element of the prime-order group,
+//     nothing else; scalars at or above the order are refused, zero is legal.
+//   * Wire sizes are fixed: scalars 32 bytes, points kPointSize: 32 (Ed25519) or 33 (secp256k1).
 
 #include <concepts>
 #include <cstdint>
@@ -27,52 +27,53 @@ namespace cosigner {
 
 template <class G>
 concept ThresholdGroup =
+    std::regular<typename G::Scalar> && std::movable<typename G::SecretScalar> &&
+    std::default_initializable<typename G::SecretScalar> &&
+    !std::copyable<typename G::SecretScalar> && std::copyable<typename G::Point> &&
+    std::equality_comparable<typename G::Point> &&
     requires(const typename G::Scalar& scalar, const typename G::SecretScalar& secret,
              const typename G::Point& point, std::span<const typename G::Point> points,
              ByteView bytes, Random& random, const TaggedHash& hash, std::uint64_t number) {
-      requires std::regular<typename G::Scalar>;
-      requires std::movable<typename G::SecretScalar> && !std::copyable<typename G::SecretScalar>;
-      requires std::copyable<typename G::Point> && std::equality_comparable<typename G::Point>;
-
-      // Scalars. A default-made Scalar or SecretScalar is zero.
-      { G::Scalar::from_u64(number) } -> std::same_as<typename G::Scalar>;
-      { G::Scalar::decode(bytes) } -> std::same_as<std::optional<typename G::Scalar>>;
-      { scalar.encode() } -> std::same_as<Bytes<G::kScalarSize>>;
-      { scalar.is_zero() } -> std::same_as<bool>;
+      // Public scalars. inverse_vartime: nothing for zero.
+      { G::scalar(number) } -> std::same_as<typename G::Scalar>;
+      { G::decode_scalar(bytes) } -> std::same_as<std::optional<typename G::Scalar>>;
+      { G::encode(scalar) } -> std::convertible_to<ByteView>;
+      { G::inverse_vartime(scalar) } -> std::same_as<std::optional<typename G::Scalar>>;
       { scalar + scalar } -> std::same_as<typename G::Scalar>;
+      { scalar - scalar } -> std::same_as<typename G::Scalar>;
       { scalar* scalar } -> std::same_as<typename G::Scalar>;
       { -scalar } -> std::same_as<typename G::Scalar>;
-      {
-        scalar.inverse_vartime()
-      } -> std::same_as<std::optional<typename G::Scalar>>;  // none for 0
 
-      // Secret scalars: random() is uniform and not zero; reveal() declassifies, aloud.
+      // Secret scalars. random() is uniform and not zero; reveal() declassifies, aloud.
       { G::SecretScalar::random(random) } -> std::same_as<typename G::SecretScalar>;
-      { G::SecretScalar::decode(bytes) } -> std::same_as<std::optional<typename G::SecretScalar>>;
-      { secret.encode() } -> std::same_as<SecretBytes<G::kScalarSize>>;
+      { G::decode_secret(bytes) } -> std::same_as<std::optional<typename G::SecretScalar>>;
+      { G::encode(secret) } -> std::same_as<SecretBytes<32>>;
+      { G::is_zero(secret) } -> std::same_as<bool>;
       { secret.duplicate() } -> std::same_as<typename G::SecretScalar>;
-      { secret.is_zero() } -> std::same_as<bool>;
       { secret.reveal() } -> std::same_as<typename G::Scalar>;
       { secret + secret } -> std::same_as<typename G::SecretScalar>;
       { secret* secret } -> std::same_as<typename G::SecretScalar>;
       { secret* scalar } -> std::same_as<typename G::SecretScalar>;
       { -secret } -> std::same_as<typename G::SecretScalar>;
 
-      // Points.
-      { G::Point::decode(bytes) } -> std::same_as<std::optional<typename G::Point>>;
-      { point.encode() } -> std::same_as<Bytes<G::kPointSize>>;
-      { G::multiply_base(secret) } -> std::same_as<std::optional<typename G::Point>>;  // none for 0
+      // Points. Multiplications give nothing for a zero scalar; multiply_base of a secret is
+      // constant time. multiply_encoded_vartime decodes and multiplies in one step, for libraries
+      // whose multiplication validates its operand anyhow.
+      { G::decode_point(bytes) } -> std::same_as<std::optional<typename G::Point>>;
+      { G::encode(point) } -> std::convertible_to<ByteView>;
+      { G::multiply_base(secret) } -> std::same_as<std::optional<typename G::Point>>;
       { G::multiply_base_vartime(scalar) } -> std::same_as<std::optional<typename G::Point>>;
       { G::multiply_vartime(scalar, point) } -> std::same_as<std::optional<typename G::Point>>;
-      // Decode and multiply in one step, for libraries whose multiplication validates its operand.
       {
         G::multiply_encoded_vartime(scalar, bytes)
       } -> std::same_as<std::optional<typename G::Point>>;
       { G::sum(points) } -> std::same_as<std::optional<typename G::Point>>;
       { G::negate(point) } -> std::same_as<typename G::Point>;
 
-      // A Fiat–Shamir challenge: the hash's XOF read as an integer and reduced, bias below 2^-120.
+      // A Fiat–Shamir challenge: the hash's XOF as an integer, reduced; bias below 2^-120.
       { G::challenge(hash) } -> std::same_as<typename G::Scalar>;
+
+      requires G::kPointSize == 32 || G::kPointSize == 33;
     };
 
 }  // namespace cosigner
