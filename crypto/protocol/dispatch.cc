@@ -1,0 +1,133 @@
+// Scheme names, the checks that hold for every scheme, and one switch for each entry point.
+
+#include <algorithm>
+
+#include "crypto/protocol/protocol.h"
+#include "crypto/protocol/schemes.h"
+
+namespace cosigner {
+namespace {
+
+struct SchemeName {
+  Scheme scheme;
+  std::string_view name;
+};
+constexpr std::array kSchemeNames{
+    SchemeName{Scheme::kEd25519, "ed25519"},
+    SchemeName{Scheme::kEcdsaSecp256k1, "ecdsa-secp256k1"},
+    SchemeName{Scheme::kBip340Secp256k1, "bip340-secp256k1"},
+};
+
+std::unexpected<Abort> not_available(Scheme scheme) {
+  return recoverable("the scheme " + std::string(scheme_name(scheme)) +
+                     " is not available in this build");
+}
+
+// 2 ≤ t ≤ n ≤ kMaxParticipants.
+Result<void> check_threshold(std::size_t threshold, std::size_t participants) {
+  if (participants > kMaxParticipants) {
+    return recoverable("more participants than " + std::to_string(kMaxParticipants));
+  }
+  if (threshold < 2 || threshold > participants) {
+    return recoverable("the threshold is not between 2 and the number of participants");
+  }
+  return {};
+}
+
+// Ascending without repeats or index 0, and `self` among them.
+Result<void> check_indices(std::span<const ParticipantIndex> indices, ParticipantIndex self) {
+  ParticipantIndex previous = 0;
+  for (const ParticipantIndex index : indices) {
+    if (index <= previous) {
+      return recoverable("the participants are not sorted, repeat an index or have index 0");
+    }
+    previous = index;
+  }
+  if (!std::ranges::binary_search(indices, self)) {
+    return recoverable("we are not among the participants");
+  }
+  return {};
+}
+
+Result<void> check(const KeygenParameters& parameters) {
+  if (auto checked = check_threshold(parameters.threshold, parameters.participants.size());
+      !checked) {
+    return checked;
+  }
+  return check_indices(parameters.participants, parameters.self);
+}
+
+Result<void> check(const SignParameters& parameters) {
+  const PublicKeyRecord& record = parameters.record;
+  if (auto checked = check_threshold(record.threshold, record.public_shares.size()); !checked) {
+    return checked;
+  }
+  std::vector<ParticipantIndex> indices;
+  for (const auto& [index, point] : record.public_shares) {
+    indices.push_back(index);
+  }
+  if (auto checked = check_indices(indices, parameters.self); !checked) {
+    return checked;
+  }
+  if (!std::ranges::binary_search(indices, parameters.assembler)) {
+    return recoverable("the assembler is not among the key's participants");
+  }
+  if (parameters.message.size() > kMaxMessageBytes) {
+    return recoverable("the message is longer than " + std::to_string(kMaxMessageBytes) + " bytes");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view scheme_name(Scheme scheme) {
+  const auto found = std::ranges::find(kSchemeNames, scheme, &SchemeName::scheme);
+  return found == kSchemeNames.end() ? "unknown" : found->name;
+}
+
+std::optional<Scheme> scheme_from_name(std::string_view name) {
+  const auto found = std::ranges::find(kSchemeNames, name, &SchemeName::name);
+  return found == kSchemeNames.end() ? std::nullopt : std::optional(found->scheme);
+}
+
+Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters, Random& random) {
+  if (auto checked = check(parameters); !checked) {
+    return std::unexpected(checked.error());
+  }
+  switch (parameters.scheme) {
+    case Scheme::kEd25519:
+      return make_ed25519_keygen(parameters, random);
+    case Scheme::kEcdsaSecp256k1:
+    case Scheme::kBip340Secp256k1:
+      break;
+  }
+  return not_available(parameters.scheme);
+}
+
+Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters, Random& random) {
+  if (auto checked = check(parameters); !checked) {
+    return std::unexpected(checked.error());
+  }
+  switch (parameters.record.scheme) {
+    case Scheme::kEd25519:
+      return make_ed25519_sign(std::move(parameters), random);
+    case Scheme::kEcdsaSecp256k1:
+    case Scheme::kBip340Secp256k1:
+      break;
+  }
+  return not_available(parameters.record.scheme);
+}
+
+bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView message,
+                              ByteView signature) {
+  switch (scheme) {
+    case Scheme::kEd25519:
+      return verify_ed25519_vartime(public_key, message, signature);
+    case Scheme::kEcdsaSecp256k1:
+    case Scheme::kBip340Secp256k1:
+      break;
+  }
+  return false;
+}
+
+}  // namespace cosigner

@@ -1,0 +1,17 @@
+// The scheme "ed25519": FROST(Ed25519, SHA-512) over keys of the common DKG.
+
+#include "crypto/frost/ed25519_suite.h"
+#include "crypto/frost/signing.h"
+#include "crypto/protocol/schemes.h"
+
+namespace cosigner {
+
+Result<std::unique_ptr<Protocol>> make_ed25519_sign(SignParameters parameters, Random& random) {
+  return FrostSigning<FrostEd25519>::make(std::move(parameters), random);
+}
+
+bool verify_ed25519_vartime(ByteView public_key, ByteView message, ByteView signature) {
+  return FrostEd25519::verify_vartime(public_key, message, signature);
+}
+
+}  // namespace cosigner

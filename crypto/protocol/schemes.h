@@ -1,0 +1,20 @@
+#pragma once
+// The schemes behind make_keygen(), make_sign() and verify_signature_vartime(): one factory of each
+// kind for a scheme, defined beside the scheme's code and called from the switches in dispatch.cc.
+// All of them may assume that the scheme-independent parameters have been checked.
+
+#include <memory>
+
+#include "crypto/protocol/protocol.h"
+
+namespace cosigner {
+
+// crypto/protocol/ed25519.cc
+[[nodiscard]] Result<std::unique_ptr<Protocol>> make_ed25519_keygen(
+    const KeygenParameters& parameters, Random& random);
+[[nodiscard]] Result<std::unique_ptr<Protocol>> make_ed25519_sign(SignParameters parameters,
+                                                                  Random& random);
+[[nodiscard]] bool verify_ed25519_vartime(ByteView public_key, ByteView message,
+                                          ByteView signature);
+
+}  // namespace cosigner
