@@ -97,6 +97,7 @@ Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters
   switch (parameters.scheme) {
     case Scheme::kEd25519:
       return make_ed25519_keygen(parameters, random);
+      return make_ed25519_keygen(parameters, random);
     case Scheme::kEcdsaSecp256k1:
     case Scheme::kBip340Secp256k1:
       break;

@@ -92,6 +92,9 @@ class Protocol {
                                                  ByteView payload) = 0;
   /// Set once, when this participant is done. Signing: only at the assembler (see SignParameters).
   [[nodiscard]] virtual std::optional<Outcome> take_outcome() = 0;
+  /// A failure that had to let messages out first (a complaint with its evidence): ask after every
+  /// call. Once it answers, the object is dead, and the messages of the last call still go out.
+  [[nodiscard]] virtual std::optional<Abort> take_failure() { return std::nullopt; }
 };
 
 struct KeygenParameters {
@@ -103,6 +106,7 @@ struct KeygenParameters {
   ParticipantIndex self = 0;
 };
 /// Refuses t < 2, t > n, n > kMaxParticipants, unsorted or zero indices, self not in the list.
+/// `random` must outlive the protocol.
 [[nodiscard]] Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters,
                                                             Random& random);
 

@@ -154,6 +154,10 @@ class ProtocolRunner {
         }
       }
     }
+    if (auto failure = protocols_.at(index)->take_failure()) {
+      own.abort = std::move(failure);
+      return;
+    }
     if (auto outcome = protocols_.at(index)->take_outcome()) {
       if (own.outcome) {
         throw std::logic_error("a protocol gave two outcomes");

@@ -1,0 +1,521 @@
+#pragma once
+// The rounds of crypto/dkg/dkg.h, in their order. Included by that header only.
+
+#include "crypto/dkg/dkg.h"
+
+namespace cosigner {
+
+// ---- round 0: hello ---------------------------------------------------------------------------
+
+template <ThresholdGroup Group>
+Dkg<Group>::Dkg(const KeygenParameters& parameters, std::unique_ptr<DkgExtension> extension,
+                Random& random)
+    : parameters_(parameters),
+      extension_(std::move(extension)),
+      random_(&random),
+      inbox_(parameters.self, parameters.participants, kVerdictRound, payload_limit()),
+      polynomial_(SecretPolynomial<Group>::random(parameters.threshold, random)),
+      encryption_key_(random.secret<32>()),
+      chain_code_share_(random.bytes<Bytes<32>>()),
+      blinding_(random.bytes<Bytes<32>>()),
+      own_vector_(polynomial_->feldman_vector()) {
+  DkgHello hello;
+  hello.nonce = random.bytes<Bytes<32>>();
+  hello.commitment = dkg_commitment(parameters_, parameters_.self, encode_all(own_vector_),
+                                    chain_code_share_, blinding_);
+  hello.encryption_key = x25519_public_key(encryption_key_);
+  hello_ = hello.encode();
+}
+
+// The largest honest message is an opening, a deal, or a complaint about everybody.
+template <ThresholdGroup Group>
+std::size_t Dkg<Group>::payload_limit() const {
+  const std::size_t opening =
+      128 + parameters_.threshold * (Group::kPointSize + SchnorrProof<Group>::kEncodedSize) +
+      (extension_ ? extension_->round1_limit() : 0);
+  const std::size_t ciphertext = 32 + kAeadTagSize + extra_limit() + 8;
+  const std::size_t per_peer = std::max(ciphertext, Digest::kSize);
+  return opening + ciphertext + 128 + parameters_.participants.size() * per_peer;
+}
+
+// ---- start: the session id, then our opening
+// -----------------------------------------------------
+
+template <ThresholdGroup Group>
+Result<Messages> Dkg<Group>::do_start(std::span<const SetMember> set, const Digest& binding) {
+  if (phase_ != Phase::kStart) {
+    return recoverable("this key generation has been started or has failed already");
+  }
+  if (auto checked = check_set(set, parameters_.self, hello_, parameters_.participants); !checked) {
+    return std::unexpected(checked.error());
+  }
+  if (set.size() != parameters_.participants.size()) {
+    return recoverable("a key is made by all its participants, and some are missing in the set");
+  }
+  for (const SetMember& member : set) {
+    auto hello = DkgHello::decode(member.hello, member.index);
+    if (!hello) {
+      return std::unexpected(hello.error());
+    }
+    SecretBytes<32> shared;
+    if (member.index != parameters_.self) {
+      auto agreed = x25519(encryption_key_, hello->encryption_key);
+      if (!agreed) {
+        return malformed(member.index, "an encryption key of small order");
+      }
+      shared = std::move(*agreed);
+    }
+    hellos_.push_back(*hello);
+    hello_bytes_.push_back(member.hello);
+    shared_.push_back(std::move(shared));
+  }
+  sid_ = dkg_sid(parameters_, binding, set);
+  if (extension_) {
+    if (auto begun = extension_->begin(sid_, parameters_.self, inbox_.peers()); !begun) {
+      return std::unexpected(begun.error());
+    }
+  }
+  Messages out;
+  if (auto sent = send_openings(out); !sent) {
+    return std::unexpected(sent.error());
+  }
+  phase_ = Phase::kOpenings;
+  if (auto advanced = advance(out); !advanced) {
+    return std::unexpected(advanced.error());
+  }
+  return out;
+}
+
+template <ThresholdGroup Group>
+Result<Messages> Dkg<Group>::do_receive(ParticipantIndex from, std::uint8_t round,
+                                        ByteView payload) {
+  if (phase_ == Phase::kComplained) {
+    return std::unexpected(*pending_failure_);
+  }
+  if (phase_ == Phase::kDead) {
+    return recoverable("this key generation has failed already");
+  }
+  const auto is_new = inbox_.accept(from, round, payload);
+  if (!is_new) {
+    return std::unexpected(is_new.error());
+  }
+  Messages out;
+  if (*is_new) {
+    if (auto advanced = advance(out); !advanced) {
+      return std::unexpected(advanced.error());
+    }
+  }
+  return out;
+}
+
+// The end of every call: a failure is final, and nothing secret outlives it.
+template <ThresholdGroup Group>
+Result<Messages> Dkg<Group>::settle(Result<Messages> result) {
+  if (!result) {
+    phase_ = Phase::kDead;
+  }
+  if (phase_ == Phase::kDead || phase_ == Phase::kComplained || phase_ == Phase::kFinished) {
+    polynomial_.reset();
+    encryption_key_.wipe();
+    shared_.clear();
+    share_ = SecretScalar();
+    extension_.reset();
+  }
+  return result;
+}
+
+// Works off every round whose messages are complete.
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::advance(Messages& out) {
+  if (phase_ == Phase::kOpenings && inbox_.complete(kOpeningRound)) {
+    if (auto done = check_openings(); !done) {
+      return done;
+    }
+    if (auto done = aggregate(); !done) {
+      return done;
+    }
+    if (auto done = send_deals(out); !done) {
+      return done;
+    }
+    phase_ = Phase::kDeals;
+  }
+  if (phase_ == Phase::kDeals && inbox_.complete(kDealRound)) {
+    auto ciphertexts = check_deals();
+    if (!ciphertexts) {
+      return std::unexpected(ciphertexts.error());
+    }
+    if (auto done = open_deals(*ciphertexts, out); !done) {
+      return done;
+    }
+    if (pending_failure_) {
+      phase_ = Phase::kComplained;
+      return {};
+    }
+    if (auto done = confirm(out); !done) {
+      return done;
+    }
+    phase_ = Phase::kVerdicts;
+  }
+  if (phase_ == Phase::kVerdicts) {
+    if (auto done = check_verdicts(); !done) {
+      return done;
+    }
+    if (inbox_.complete(kVerdictRound)) {
+      if (auto done = finish(); !done) {
+        return done;
+      }
+      phase_ = Phase::kFinished;
+    }
+  }
+  return {};
+}
+
+// ---- round 1: openings
+// ---------------------------------------------------------------------------
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::send_openings(Messages& out) {
+  DkgOpening<Group> opening;
+  opening.echo = dkg_echo(sid_, 0, parameters_.participants, hello_bytes_);
+  opening.vector = own_vector_;
+  for (std::size_t k = 0; k < own_vector_.size(); ++k) {
+    opening.proofs.push_back(
+        SchnorrProof<Group>::prove(dkg_coefficient_statement(sid_, parameters_.self, k),
+                                   polynomial_->coefficients()[k], own_vector_[k], *random_));
+  }
+  opening.chain_code_share = chain_code_share_;
+  opening.blinding = blinding_;
+  const std::size_t self = slot(parameters_.self);
+  openings_.resize(parameters_.participants.size());
+  openings_[self] = opening.encode();
+  if (!extension_) {
+    out.push_back({0, kOpeningRound, DkgRoundMessage::encode(openings_[self], {})});
+    return {};
+  }
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    auto direct = extension_->round1_for(peer);
+    if (!direct) {
+      return std::unexpected(direct.error());
+    }
+    out.push_back({peer, kOpeningRound, DkgRoundMessage::encode(openings_[self], *direct)});
+  }
+  return {};
+}
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::check_openings() {
+  const std::size_t n = parameters_.participants.size();
+  std::vector<DkgOpening<Group>> decoded(n);
+  std::vector<ByteView> direct(n);
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    const auto message = DkgRoundMessage::decode(inbox_.payload(peer, kOpeningRound), peer);
+    if (!message) {
+      return std::unexpected(message.error());
+    }
+    auto opening = DkgOpening<Group>::decode(message->broadcast, parameters_.threshold, peer);
+    if (!opening) {
+      return std::unexpected(opening.error());
+    }
+    if (message->direct.size() > (extension_ ? extension_->round1_limit() : 0)) {
+      return malformed(peer, "an opening with a direct part that is too long");
+    }
+    openings_[slot(peer)] = to_vector(message->broadcast);
+    decoded[slot(peer)] = std::move(*opening);
+    direct[slot(peer)] = message->direct;
+  }
+  const Digest echo = dkg_echo(sid_, 0, parameters_.participants, hello_bytes_);
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    if (decoded[slot(peer)].echo != echo) {
+      return recoverable("the hellos did not reach everyone alike");
+    }
+  }
+  if (auto checked = require_of_all(
+          [&](ParticipantIndex peer) {
+            const DkgOpening<Group>& opening = decoded[slot(peer)];
+            return dkg_commitment(parameters_, peer, encode_all(opening.vector),
+                                  opening.chain_code_share,
+                                  opening.blinding) == hellos_[slot(peer)].commitment;
+          },
+          "a commitment that the opening does not fit");
+      !checked) {
+    return checked;
+  }
+  if (auto checked = require_of_all(
+          [&](ParticipantIndex peer) {
+            const DkgOpening<Group>& opening = decoded[slot(peer)];
+            for (std::size_t k = 0; k < parameters_.threshold; ++k) {
+              if (!opening.proofs[k].verify_vartime(dkg_coefficient_statement(sid_, peer, k),
+                                                    opening.vector[k])) {
+                return false;
+              }
+            }
+            return true;
+          },
+          "a proof of knowledge of a coefficient that does not verify");
+      !checked) {
+    return checked;
+  }
+  if (extension_) {
+    for (const ParticipantIndex peer : inbox_.peers()) {
+      if (auto taken = extension_->on_round1(peer, direct[slot(peer)]); !taken) {
+        return taken;
+      }
+    }
+  }
+  DkgOpening<Group>& own = decoded[slot(parameters_.self)];
+  own.vector = own_vector_;
+  own.chain_code_share = chain_code_share_;
+  for (DkgOpening<Group>& opening : decoded) {
+    vectors_.push_back(std::move(opening.vector));
+    chain_code_shares_.push_back(opening.chain_code_share);
+  }
+  return {};
+}
+
+// F = Σ F_i and everyone's S_j = F(j). What comes out as the identity here was beyond anyone's
+// control, since the vectors were committed to before any of them was seen.
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::aggregate() {
+  for (std::size_t k = 0; k < parameters_.threshold; ++k) {
+    std::vector<Point> column;
+    for (const std::vector<Point>& vector : vectors_) {
+      column.push_back(vector[k]);
+    }
+    const auto sum = Group::sum(column);
+    if (!sum) {
+      return unattributable("a coefficient of the group polynomial is the identity");
+    }
+    vector_.push_back(*sum);
+  }
+  for (const ParticipantIndex index : parameters_.participants) {
+    const auto point = evaluate_vartime<Group>(vector_, index);
+    if (!point) {
+      return unattributable("a public share is the identity");
+    }
+    public_shares_.push_back(*point);
+  }
+  aggregate_ = dkg_aggregate(sid_, encode_all(vector_));
+  chain_code_ = dkg_chain_code(sid_, chain_code_shares_);
+  return {};
+}
+
+// ---- round 2: deals
+// ------------------------------------------------------------------------------
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::send_deals(Messages& out) {
+  std::vector<ByteVector> ciphertexts;
+  DkgDeal deal;
+  deal.aggregate = aggregate_;
+  deal.echo = dkg_echo(sid_, kOpeningRound, parameters_.participants, openings_);
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    const SecretBytes<32> share = Group::encode(polynomial_->evaluate(peer));
+    SecretVector plain(share.expose().begin(), share.expose().end());
+    if (extension_) {
+      const auto extra = extension_->round2_for(peer);
+      if (!extra) {
+        return std::unexpected(extra.error());
+      }
+      plain.insert(plain.end(), extra->begin(), extra->end());
+    }
+    const ShareRoute route{sid_, parameters_.self, peer};
+    ciphertexts.push_back(seal_share(shared_[slot(peer)], route, as_view(plain)));
+    deal.ciphertext_hashes.push_back(hash_ciphertext(route, ciphertexts.back()));
+  }
+  share_ = polynomial_->evaluate(parameters_.self);
+  polynomial_.reset();
+  const std::size_t self = slot(parameters_.self);
+  deal_bytes_.resize(parameters_.participants.size());
+  deals_.resize(parameters_.participants.size());
+  deal_bytes_[self] = deal.encode();
+  deals_[self] = std::move(deal);
+  for (std::size_t k = 0; k < inbox_.peers().size(); ++k) {
+    out.push_back({inbox_.peers()[k], kDealRound,
+                   DkgRoundMessage::encode(deal_bytes_[self], ciphertexts[k])});
+  }
+  return {};
+}
+
+template <ThresholdGroup Group>
+Result<std::vector<ByteVector>> Dkg<Group>::check_deals() {
+  std::vector<ByteVector> ciphertexts(parameters_.participants.size());
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    const auto message = DkgRoundMessage::decode(inbox_.payload(peer, kDealRound), peer);
+    if (!message) {
+      return std::unexpected(message.error());
+    }
+    auto deal = DkgDeal::decode(message->broadcast, inbox_.peers().size(), peer);
+    if (!deal) {
+      return std::unexpected(deal.error());
+    }
+    deals_[slot(peer)] = std::move(*deal);
+    deal_bytes_[slot(peer)] = to_vector(message->broadcast);
+    ciphertexts[slot(peer)] = to_vector(message->direct);
+  }
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    if (deals_[slot(peer)].echo != deals_[slot(parameters_.self)].echo) {
+      return recoverable("the openings did not reach everyone alike");
+    }
+  }
+  if (auto checked = require_of_all(
+          [&](ParticipantIndex peer) { return deals_[slot(peer)].aggregate == aggregate_; },
+          "a sum of Feldman vectors that is not their sum");
+      !checked) {
+    return std::unexpected(checked.error());
+  }
+  if (auto checked = require_of_all(
+          [&](ParticipantIndex peer) {
+            return hash_ciphertext({sid_, peer, parameters_.self}, ciphertexts[slot(peer)]) ==
+                   deals_[slot(peer)].hash_for(parameters_.self, peer, parameters_.participants);
+          },
+          "a ciphertext other than the one its sender lists");
+      !checked) {
+    return std::unexpected(checked.error());
+  }
+  return ciphertexts;
+}
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::open_deals(const std::vector<ByteVector>& ciphertexts, Messages& out) {
+  DkgComplaint complaint;
+  Abort abort{AbortClass::kAttributable, {}, "a share that its dealer's Feldman vector refutes"};
+  std::vector<std::pair<ParticipantIndex, SecretVector>> extras;
+  for (const ParticipantIndex dealer : inbox_.peers()) {
+    auto opened =
+        open_dealing<Group>(shared_[slot(dealer)], {sid_, dealer, parameters_.self},
+                            ciphertexts[slot(dealer)], vectors_[slot(dealer)], extra_limit());
+    if (!opened) {
+      abort.culprits.push_back(dealer);
+      complaint.accusations.push_back({dealer, ciphertexts[slot(dealer)]});
+      continue;
+    }
+    share_ = share_ + opened->share;
+    extras.emplace_back(dealer, std::move(opened->extra));
+  }
+  if (!abort.culprits.empty()) {
+    complaint.view = dkg_echo(sid_, kDealRound, parameters_.participants, deal_bytes_);
+    complaint.key = encryption_key_.duplicate();
+    out.push_back({0, kVerdictRound, complaint.encode()});
+    pending_failure_ = std::move(abort);
+    return {};
+  }
+  if (extension_) {
+    for (const auto& [peer, extra] : extras) {
+      if (auto taken = extension_->on_round2(peer, as_view(extra)); !taken) {
+        return taken;
+      }
+    }
+  }
+  return {};
+}
+
+// ---- round 3: verdicts
+// ---------------------------------------------------------------------------
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::confirm(Messages& out) {
+  const Point& public_share = public_shares_[slot(parameters_.self)];
+  if (Group::multiply_base(share_) != public_share) {
+    return recoverable("our own share does not fit the group polynomial");  // our bug, or memory's
+  }
+  transcript_ =
+      dkg_transcript(sid_, openings_, deal_bytes_, encode_all(public_shares_), chain_code_);
+  const DkgConfirmation<Group> confirmation{
+      transcript_, public_share,
+      SchnorrProof<Group>::prove(dkg_share_statement(sid_, transcript_, parameters_.self), share_,
+                                 public_share, *random_)};
+  out.push_back({0, kVerdictRound, confirmation.encode()});
+  return {};
+}
+
+// Checks whichever verdicts are here, complaints first.
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::check_verdicts() {
+  std::vector<std::pair<ParticipantIndex, DkgConfirmation<Group>>> confirmations;
+  for (const ParticipantIndex peer : inbox_.peers()) {
+    if (!inbox_.has(peer, kVerdictRound)) {
+      continue;
+    }
+    auto verdict =
+        decode_dkg_verdict<Group>(inbox_.payload(peer, kVerdictRound), inbox_.peers().size(), peer);
+    if (!verdict) {
+      return std::unexpected(verdict.error());
+    }
+    if (const auto* complaint = std::get_if<DkgComplaint>(&*verdict)) {
+      return judge(peer, *complaint);
+    }
+    confirmations.emplace_back(peer, std::get<DkgConfirmation<Group>>(std::move(*verdict)));
+  }
+  for (const auto& [peer, confirmation] : confirmations) {
+    if (confirmation.transcript != transcript_) {
+      return recoverable("the participants saw different key generations");
+    }
+    if (confirmation.public_share != public_shares_[slot(peer)]) {
+      return blame(peer, "a public share that is not the group polynomial's");
+    }
+    if (!confirmation.proof.verify_vartime(dkg_share_statement(sid_, transcript_, peer),
+                                           confirmation.public_share)) {
+      return blame(peer, "a proof of knowledge of a share that does not verify");
+    }
+  }
+  return {};
+}
+
+// Everyone holds the same bytes (the views agree) and so comes to the same verdict.
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::judge(ParticipantIndex accuser, const DkgComplaint& complaint) const {
+  if (complaint.view != dkg_echo(sid_, kDealRound, parameters_.participants, deal_bytes_)) {
+    return recoverable("the deals did not reach everyone alike");
+  }
+  if (x25519_public_key(complaint.key) != hellos_[slot(accuser)].encryption_key) {
+    return blame(accuser, "a complaint that reveals another key than the accuser's");
+  }
+  Abort abort{AbortClass::kAttributable, {}, "a share that its dealer's Feldman vector refutes"};
+  for (const DkgComplaint::Accusation& accusation : complaint.accusations) {
+    const ParticipantIndex dealer = accusation.dealer;
+    if (!std::ranges::binary_search(parameters_.participants, dealer)) {
+      return malformed(accuser, "a complaint about somebody who has no part in this key");
+    }
+    const ShareRoute route{sid_, dealer, accuser};
+    if (hash_ciphertext(route, accusation.ciphertext) !=
+        deals_[slot(dealer)].hash_for(accuser, dealer, parameters_.participants)) {
+      return blame(accuser, "a complaint about a ciphertext that the dealer never listed");
+    }
+    const auto shared = x25519(complaint.key, hellos_[slot(dealer)].encryption_key);
+    if (shared && open_dealing<Group>(*shared, route, accusation.ciphertext, vectors_[slot(dealer)],
+                                      extra_limit())) {
+      return blame(accuser, "a complaint about a share that is right");
+    }
+    abort.culprits.push_back(dealer);
+  }
+  return std::unexpected(std::move(abort));
+}
+
+template <ThresholdGroup Group>
+Result<void> Dkg<Group>::finish() {
+  KeyShare<Group> key;
+  key.index = parameters_.self;
+  key.share = std::move(share_);
+  if (extension_) {
+    auto state = extension_->finish();
+    if (!state) {
+      return std::unexpected(state.error());
+    }
+    key.state = std::move(*state);
+  }
+  KeyOutcome outcome;
+  outcome.record.scheme = parameters_.scheme;
+  outcome.record.threshold = parameters_.threshold;
+  outcome.record.public_key = to_vector(Group::encode(vector_.front()));
+  for (const ParticipantIndex index : parameters_.participants) {
+    outcome.record.public_shares.emplace_back(
+        index, to_vector(Group::encode(public_shares_[slot(index)])));
+  }
+  outcome.record.chain_code = chain_code_;
+  outcome.record.transcript = transcript_;
+  outcome.secret = key.encode();
+  outcome_ = std::move(outcome);
+  return {};
+}
+
+}  // namespace cosigner
