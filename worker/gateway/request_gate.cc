@@ -1,0 +1,117 @@
+#include "worker/gateway/request_gate.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cosigner::worker {
+namespace {
+
+/// Signed and published refusals a second: 25 µs each, so a flood costs at most 2.5 % of one core
+/// for answers.
+constexpr double kRefusalsPerSecond = 1000;
+/// A stored success is served this long after the request's expiry; later there is nothing left to
+/// serve.
+constexpr std::uint64_t kServeExpiredMs = 24ULL * 3600 * 1000;
+
+RequestAnswer unreadable(ByteView envelope, Error error) {
+  return RequestAnswer{.session = session_of_refused(envelope),
+                       .operation = {},
+                       .user = {},
+                       .key = {},
+                       .content = std::move(error)};
+}
+
+}  // namespace
+
+bool TokenBucket::take(std::int64_t now_ms) {
+  if (last_ms_ != 0) {
+    tokens_ = std::min(rate_, tokens_ + rate_ * static_cast<double>(now_ms - last_ms_) / 1000.0);
+  }
+  last_ms_ = now_ms;
+  if (tokens_ < 1) {
+    return false;
+  }
+  tokens_ -= 1;
+  return true;
+}
+
+std::uint32_t TokenBucket::wait_ms() const {
+  return static_cast<std::uint32_t>(std::ceil(std::max(0.0, 1 - tokens_) / rate_ * 1000.0));
+}
+
+RequestGate::RequestGate(std::string cluster, std::vector<ipc::Initiator> initiators,
+                         ipc::Settings settings)
+    : cluster_(std::move(cluster)),
+      initiators_(std::move(initiators)),
+      settings_(settings),
+      refusals_(kRefusalsPerSecond) {}
+
+RequestGate::Verdict RequestGate::refuse(std::int64_t now_ms, RequestAnswer answer) {
+  if (!refusals_.take(now_ms)) {
+    ++counters_.dropped_refusals;
+    return Dropped{};
+  }
+  ++counters_.refused;
+  return Refused{std::move(answer)};
+}
+
+Expected<void> RequestGate::check_replay(const ParsedRequest& parsed) {
+  const ReplayKey key{parsed.request.initiator, parsed.request.id};
+  const auto [entry, added] = seen_.try_emplace(key, parsed.session);
+  if (!added) {
+    if (entry->second != parsed.session) {
+      return fail(ErrorCode::kReplayed,
+                  "this initiator has used this request id for another request: choose a new id");
+    }
+    return {};
+  }
+  seen_order_.push_back(key);
+  if (seen_order_.size() > kReplayEntries) {
+    seen_.erase(seen_order_.front());
+    seen_order_.pop_front();
+  }
+  return {};
+}
+
+RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_ms,
+                                        std::string_view woken_by, ByteView envelope) {
+  auto parsed = parse_request(envelope, settings_.max_envelope_bytes);
+  if (!parsed) {
+    return refuse(now_ms, unreadable(envelope, parsed.error()));
+  }
+  const auto refusal = [&](Error error) {
+    return refuse(now_ms, error_answer(parsed->request, parsed->session, std::move(error)));
+  };
+  const auto initiator = authorise(*parsed, cluster_, initiators_);
+  if (!initiator) {
+    return refusal(initiator.error());
+  }
+  if (const auto issued = check_issued(parsed->request, wall_ms); !issued) {
+    return refusal(issued.error());
+  }
+  if (wall_ms >= parsed->request.expires_at_ms + kServeExpiredMs) {
+    return refusal(Error{.code = ErrorCode::kExpired,
+                         .message = "the request expired more than a day ago: make a new one",
+                         .peer = {},
+                         .peer_reason = {}});
+  }
+  const std::uint32_t own_rate = (*initiator)->requests_per_second;
+  const double rate = own_rate != 0 ? own_rate : settings_.requests_per_second;
+  const std::string payer = woken_by.empty() ? (*initiator)->name : "peer " + std::string(woken_by);
+  TokenBucket& bucket = rates_.try_emplace(payer, rate).first->second;
+  if (!bucket.take(now_ms)) {
+    return refusal(Error{.code = ErrorCode::kRateLimited,
+                         .message = "this initiator sends more requests than its limit",
+                         .retryable = true,
+                         .retry_after_ms = bucket.wait_ms(),
+                         .peer = {},
+                         .peer_reason = {}});
+  }
+  if (const auto replay = check_replay(*parsed); !replay) {
+    return refusal(replay.error());
+  }
+  ++counters_.passed;
+  return Passed{std::move(parsed->request), parsed->session};
+}
+
+}  // namespace cosigner::worker
