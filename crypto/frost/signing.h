@@ -3,7 +3,7 @@
 //
 //   hello (round 0)  everyone → everyone   D ‖ E
 //   start            the set names exactly t signers; each computes z_i at once
-//   round 1          signer → assembler    z_i
+//   round 1          signer → assembler    digest of what it started with, z_i
 //
 // The assembler sends nothing; with all t shares it aggregates, verifies, and only then has an
 // outcome. The nonces die in start(), before the share leaves this object: a second start() finds
@@ -12,7 +12,8 @@
 // bind the messages to session and attempt.
 //
 // Aborts: own hello altered, wrong set → recoverable; a commitment or share that does not decode →
-// recoverable, naming its sender; a share that does not verify → attributable, naming all culprits.
+// recoverable, naming its sender; a share for another start than the assembler's → the same; a
+// share that does not verify → attributable, naming all culprits.
 
 #include <memory>
 #include <utility>
@@ -49,8 +50,9 @@ class FrostSigning final : public Protocol {
 
   [[nodiscard]] const ByteVector& hello() const override { return hello_; }
 
-  [[nodiscard]] Result<Messages> start(std::span<const SetMember> set, const Digest&) override {
-    return finish_with(do_start(set));
+  [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
+                                       const Digest& binding) override {
+    return finish_with(do_start(set, binding));
   }
 
   [[nodiscard]] Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
@@ -96,7 +98,7 @@ class FrostSigning final : public Protocol {
     return result;
   }
 
-  Result<Messages> do_start(std::span<const SetMember> set) {
+  Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding) {
     if (dead_ || !nonce_) {
       return recoverable("this signing attempt has been started or has failed already");
     }
@@ -126,9 +128,10 @@ class FrostSigning final : public Protocol {
       return std::unexpected(signed_share.error());
     }
     inbox_.restrict_to(set);
+    view_ = frost_view(parameters_.context, binding, set);
     if (!is_assembler()) {
       return Messages{{parameters_.assembler, FrostShareMessage<Suite>::kRound,
-                       FrostShareMessage<Suite>{signed_share->z}.encode()}};
+                       FrostShareMessage<Suite>{view_, signed_share->z}.encode()}};
     }
     session_.emplace(std::move(signed_share->session));
     own_z_ = signed_share->z;
@@ -161,6 +164,9 @@ class FrostSigning final : public Protocol {
       if (!message) {
         return std::unexpected(message.error());
       }
+      if (message->view != view_) {
+        return malformed(peer, "a signature share for another set, attempt or context");
+      }
       shares.push_back({peer, message->z});
     }
     std::ranges::sort(shares, {}, &Session::SignatureShare::index);
@@ -187,6 +193,7 @@ class FrostSigning final : public Protocol {
   std::vector<ParticipantIndex> participants_;
   Inbox inbox_;
   std::optional<Session> session_;  // the assembler's, between start and outcome
+  Digest view_;
   typename Group::Scalar own_z_;
   std::optional<Outcome> outcome_;
   bool dead_ = false;
