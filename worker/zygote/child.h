@@ -1,0 +1,27 @@
+#pragma once
+// What a forked child does before it is a worker or a gateway: it makes sure whose child it is,
+// and lets go of everything it inherited.
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "ipc/messages.h"
+
+namespace cosigner::worker {
+
+/// Where the child's socket is after enter_child(), and the zygote's own before.
+inline constexpr int kSocketFd = 3;
+
+/// The area of argv and environment, which becomes the title that `ps` shows. Call first thing in
+/// main(); the environment is empty in children (nats.c and OpenSSL would listen to it).
+void remember_title_area(int argc, char** argv);
+void set_process_title(const std::string& title);
+
+/// Moves `socket` to kSocketFd, closes every other descriptor but the standard three, waits until
+/// the supervisor is the parent and asks the kernel to die with it, resets signals, allows neither
+/// cores nor ptrace nor new privileges, reseeds every generator, takes its name. Ends the process
+/// if the supervisor is gone.
+void enter_child(const ipc::ForkOrder& order, int socket, pid_t supervisor);
+
+}  // namespace cosigner::worker

@@ -1,0 +1,76 @@
+#include "worker/zygote/warm_up.h"
+
+#include <malloc.h>
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <sodium.h>
+
+#include <cstdlib>
+
+#include "crypto/base/hash.h"
+#include "crypto/base/seal.h"
+#include "crypto/identity/ed25519_key.h"
+#include "crypto/secp256k1/context.h"
+
+namespace cosigner::worker {
+namespace {
+
+// Room enough for getaddrinfo, the deepest thing that runs on one of nats.c's threads; the uv loop
+// and all cryptography run on the main thread.
+constexpr std::size_t kThreadStackBytes = 256U << 10;
+
+}  // namespace
+
+void configure_memory() {
+  mallopt(M_ARENA_MAX, 1);               // otherwise each of nats.c's threads gets an arena
+  mallopt(M_TRIM_THRESHOLD, 128 << 10);  // give back what a burst has used
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);  // fixed: large frames never settle in the heap
+#ifndef COSIGNER_SANITIZED               // sanitizers need more stack, and know best how much
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) == 0) {
+    pthread_attr_setstacksize(&attributes, kThreadStackBytes);
+    pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
+  }
+#endif
+}
+
+void warm_up() {
+  if (sodium_init() < 0) {
+    std::abort();
+  }
+  SystemRandom random;
+  const Ed25519SecretKey signing = ed25519_generate(random);
+  const Digest digest = TaggedHash(tag::kFingerprint).part("warm").finish();
+  const Ed25519Signature signature = ed25519_sign(signing, digest);
+  bool works = ed25519_verify(ed25519_public_key(signing), digest, signature);
+
+  const auto secret = random.secret<32>();
+  works = works && x25519(secret, x25519_public_key(secret)).has_value();
+
+  AeadKey key;
+  hkdf_sha256(secret.expose(), {}, as_bytes("warm"), key.expose_mutable());
+  const AeadNonce nonce{};
+  works = works && aead_open(key, nonce, {}, aead_seal(key, nonce, {}, digest)).has_value();
+
+  std::uint8_t drawn[32];
+  works = works && RAND_bytes(drawn, sizeof drawn) == 1;
+
+  secp256k1_pubkey point;
+  works = works &&
+          secp256k1_ec_pubkey_create(secp256k1::context(), &point, secret.expose().data()) == 1;
+  if (!works) {
+    std::abort();
+  }
+}
+
+void reseed() {
+  SystemRandom random;
+  const auto fresh = random.secret<48>();
+  RAND_seed(fresh.expose().data(), static_cast<int>(fresh.expose().size()));
+  RAND_poll();
+  randombytes_stir();
+  secp256k1::reblind_context(random);
+}
+
+}  // namespace cosigner::worker
