@@ -4,6 +4,7 @@
 // enumerators, bounded sizes, loggable text, nothing left over. Never throws on input.
 
 #include <concepts>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <type_traits>
