@@ -1,0 +1,285 @@
+#include "supervisor/control/control_server.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+#include <vector>
+
+#include "ipc/frame.h"
+
+namespace cosigner::supervisor {
+
+// ---- one connection
+// ---------------------------------------------------------------------------------------------------
+
+class ControlServer::Connection : public std::enable_shared_from_this<ControlServer::Connection> {
+ public:
+  Connection(ControlServer* server, std::uint64_t id, ControlPeer peer)
+      : server_(server), id_(id), peer_(peer) {}
+
+  bool open(uv_loop_t* loop, ipc::UniqueFd fd, std::size_t queued_bytes);
+  void on_frame(const ipc::Frame& frame);
+  /// Cancels what is running and tells the server. Idempotent.
+  void end();
+  /// A client that does not read what it asked for is disconnected.
+  bool send(const ipc::ControlReply& reply);
+  void finished(std::uint64_t call) { calls_.erase(call); }
+  [[nodiscard]] const ControlPeer& peer() const { return peer_; }
+
+ private:
+  void call(ipc::ControlCall frame);
+
+  ControlServer* server_;
+  std::uint64_t id_;
+  ControlPeer peer_;
+  std::unique_ptr<ipc::FrameChannel> channel_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Call>> calls_;
+  bool ended_ = false;
+};
+
+class ControlServer::Call final : public ControlRequest {
+ public:
+  Call(std::weak_ptr<Connection> connection, ControlPeer peer, ipc::ControlCall frame)
+      : connection_(std::move(connection)), peer_(peer), frame_(std::move(frame)) {}
+
+  const ControlPeer& peer() const override { return peer_; }
+  const std::string& command() const override { return frame_.command; }
+  const ByteVector& arguments() const override { return frame_.arguments; }
+
+  bool part(ByteVector body) override {
+    ipc::ControlReply reply;
+    reply.call = frame_.call;
+    reply.body = std::move(body);
+    return send(reply);
+  }
+  void succeed(ByteVector body) override {
+    ipc::ControlReply reply;
+    reply.call = frame_.call;
+    reply.final = true;
+    reply.body = std::move(body);
+    finish(reply);
+  }
+  void fail(const Error& error) override {
+    ipc::ControlReply reply;
+    reply.call = frame_.call;
+    reply.final = true;
+    reply.error_name = error_name(error.code);
+    reply.error_message = error.message;
+    reply.may_have_executed = error.may_have_executed;
+    finish(reply);
+  }
+  void on_cancel(std::function<void()> callback) override { cancel_ = std::move(callback); }
+
+  void cancelled() {
+    done_ = true;
+    if (const auto callback = std::exchange(cancel_, nullptr)) {
+      callback();
+    }
+  }
+
+ private:
+  bool send(const ipc::ControlReply& reply) {
+    const auto connection = connection_.lock();
+    return !done_ && connection && connection->send(reply);
+  }
+  void finish(const ipc::ControlReply& reply) {
+    if (done_) {
+      return;
+    }
+    send(reply);
+    done_ = true;
+    cancel_ = nullptr;
+    if (const auto connection = connection_.lock()) {
+      connection->finished(frame_.call);
+    }
+  }
+
+  std::weak_ptr<Connection> connection_;
+  ControlPeer peer_;
+  ipc::ControlCall frame_;
+  std::function<void()> cancel_;
+  bool done_ = false;
+};
+
+bool ControlServer::Connection::open(uv_loop_t* loop, ipc::UniqueFd fd, std::size_t queued_bytes) {
+  ipc::FrameChannel::Handlers handlers;
+  handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
+  handlers.on_close = [this](ipc::CloseReason, std::string_view) { end(); };
+  handlers.on_exception = [this](std::string_view) { end(); };
+  ipc::FrameChannel::Limits limits;
+  limits.max_queued_bytes = queued_bytes;
+  auto channel = ipc::FrameChannel::open(loop, std::move(fd), std::move(handlers), limits);
+  if (!channel) {
+    return false;
+  }
+  channel_ = std::move(*channel);
+  return true;
+}
+
+void ControlServer::Connection::on_frame(const ipc::Frame& frame) {
+  const auto self = shared_from_this();
+  if (frame.type == ipc::MessageType::kControlCall) {
+    if (auto decoded = ipc::decode<ipc::ControlCall>(frame); decoded) {
+      call(std::move(*decoded));
+      return;
+    }
+  } else if (frame.type == ipc::MessageType::kControlCancel) {
+    if (const auto cancel = ipc::decode<ipc::ControlCancel>(frame); cancel) {
+      if (const auto found = calls_.find(cancel->call); found != calls_.end()) {
+        const auto running = found->second;
+        calls_.erase(found);
+        running->cancelled();
+      }
+      return;
+    }
+  }
+  end();  // garbage: no second chance
+}
+
+void ControlServer::Connection::call(ipc::ControlCall frame) {
+  const std::uint64_t number = frame.call;
+  if (calls_.size() >= server_->limits_.calls_per_connection || calls_.contains(number)) {
+    end();
+    return;
+  }
+  const auto running = std::make_shared<Call>(weak_from_this(), peer_, std::move(frame));
+  calls_.emplace(number, running);
+  server_->handler_(running);
+}
+
+bool ControlServer::Connection::send(const ipc::ControlReply& reply) {
+  if (ended_ || !channel_) {
+    return false;
+  }
+  if (!ipc::accepted(channel_->send(reply))) {
+    end();
+    return false;
+  }
+  return true;
+}
+
+void ControlServer::Connection::end() {
+  if (std::exchange(ended_, true)) {
+    return;
+  }
+  const auto self = shared_from_this();
+  const auto calls = std::exchange(calls_, {});
+  for (const auto& [number, running] : calls) {
+    running->cancelled();
+  }
+  channel_.reset();
+  server_->forget(id_);
+}
+
+// ---- the server
+// -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+Error system_error(const std::string& path, const char* what) {
+  return Error{.code = ErrorCode::kInternal,
+               .message = "control socket " + path + ": " + what + ": " + std::strerror(errno),
+               .peer = {},
+               .peer_reason = {}};
+}
+
+/// Somebody answers there: another node runs with this socket.
+bool in_use(const sockaddr_un& address) {
+  const ipc::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return probe &&
+         connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
+                                                               const std::string& path,
+                                                               Handler handler, Limits limits) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    return ::cosigner::fail(ErrorCode::kBadRequest,
+                            "control socket " + path + ": the path is longer than " +
+                                std::to_string(sizeof address.sun_path - 1) + " bytes");
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  if (in_use(address)) {
+    return ::cosigner::fail(ErrorCode::kConflict,
+                            "control socket " + path + ": another process answers there");
+  }
+  unlink(path.c_str());
+  std::unique_ptr<ControlServer> server(new ControlServer(std::move(handler), limits));
+  server->loop_ = loop;
+  server->socket_.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!server->socket_) {
+    return std::unexpected(system_error(path, "socket"));
+  }
+  const int fd = server->socket_.get();
+  // Nobody but the owner until the mode is set.
+  const mode_t mask = umask(0177);
+  const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  umask(mask);
+  if (bound != 0) {
+    return std::unexpected(system_error(path, "bind"));
+  }
+  server->path_ = path;
+  if (chmod(path.c_str(), 0660) != 0 || ::listen(fd, 128) != 0) {
+    return std::unexpected(system_error(path, "listen"));
+  }
+  server->poll_ = new uv_poll_t;
+  if (uv_poll_init(loop, server->poll_, fd) != 0) {
+    delete std::exchange(server->poll_, nullptr);
+    return std::unexpected(system_error(path, "poll"));
+  }
+  server->poll_->data = server.get();
+  uv_poll_start(server->poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+    static_cast<ControlServer*>(handle->data)->accept();
+  });
+  return server;
+}
+
+void ControlServer::accept() {
+  for (;;) {
+    ipc::UniqueFd fd(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) {
+      return;  // nothing left, or a connection that is already gone
+    }
+    ucred credentials{};
+    socklen_t size = sizeof credentials;
+    if (connections_.size() >= limits_.connections ||
+        getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+      continue;
+    }
+    const std::uint64_t id = next_id_++;
+    const ControlPeer peer{credentials.pid, credentials.uid, credentials.gid};
+    const auto connection = std::make_shared<Connection>(this, id, peer);
+    if (connection->open(loop_, std::move(fd), limits_.queued_bytes)) {
+      connections_.emplace(id, connection);
+    }
+  }
+}
+
+void ControlServer::forget(std::uint64_t id) {
+  connections_.erase(id);
+}
+
+ControlServer::~ControlServer() {
+  if (poll_ != nullptr) {
+    uv_close(reinterpret_cast<uv_handle_t*>(poll_),
+             [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+  }
+  while (!connections_.empty()) {
+    const auto connection = connections_.begin()->second;
+    connection->end();
+  }
+  if (!path_.empty()) {
+    unlink(path_.c_str());
+  }
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,83 @@
+#pragma once
+// The control socket: listens, knows who calls (peer credentials), cuts frames, and hands calls to
+// a handler that may answer once or stream. It knows no command. A client that sends garbage or
+// half a frame, or never reads, is disconnected and costs nobody else anything: reads and queues
+// are bounded for each connection.
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ipc/messages.h"
+#include "ipc/uv_stream.h"
+
+namespace cosigner::supervisor {
+
+struct ControlPeer {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+/// One call, as the handler sees it. Replies may be sent until the final one; after the client has
+/// gone they go nowhere.
+class ControlRequest {
+ public:
+  virtual ~ControlRequest() = default;
+  [[nodiscard]] virtual const ControlPeer& peer() const = 0;
+  [[nodiscard]] virtual const std::string& command() const = 0;
+  [[nodiscard]] virtual const ByteVector& arguments() const = 0;  ///< msgpack map
+  /// A part of a streamed answer. False when the client is gone or does not read (it has then been
+  /// disconnected).
+  virtual bool part(ByteVector body) = 0;
+  virtual void succeed(ByteVector body) = 0;
+  virtual void fail(const Error& error) = 0;
+  /// Called once if the client cancels or goes before the final reply.
+  virtual void on_cancel(std::function<void()> callback) = 0;
+};
+
+class ControlServer {
+ public:
+  /// Keep the shared pointer for as long as replies are to come.
+  using Handler = std::function<void(std::shared_ptr<ControlRequest>)>;
+  struct Limits {
+    std::size_t connections = 256;
+    std::size_t calls_per_connection = 1024;
+    std::size_t queued_bytes = 16U << 20;  ///< of replies a client has not read
+  };
+
+  /// Binds `path` (a stale socket there is replaced; a live one is an error that says so), mode
+  /// 0660, and listens.
+  [[nodiscard]] static Expected<std::unique_ptr<ControlServer>> listen(uv_loop_t* loop,
+                                                                       const std::string& path,
+                                                                       Handler handler,
+                                                                       Limits limits);
+  /// Closes every connection and removes the socket.
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
+
+ private:
+  class Connection;
+  class Call;
+  ControlServer(Handler handler, Limits limits) : handler_(std::move(handler)), limits_(limits) {}
+  void accept();
+  void forget(std::uint64_t id);
+
+  Handler handler_;
+  Limits limits_;
+  std::string path_;
+  uv_loop_t* loop_ = nullptr;
+  uv_poll_t* poll_ = nullptr;  ///< frees itself when closed
+  ipc::UniqueFd socket_;
+  std::uint64_t next_id_ = 1;
+  std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
+};
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,196 @@
+#include "supervisor/process/zygote.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "ipc/seqpacket.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+/// Where the zygote finds its socket.
+constexpr int kZygoteSocket = 3;
+
+/// The zygote's environment is made, not inherited: nothing of the operator's shell reaches a
+/// process that holds shares. SSL_CERT_*: nats.c adds the system's authorities to whatever it is
+/// given (850 KB a worker); there are none here. Sanitizer builds need their options.
+std::vector<std::string> zygote_environment() {
+  std::vector<std::string> out = {"LC_ALL=C.UTF-8", "SSL_CERT_FILE=/nonexistent",
+                                  "SSL_CERT_DIR=/nonexistent"};
+  for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"}) {
+    if (const char* value = std::getenv(name); value != nullptr) {
+      out.push_back(std::string(name) + "=" + value);
+    }
+  }
+  return out;
+}
+
+Expected<pid_t> spawn(const std::string& program, int socket) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_adddup2(&actions, socket, kZygoteSocket);
+  // libuv blocks and handles signals here; the zygote starts with none of that.
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  std::string name = "cosigner-worker";
+  std::string option = "--zygote";
+  std::array<char*, 3> arguments = {name.data(), option.data(), nullptr};
+  std::vector<std::string> environment = zygote_environment();
+  std::vector<char*> pointers;
+  for (std::string& entry : environment) {
+    pointers.push_back(entry.data());
+  }
+  pointers.push_back(nullptr);
+
+  pid_t pid = 0;
+  const int error =
+      posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(), pointers.data());
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    return fail(ErrorCode::kInternal, "cannot start " + program + ": " + std::strerror(error) +
+                                          " (worker_program in the configuration names it)");
+  }
+  return pid;
+}
+
+}  // namespace
+
+Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::string& program,
+                                                 Handlers handlers) {
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+    return fail(ErrorCode::kInternal,
+                std::string("PR_SET_CHILD_SUBREAPER: ") + std::strerror(errno));
+  }
+  auto pair = ipc::socket_pair(SOCK_SEQPACKET);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  fcntl(pair->first.get(), F_SETFL, fcntl(pair->first.get(), F_GETFL) | O_NONBLOCK);
+  const auto pid = spawn(program, pair->second.get());
+  if (!pid) {
+    return std::unexpected(pid.error());
+  }
+  std::unique_ptr<Zygote> zygote(new Zygote(std::move(handlers)));
+  Zygote* raw = zygote.get();
+  zygote->socket_ = std::move(pair->first);
+  auto child = ChildProcess::watch(loop, *pid, [raw](ExitStatus status) { raw->exited(status); });
+  if (!child) {
+    ::kill(*pid, SIGKILL);
+    return std::unexpected(child.error());
+  }
+  zygote->child_ = std::move(*child);
+  auto watch =
+      FdWatch::open(loop, zygote->socket_.get(), [raw](int events) { raw->on_socket(events); });
+  if (!watch) {
+    zygote->child_->kill(SIGKILL);
+    return std::unexpected(watch.error());
+  }
+  zygote->watch_ = std::move(*watch);
+  zygote->watch_->want(UV_READABLE);
+  return zygote;
+}
+
+void Zygote::fork(const ipc::ForkOrder& order, ipc::UniqueFd socket) {
+  auto frame = ipc::encode_frame(order, 0);
+  outstanding_.insert(order.order);
+  if (!frame || !socket_) {
+    finish_order(order.order, 0, frame ? "the zygote is not running" : frame.error().message);
+    return;
+  }
+  queue_.push_back({std::move(*frame), std::move(socket)});
+  flush();
+}
+
+void Zygote::retire() {
+  watch_.reset();
+  socket_.reset();
+}
+
+void Zygote::on_socket(int events) {
+  if ((events & UV_WRITABLE) != 0) {
+    flush();
+  }
+  if ((events & UV_READABLE) != 0) {
+    receive();
+  }
+}
+
+void Zygote::flush() {
+  while (!queue_.empty()) {
+    const auto sent =
+        ipc::send_packet(socket_.get(), queue_.front().frame, queue_.front().socket.get());
+    if (!sent) {
+      if (sent.error().code == ErrorCode::kOverloaded) {
+        watch_->want(UV_READABLE | UV_WRITABLE);
+      }
+      return;  // any other error: the zygote is dying and exited() fails what is outstanding
+    }
+    queue_.pop_front();
+  }
+  watch_->want(UV_READABLE);
+}
+
+void Zygote::receive() {
+  while (socket_) {
+    const auto received = ipc::receive_packet(socket_.get());
+    if (!received) {
+      child_->kill(SIGKILL);  // a zygote that sends nonsense is not to be trusted with forks
+      watch_->want(0);
+      return;
+    }
+    if (received->status == ipc::ReceiveStatus::kWouldBlock) {
+      return;
+    }
+    if (received->status == ipc::ReceiveStatus::kEnd) {
+      watch_->want(0);  // exited() follows
+      return;
+    }
+    const ipc::Frame& frame = received->packet.frame;
+    if (frame.type == ipc::MessageType::kZygoteReady) {
+      if (handlers_.on_ready) {
+        handlers_.on_ready();
+      }
+    } else if (const auto result = ipc::decode<ipc::ForkResult>(frame); result) {
+      finish_order(result->order, result->pid, result->error);
+    }
+  }
+}
+
+void Zygote::finish_order(std::uint64_t order, pid_t pid, const std::string& error) {
+  if (outstanding_.erase(order) != 0) {
+    handlers_.on_forked(order, pid, error);
+  }
+}
+
+void Zygote::exited(ExitStatus status) {
+  receive();  // results it sent before it died
+  watch_.reset();
+  socket_.reset();
+  queue_.clear();
+  if (!outstanding_.empty()) {
+    reap_unknown_children(handlers_.known_children());
+    while (!outstanding_.empty()) {
+      finish_order(*outstanding_.begin(), 0, "the zygote died: " + status.describe());
+    }
+  }
+  const auto on_exit = handlers_.on_exit;
+  on_exit(status);
+}
+
+}  // namespace cosigner::supervisor
