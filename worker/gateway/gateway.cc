@@ -1,0 +1,454 @@
+#include "worker/gateway/gateway.h"
+
+#include <unistd.h>
+#include <uv.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "crypto/identity/certificate.h"
+#include "ipc/names.h"
+#include "ipc/uv_stream.h"
+#include "worker/gateway/presence.h"
+#include "worker/gateway/request_gate.h"
+#include "worker/nats/broker_connection.h"
+
+namespace cosigner::worker {
+namespace {
+
+/// Clients waiting for an answer through this gateway; beyond it requests are refused as
+/// overloaded.
+constexpr std::size_t kMaxPending = 1U << 16;
+/// Ask for a new certificate this long before the present one ends.
+constexpr std::uint64_t kRenewBeforeSeconds = 900;
+
+std::uint64_t wall_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(
+      duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
+
+class Gateway {
+ public:
+  Gateway(uv_loop_t* loop, std::uint64_t generation) : loop_(loop), generation_(generation) {}
+
+  bool open(int socket_fd);
+  void finish();
+
+ private:
+  // supervisor
+  void on_frame(const ipc::Frame& frame);
+  void start(ipc::GatewayStart start);
+  void answer(const ipc::GatewayAnswer& answer);
+  void publish_request(const ipc::PublishRequest& request);
+  void drain();
+
+  // broker
+  void on_message(const BrokerMessage& message);
+  void on_state(const BrokerStateChange& change);
+  void on_request(std::string_view woken_by, const BrokerMessage& message);
+  void on_inbox(std::string_view token, const BrokerMessage& message);
+  void on_beacon(std::string_view node, const BrokerMessage& message);
+
+  void on_timer();
+  void send_beacon(bool bye);
+  void report(const std::vector<PresenceChange>& changes);
+  void publish_refusal(const std::string& inbox, const RequestAnswer& answer);
+  void log(std::uint8_t level, std::string message);
+  [[nodiscard]] std::int64_t now_ms() const { return static_cast<std::int64_t>(uv_now(loop_)); }
+  /// The subject's tail behind `prefix_ + middle`, if it begins so.
+  [[nodiscard]] std::optional<std::string_view> tail(std::string_view subject,
+                                                     std::string_view middle) const;
+
+  uv_loop_t* loop_;
+  std::uint64_t generation_;
+  SystemRandom random_;
+  Ed25519SecretKey signing_key_ = ed25519_generate(random_);
+  Ed25519SecretKey broker_key_ = ed25519_generate(random_);
+  std::unique_ptr<ipc::FrameChannel> supervisor_;
+  uv_timer_t timer_{};
+
+  ipc::GatewayStart start_;
+  std::string prefix_;  ///< "cosigner.<cluster>."
+  std::string inbox_;   ///< "_INBOX.<node>.<generation>."
+  std::uint64_t certificate_ends_ = 0;
+  bool renewal_asked_ = false;
+  std::unique_ptr<RequestGate> gate_;
+  std::unique_ptr<PresenceTable> presence_;
+  std::unique_ptr<BrokerConnection> broker_;
+  bool ready_sent_ = false;
+  bool draining_ = false;
+
+  std::uint64_t next_request_ = 1;
+  std::map<std::uint64_t, std::string> pending_;  ///< our request number → the client's inbox
+  std::set<std::uint64_t> publishes_;  ///< control-socket requests that still want answers
+  std::uint64_t beacons_ = 0;
+  std::uint64_t dropped_packets_ = 0;
+};
+
+// ---- supervisor
+// -------------------------------------------------------------------------------------------------------
+
+bool Gateway::open(int socket_fd) {
+  ipc::FrameChannel::Handlers handlers;
+  handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
+  // Without a supervisor there is nothing to be a gateway of.
+  handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(0); };
+  handlers.on_exception = [this](std::string_view what) {
+    log(4, "a handler failed: " + std::string(what));
+  };
+  auto channel = ipc::FrameChannel::open(loop_, ipc::UniqueFd(socket_fd), std::move(handlers));
+  if (!channel) {
+    return false;
+  }
+  supervisor_ = std::move(*channel);
+  supervisor_->set_generation(generation_);
+  uv_timer_init(loop_, &timer_);
+  timer_.data = this;
+  ipc::GatewayHello hello;
+  hello.signing_key = ed25519_public_key(signing_key_);
+  hello.broker_key = ed25519_public_key(broker_key_);
+  return ipc::accepted(supervisor_->send(hello));
+}
+
+void Gateway::on_frame(const ipc::Frame& frame) {
+  switch (frame.type) {
+    case ipc::MessageType::kGatewayStart:
+      if (auto message = ipc::decode<ipc::GatewayStart>(frame); message && !broker_) {
+        start(std::move(*message));
+      }
+      break;
+    case ipc::MessageType::kGatewayAnswer:
+      if (const auto message = ipc::decode<ipc::GatewayAnswer>(frame)) {
+        answer(*message);
+      }
+      break;
+    case ipc::MessageType::kPublishRequest:
+      if (const auto message = ipc::decode<ipc::PublishRequest>(frame)) {
+        publish_request(*message);
+      }
+      break;
+    case ipc::MessageType::kPublishDone:
+      if (const auto message = ipc::decode<ipc::PublishDone>(frame)) {
+        publishes_.erase(message->publish);
+      }
+      break;
+    case ipc::MessageType::kPublishWake:
+      if (auto message = ipc::decode<ipc::PublishWake>(frame);
+          message && broker_ && valid_node_name(message->node)) {
+        // Lost if there is no broker: whoever wakes tries again.
+        (void)broker_->publish({prefix_ + "gateway." + message->node + "." + start_.node, "",
+                                std::move(message->envelope)});
+      }
+      break;
+    case ipc::MessageType::kRenewed:
+      if (auto message = ipc::decode<ipc::Renewed>(frame); message && broker_) {
+        const auto certificate = decode_certificate(message->certificate);
+        if (certificate) {
+          start_.certificate = std::move(message->certificate);
+          certificate_ends_ = certificate->not_after;
+          renewal_asked_ = false;
+          broker_->renew(std::move(message->broker));
+        }
+      }
+      break;
+    case ipc::MessageType::kDrain:
+      drain();
+      break;
+    default:
+      log(3, "a frame of a type that no gateway takes was dropped");
+  }
+}
+
+void Gateway::start(ipc::GatewayStart start) {
+  start_ = std::move(start);
+  prefix_ = "cosigner." + start_.cluster + ".";
+  inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
+  const auto certificate = decode_certificate(start_.certificate);
+  certificate_ends_ = certificate ? certificate->not_after : 0;
+  gate_ = std::make_unique<RequestGate>(start_.cluster, start_.initiators, start_.settings);
+  presence_ = std::make_unique<PresenceTable>(start_.cluster, start_.node, start_.peers,
+                                              start_.settings.presence_timeout_ms);
+
+  BrokerOptions options;
+  options.access = start_.broker;
+  options.link.name = "cosigner gateway " + start_.node;
+  options.link.subjects = {prefix_ + "request", prefix_ + "gateway." + start_.node + ".>",
+                           prefix_ + "gateway.all.>", "_INBOX." + start_.node + ".>"};
+  BrokerConnection::Handlers handlers;
+  handlers.on_message = [this](const BrokerMessage& message) {
+    try {
+      on_message(message);
+    } catch (const std::exception& error) {
+      log(4, std::string("handling a message failed: ") + error.what());
+    }
+  };
+  handlers.on_state = [this](const BrokerStateChange& change) { on_state(change); };
+  handlers.on_problem = [this](const BrokerProblem& problem) {
+    log(3, "broker: " + problem.detail);
+  };
+  broker_ = std::make_unique<BrokerConnection>(loop_, std::move(options), std::move(broker_key_),
+                                               std::move(handlers));
+  const std::uint64_t interval = start_.settings.presence_interval_ms;
+  uv_timer_start(
+      &timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->on_timer(); }, interval,
+      interval);
+}
+
+void Gateway::answer(const ipc::GatewayAnswer& answer) {
+  const auto found = pending_.find(answer.request);
+  if (found == pending_.end()) {
+    return;
+  }
+  // A broker that is away loses the answer: the client asks again and gets the stored result.
+  (void)broker_->publish({found->second, "", answer.envelope});
+  pending_.erase(found);
+}
+
+void Gateway::publish_request(const ipc::PublishRequest& request) {
+  const auto refuse = [&](ErrorCode code, std::string message) {
+    ipc::PublishFailed failed;
+    failed.publish = request.publish;
+    failed.error_name = error_name(code);
+    failed.error_message = std::move(message);
+    supervisor_->send(failed);
+  };
+  if (request.envelope.size() > start_.settings.max_envelope_bytes) {
+    refuse(ErrorCode::kBadRequest, "the request is larger than " +
+                                       std::to_string(start_.settings.max_envelope_bytes) +
+                                       " bytes");
+    return;
+  }
+  publishes_.insert(request.publish);
+  if (!broker_ || !broker_->publish({prefix_ + "request", inbox_ + std::to_string(request.publish),
+                                     request.envelope})) {
+    publishes_.erase(request.publish);
+    refuse(ErrorCode::kPeerUnreachable,
+           "this node's connection to its broker is down: check nats-server and try again");
+  }
+}
+
+void Gateway::drain() {
+  if (std::exchange(draining_, true)) {
+    return;
+  }
+  if (broker_) {
+    send_beacon(true);
+    broker_->close();  // kClosed ends the process
+  } else {
+    finish();
+    _exit(0);
+  }
+}
+
+void Gateway::finish() {
+  if (supervisor_) {
+    supervisor_->shutdown();
+  }
+}
+
+// ---- broker
+// -----------------------------------------------------------------------------------------------------------
+
+std::optional<std::string_view> Gateway::tail(std::string_view subject,
+                                              std::string_view middle) const {
+  if (!subject.starts_with(prefix_)) {
+    return std::nullopt;
+  }
+  subject.remove_prefix(prefix_.size());
+  if (!subject.starts_with(middle)) {
+    return std::nullopt;
+  }
+  subject.remove_prefix(middle.size());
+  return subject;
+}
+
+void Gateway::on_message(const BrokerMessage& message) {
+  if (message.subject.starts_with(inbox_)) {
+    on_inbox(std::string_view(message.subject).substr(inbox_.size()), message);
+  } else if (message.subject == prefix_ + "request") {
+    on_request("", message);
+  } else if (const auto from = tail(message.subject, "gateway.all.")) {
+    on_beacon(*from, message);
+  } else if (const auto peer = tail(message.subject, "gateway." + start_.node + ".")) {
+    on_request(*peer, message);
+  } else {
+    ++dropped_packets_;
+  }
+}
+
+void Gateway::on_state(const BrokerStateChange& change) {
+  if (change.state == BrokerState::kClosed) {
+    finish();
+    _exit(0);
+  }
+  const bool connected = change.state == BrokerState::kSubscribed;
+  ipc::BrokerState state;
+  state.connected = connected;
+  state.detail = change.detail;
+  supervisor_->send(state);
+  if (!connected) {
+    report(presence_->on_disconnected());
+    return;
+  }
+  send_beacon(false);
+  if (!std::exchange(ready_sent_, true)) {
+    supervisor_->send(ipc::GatewayReady{});
+  }
+}
+
+void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message) {
+  if (draining_) {
+    return;
+  }
+  // Answers go to inboxes only: a reply subject cannot make this gateway publish anywhere else.
+  const bool wants_answer = message.reply.starts_with("_INBOX.");
+  if (woken_by.empty() && !wants_answer) {
+    ++dropped_packets_;
+    return;
+  }
+  auto verdict = gate_->check(now_ms(), wall_ms(), woken_by, message.payload);
+  if (const auto* refused = std::get_if<RequestGate::Refused>(&verdict)) {
+    if (wants_answer && woken_by.empty()) {
+      publish_refusal(message.reply, refused->answer);
+    }
+    return;
+  }
+  auto* passed = std::get_if<RequestGate::Passed>(&verdict);
+  if (passed == nullptr) {
+    return;
+  }
+  const auto overloaded = [&] {
+    if (woken_by.empty()) {
+      publish_refusal(message.reply,
+                      error_answer(passed->request, passed->session,
+                                   Error{.code = ErrorCode::kOverloaded,
+                                         .message = "too many requests wait at this gateway",
+                                         .retryable = true,
+                                         .retry_after_ms = 1000,
+                                         .peer = {},
+                                         .peer_reason = {}}));
+    }
+  };
+  if (pending_.size() >= kMaxPending) {
+    overloaded();
+    return;
+  }
+  ipc::GatewayRequest request;
+  request.request = next_request_++;
+  request.user = passed->request.user;
+  request.key = passed->request.key;
+  request.operation = operation_name(passed->request.operation);
+  request.woken_by = woken_by;
+  request.session = passed->session;
+  request.envelope = message.payload;
+  if (!ipc::accepted(supervisor_->send(request))) {
+    overloaded();
+  } else if (woken_by.empty()) {
+    pending_.emplace(request.request, message.reply);
+  }
+}
+
+void Gateway::on_inbox(std::string_view token, const BrokerMessage& message) {
+  std::uint64_t publish = 0;
+  for (const char c : token) {
+    if (c < '0' || c > '9') {
+      return;
+    }
+    publish = publish * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  if (message.no_responders || !publishes_.contains(publish)) {
+    return;
+  }
+  ipc::PublishedAnswer answer;
+  answer.publish = publish;
+  answer.envelope = message.payload;
+  supervisor_->send(answer);
+}
+
+void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
+  const auto change = presence_->on_beacon(now_ms(), wall_ms() / 1000, node, message.payload);
+  if (!change) {
+    ++dropped_packets_;
+    return;
+  }
+  if (*change) {
+    report({**change});
+    if ((*change)->present) {
+      send_beacon(false);  // a newcomer need not wait for our next interval
+    }
+  }
+}
+
+// ---- time
+// -------------------------------------------------------------------------------------------------------------
+
+void Gateway::on_timer() {
+  if (draining_) {
+    return;
+  }
+  send_beacon(false);
+  report(presence_->on_timer(now_ms()));
+  ipc::Heartbeat heartbeat;
+  heartbeat.in_flight = static_cast<std::uint32_t>(pending_.size());
+  supervisor_->send(heartbeat);
+  if (!renewal_asked_ && wall_ms() / 1000 + kRenewBeforeSeconds > certificate_ends_) {
+    renewal_asked_ = true;
+    ipc::RenewAsk ask;
+    ask.not_after = certificate_ends_;
+    supervisor_->send(ask);
+  }
+}
+
+void Gateway::send_beacon(bool bye) {
+  if (broker_->subscribed()) {
+    (void)broker_->publish({prefix_ + "gateway.all." + start_.node, "",
+                            encode_beacon({++beacons_, bye}, start_.certificate, signing_key_)});
+  }
+}
+
+void Gateway::report(const std::vector<PresenceChange>& changes) {
+  for (const PresenceChange& change : changes) {
+    ipc::PeerPresence presence;
+    presence.node = change.node;
+    presence.present = change.present;
+    supervisor_->send(presence);
+  }
+}
+
+void Gateway::publish_refusal(const std::string& inbox, const RequestAnswer& answer) {
+  const ByteVector encoded = encode_answer(answer);
+  AnswerEnvelope envelope{
+      .node = start_.node,
+      .answer = encoded,
+      .origin = GatewaySignature{.certificate = start_.certificate,
+                                 .signature = ed25519_sign(signing_key_, answer_digest(encoded))}};
+  (void)broker_->publish({inbox, "", encode_answer_envelope(envelope)});
+}
+
+void Gateway::log(std::uint8_t level, std::string message) {
+  ipc::Log line;
+  line.level = level;
+  line.message = "gateway: " + std::move(message);
+  supervisor_->send(line);
+}
+
+}  // namespace
+
+int run_gateway(int socket_fd, std::uint64_t generation) {
+  uv_loop_t loop;
+  if (uv_loop_init(&loop) != 0) {
+    return 1;
+  }
+  Gateway gateway(&loop, generation);
+  if (!gateway.open(socket_fd)) {
+    return 1;
+  }
+  uv_run(&loop, UV_RUN_DEFAULT);
+  return 0;
+}
+
+}  // namespace cosigner::worker
