@@ -28,11 +28,11 @@ ByteVector EcdsaSignature::encode() const {
 std::optional<EcdsaSignature> EcdsaSignature::decode(ByteView bytes) {
   Reader reader(bytes);
   EcdsaSignature out;
-  out.r = reader.take<ScalarBytes>();
-  out.s = reader.take<ScalarBytes>();
+  out.r = reader.take<Bytes<32>>();
+  out.s = reader.take<Bytes<32>>();
   out.recovery_id = reader.u8();
-  const std::optional<Scalar> r = Scalar::from_bytes(out.r);
-  const std::optional<Scalar> s = Scalar::from_bytes(out.s);
+  const std::optional<Scalar> r = Scalar::decode(out.r);
+  const std::optional<Scalar> s = Scalar::decode(out.s);
   if (!reader.finished() || out.recovery_id > 3 || !r || !s || r->is_zero() || s->is_zero() ||
       s->is_high_vartime()) {
     return std::nullopt;
@@ -74,7 +74,7 @@ std::optional<Point> ecdsa_recover_vartime(const MessageDigest& digest,
     return std::nullopt;
   }
   secp256k1_ec_pubkey_serialize(context(), encoded.data(), &size, &key, SECP256K1_EC_UNCOMPRESSED);
-  return Point::parse_uncompressed(encoded);
+  return Point::decode_uncompressed(encoded);
 }
 
 }  // namespace cosigner::secp256k1

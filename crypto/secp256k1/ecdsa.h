@@ -12,8 +12,8 @@ using MessageDigest = Bytes<32, struct MessageDigestKind>;  ///< what an ECDSA s
 
 /// r ‖ s with s at most (q-1)/2, and what recovers the public key from it.
 struct EcdsaSignature {
-  ScalarBytes r;
-  ScalarBytes s;
+  Bytes<32> r;
+  Bytes<32> s;
   std::uint8_t recovery_id = 0;  ///< 0..3: bit 0 y(R) odd, bit 1 x(R) ≥ q
 
   /// r ‖ s ‖ recovery id: the form in which protocols hand signatures on.

@@ -22,7 +22,7 @@ int copy_coordinates(unsigned char* output, const unsigned char* x32, const unsi
 
 }  // namespace
 
-std::optional<Point> Point::parse(ByteView compressed) {
+std::optional<Point> Point::decode(ByteView compressed) {
   Point out;
   if (compressed.size() != 33 || (compressed[0] != 2 && compressed[0] != 3) ||
       secp256k1_ec_pubkey_parse(context(), &out.key_, compressed.data(), compressed.size()) != 1) {
@@ -31,7 +31,7 @@ std::optional<Point> Point::parse(ByteView compressed) {
   return out;
 }
 
-std::optional<Point> Point::parse_uncompressed(ByteView bytes) {
+std::optional<Point> Point::decode_uncompressed(ByteView bytes) {
   Point out;
   if (bytes.size() != 65 || bytes[0] != 4 ||
       secp256k1_ec_pubkey_parse(context(), &out.key_, bytes.data(), bytes.size()) != 1) {
@@ -41,7 +41,7 @@ std::optional<Point> Point::parse_uncompressed(ByteView bytes) {
 }
 
 std::optional<Point> Point::generator_times(const SecretScalar& k) {
-  const SecretBytes<32> bytes = k.to_bytes();
+  const SecretBytes<32> bytes = k.encode();
   Point out;
   // Fails for k = 0 only, which has probability 2^-256 for every secret multiplied here.
   const int done =
@@ -51,13 +51,13 @@ std::optional<Point> Point::generator_times(const SecretScalar& k) {
 
 std::optional<Point> Point::generator_times(const Scalar& k) {
   Point out;
-  return secp256k1_ec_pubkey_create(context(), &out.key_, k.to_bytes().data.data()) == 1
+  return secp256k1_ec_pubkey_create(context(), &out.key_, k.encode().data.data()) == 1
              ? std::optional(out)
              : std::nullopt;
 }
 
 const Point& Point::generator() {
-  static const Point shared = *generator_times(Scalar(1));
+  static const Point shared = *generator_times(Scalar::from_u64(1));
   return shared;
 }
 
@@ -76,8 +76,8 @@ std::optional<Point> Point::sum(std::span<const Point> points) {
              : std::nullopt;
 }
 
-CompressedPoint Point::compressed() const {
-  CompressedPoint out;
+Bytes<33> Point::encode() const {
+  Bytes<33> out;
   std::size_t size = out.data.size();
   secp256k1_ec_pubkey_serialize(context(), out.data.data(), &size, &key_, SECP256K1_EC_COMPRESSED);
   return out;
@@ -100,24 +100,24 @@ Point Point::negated() const {
 
 std::optional<Point> Point::times_vartime(const Scalar& k) const {
   Point out(key_);
-  return secp256k1_ec_pubkey_tweak_mul(context(), &out.key_, k.to_bytes().data.data()) == 1
+  return secp256k1_ec_pubkey_tweak_mul(context(), &out.key_, k.encode().data.data()) == 1
              ? std::optional(out)
              : std::nullopt;
 }
 
 std::optional<Point> Point::plus_generator_times_vartime(const Scalar& k) const {
   Point out(key_);
-  return secp256k1_ec_pubkey_tweak_add(context(), &out.key_, k.to_bytes().data.data()) == 1
+  return secp256k1_ec_pubkey_tweak_add(context(), &out.key_, k.encode().data.data()) == 1
              ? std::optional(out)
              : std::nullopt;
 }
 
 bool operator==(const Point& a, const Point& b) {
-  return a.compressed() == b.compressed();
+  return a.encode() == b.encode();
 }
 
 std::optional<SecretPoint> SecretPoint::times(const SecretScalar& k, const Point& point) {
-  const SecretBytes<32> bytes = k.to_bytes();
+  const SecretBytes<32> bytes = k.encode();
   SecretPoint out;
   // Fails for k = 0 only; see generator_times.
   const int done =

@@ -14,15 +14,14 @@
 
 namespace cosigner::secp256k1 {
 
-using CompressedPoint = Bytes<33, struct CompressedPointKind>;      ///< 02 or 03 ‖ x
 using UncompressedPoint = Bytes<65, struct UncompressedPointKind>;  ///< 04 ‖ x ‖ y
 
 class Point {
  public:
   /// Strict: 33 bytes, prefix 02 or 03, x below the field's order and on the curve. 5.2 µs.
-  [[nodiscard]] static std::optional<Point> parse(ByteView compressed);
+  [[nodiscard]] static std::optional<Point> decode(ByteView compressed);
   /// Strict: 65 bytes with prefix 04. 0.1 µs.
-  [[nodiscard]] static std::optional<Point> parse_uncompressed(ByteView bytes);
+  [[nodiscard]] static std::optional<Point> decode_uncompressed(ByteView bytes);
   /// k·G in constant time; nothing for k = 0. 20 µs.
   [[nodiscard]] static std::optional<Point> generator_times(const SecretScalar& k);
   [[nodiscard]] static std::optional<Point> generator_times(const Scalar& k);
@@ -30,9 +29,9 @@ class Point {
   /// Nothing when the sum is the identity (intermediate sums may be). 1.4 µs a point.
   [[nodiscard]] static std::optional<Point> sum(std::span<const Point> points);
 
-  [[nodiscard]] CompressedPoint compressed() const;
+  [[nodiscard]] Bytes<33> encode() const;
   [[nodiscard]] UncompressedPoint uncompressed() const;
-  [[nodiscard]] bool has_odd_y() const { return compressed().data[0] == 3; }
+  [[nodiscard]] bool has_odd_y() const { return encode().data[0] == 3; }
   [[nodiscard]] Point negated() const;
   /// k·P for a public k, in variable time; nothing for k = 0. 31 µs.
   [[nodiscard]] std::optional<Point> times_vartime(const Scalar& k) const;

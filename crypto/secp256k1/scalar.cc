@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "crypto/secp256k1/declassify.h"
+
 namespace cosigner::secp256k1 {
 
 namespace {
@@ -13,7 +15,7 @@ Limbs reduce_any(ByteView bytes) {
 
 }  // namespace
 
-std::optional<Scalar> Scalar::from_bytes(ByteView bytes) {
+std::optional<Scalar> Scalar::decode(ByteView bytes) {
   Limbs limbs;
   if (bytes.size() != 32 || limbs_canonical(bytes.data(), limbs) == 0) {
     return std::nullopt;
@@ -25,8 +27,8 @@ Scalar Scalar::reduce(ByteView bytes) {
   return Scalar(reduce_any(bytes));
 }
 
-ScalarBytes Scalar::to_bytes() const {
-  ScalarBytes out;
+Bytes<32> Scalar::encode() const {
+  Bytes<32> out;
   limbs_to_bytes(limbs_, out.data.data());
   return out;
 }
@@ -43,29 +45,44 @@ bool Scalar::is_high_vartime() const {
   return false;
 }
 
+std::optional<Scalar> Scalar::inverse_vartime() const {
+  return is_zero() ? std::nullopt : std::optional(Scalar(invert(limbs_)));
+}
+
 SecretScalar SecretScalar::random(Random& random) {
   for (;;) {
     const SecretBytes<64> bytes = random.secret<64>();
     SecretScalar out = reduce(bytes.expose());
-    if (out.zero_mask() == 0) {  // once in 2^256 draws, so the branch tells nothing
+    if (!out.is_zero()) {  // once in 2^256 draws, so the branch tells nothing
       return out;
     }
   }
 }
 
-std::optional<SecretScalar> SecretScalar::from_bytes(ByteView bytes) {
+std::optional<SecretScalar> SecretScalar::decode(ByteView bytes) {
   SecretScalar out;
-  if (bytes.size() != 32 || limbs_canonical(bytes.data(), out.limbs_) == 0) {
+  // That a peer's or the store's encoding is out of range is no secret; which value is in range, is.
+  if (bytes.size() != 32 || declassified(limbs_canonical(bytes.data(), out.limbs_)) == 0) {
     return std::nullopt;
   }
   return out;
+}
+
+bool SecretScalar::is_zero() const {
+  return declassified(zero_mask()) != 0;
+}
+
+Scalar SecretScalar::reveal() const {
+  Limbs out = limbs_;
+  declassify(&out, sizeof out);
+  return Scalar(out);
 }
 
 SecretScalar SecretScalar::reduce(ByteView bytes) {
   return SecretScalar(reduce_any(bytes));
 }
 
-SecretBytes<32> SecretScalar::to_bytes() const {
+SecretBytes<32> SecretScalar::encode() const {
   SecretBytes<32> out;
   limbs_to_bytes(limbs_, out.expose_mutable().data());
   return out;

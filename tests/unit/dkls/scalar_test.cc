@@ -34,29 +34,29 @@ class Oracle {
   static Bn number(ByteView bytes) {
     return Bn(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
   }
-  ScalarBytes reduced(const BIGNUM* value) {
+  Bytes<32> reduced(const BIGNUM* value) {
     const Bn out(BN_new());
     BN_nnmod(out.get(), value, order_.get(), context_);
-    ScalarBytes bytes;
+    Bytes<32> bytes;
     BN_bn2binpad(out.get(), bytes.data.data(), 32);
     return bytes;
   }
-  ScalarBytes product(ByteView a, ByteView b) {
+  Bytes<32> product(ByteView a, ByteView b) {
     const Bn out(BN_new());
     BN_mul(out.get(), number(a).get(), number(b).get(), context_);
     return reduced(out.get());
   }
-  ScalarBytes sum(ByteView a, ByteView b) {
+  Bytes<32> sum(ByteView a, ByteView b) {
     const Bn out(BN_new());
     BN_add(out.get(), number(a).get(), number(b).get());
     return reduced(out.get());
   }
-  ScalarBytes difference(ByteView a, ByteView b) {
+  Bytes<32> difference(ByteView a, ByteView b) {
     const Bn out(BN_new());
     BN_sub(out.get(), number(a).get(), number(b).get());
     return reduced(out.get());
   }
-  ScalarBytes inverse(ByteView a) {
+  Bytes<32> inverse(ByteView a) {
     const Bn out(BN_new());
     BN_mod_inverse(out.get(), number(a).get(), order_.get(), context_);
     return reduced(out.get());
@@ -68,8 +68,8 @@ class Oracle {
 };
 
 /// Values around the places where carries and reductions change their ways.
-std::vector<ScalarBytes> edge_values() {
-  std::vector<ScalarBytes> out;
+std::vector<Bytes<32>> edge_values() {
+  std::vector<Bytes<32>> out;
   for (const char* hex : {"0000000000000000000000000000000000000000000000000000000000000000",
                           "0000000000000000000000000000000000000000000000000000000000000001",
                           "0000000000000000000000000000000000000000000000000000000000000002",
@@ -84,52 +84,52 @@ std::vector<ScalarBytes> edge_values() {
                           "fffffffffffffffffffffffffffffffe00000000000000000000000000000000",
                           "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd036413f",
                           "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364140"}) {
-    out.push_back(*ScalarBytes::from(*from_hex(hex)));
+    out.push_back(*Bytes<32>::from(*from_hex(hex)));
   }
   return out;
 }
 
 void check_pair(Oracle& oracle, ByteView a_bytes, ByteView b_bytes) {
-  const Scalar a = *Scalar::from_bytes(a_bytes);
-  const Scalar b = *Scalar::from_bytes(b_bytes);
-  CHECK((a * b).to_bytes() == oracle.product(a_bytes, b_bytes));
-  CHECK((a + b).to_bytes() == oracle.sum(a_bytes, b_bytes));
-  CHECK((a - b).to_bytes() == oracle.difference(a_bytes, b_bytes));
+  const Scalar a = *Scalar::decode(a_bytes);
+  const Scalar b = *Scalar::decode(b_bytes);
+  CHECK((a * b).encode() == oracle.product(a_bytes, b_bytes));
+  CHECK((a + b).encode() == oracle.sum(a_bytes, b_bytes));
+  CHECK((a - b).encode() == oracle.difference(a_bytes, b_bytes));
   ByteVector wide = to_vector(a_bytes);
   wide.insert(wide.end(), b_bytes.begin(), b_bytes.end());
-  CHECK(Scalar::reduce(wide).to_bytes() == oracle.reduced(Oracle::number(wide).get()));
+  CHECK(Scalar::reduce(wide).encode() == oracle.reduced(Oracle::number(wide).get()));
 
   // libsecp256k1's seckey functions, where its refusal of zero allows.
   if (!a.is_zero() && !b.is_zero()) {
-    ScalarBytes key = *ScalarBytes::from(a_bytes);
+    Bytes<32> key = *Bytes<32>::from(a_bytes);
     REQUIRE(secp256k1_ec_seckey_tweak_mul(context(), key.data.data(), b_bytes.data()) == 1);
-    CHECK(key == (a * b).to_bytes());
-    key = *ScalarBytes::from(a_bytes);
+    CHECK(key == (a * b).encode());
+    key = *Bytes<32>::from(a_bytes);
     REQUIRE(secp256k1_ec_seckey_negate(context(), key.data.data()) == 1);
-    CHECK(key == (-a).to_bytes());
+    CHECK(key == (-a).encode());
     if (!(a + b).is_zero()) {
-      key = *ScalarBytes::from(a_bytes);
+      key = *Bytes<32>::from(a_bytes);
       REQUIRE(secp256k1_ec_seckey_tweak_add(context(), key.data.data(), b_bytes.data()) == 1);
-      CHECK(key == (a + b).to_bytes());
+      CHECK(key == (a + b).encode());
     }
   }
 }
 
-ScalarBytes random_bytes(SeededRandom& random) {
-  return SecretScalar::random(random).reveal().to_bytes();
+Bytes<32> random_bytes(SeededRandom& random) {
+  return SecretScalar::random(random).reveal().encode();
 }
 
 }  // namespace
 
 TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on edge values") {
   Oracle oracle;
-  const std::vector<ScalarBytes> edges = edge_values();
-  for (const ScalarBytes& a : edges) {
-    for (const ScalarBytes& b : edges) {
+  const std::vector<Bytes<32>> edges = edge_values();
+  for (const Bytes<32>& a : edges) {
+    for (const Bytes<32>& b : edges) {
       check_pair(oracle, a, b);
     }
     if (a != edges[0]) {
-      CHECK(inverse(*Scalar::from_bytes(a)).to_bytes() == oracle.inverse(a));
+      CHECK(inverse(*Scalar::decode(a)).encode() == oracle.inverse(a));
     }
   }
   CHECK(inverse(Scalar()).is_zero());
@@ -139,11 +139,11 @@ TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on random value
   Oracle oracle;
   SeededRandom random(1);
   for (int i = 0; i < test::rounds(2'000, 100'000); ++i) {
-    const ScalarBytes a = random_bytes(random);
-    const ScalarBytes b = random_bytes(random);
+    const Bytes<32> a = random_bytes(random);
+    const Bytes<32> b = random_bytes(random);
     check_pair(oracle, a, b);
     if (i % 16 == 0) {
-      CHECK(inverse(*Scalar::from_bytes(a)).to_bytes() == oracle.inverse(a));
+      CHECK(inverse(*Scalar::decode(a)).encode() == oracle.inverse(a));
     }
   }
 }
@@ -161,7 +161,7 @@ TEST_CASE("reduction of 64 bytes of extreme patterns equals OpenSSL's") {
       }
       byte = fill;
     }
-    CHECK(Scalar::reduce(wide).to_bytes() == oracle.reduced(Oracle::number(wide).get()));
+    CHECK(Scalar::reduce(wide).encode() == oracle.reduced(Oracle::number(wide).get()));
   }
 }
 
@@ -169,7 +169,7 @@ TEST_CASE("lazy inner products equal the sum of products") {
   SeededRandom random(3);
   ProductSum lazy;
   Limbs direct{};
-  const Limbs top = Scalar::from_bytes(edge_values().back())->limbs();
+  const Limbs top = Scalar::decode(edge_values().back())->limbs();
   for (int i = 0; i < 1'000; ++i) {
     const SecretScalar a = SecretScalar::random(random);
     const SecretScalar b = SecretScalar::random(random);
@@ -185,21 +185,21 @@ TEST_CASE("checklist: scalar = q, q+1, 2^256-1 rejected, q-1 and 0 accepted") {
   for (const char* hex : {"fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141",
                           "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364142",
                           "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}) {
-    CHECK_FALSE(Scalar::from_bytes(*from_hex(hex)));
-    CHECK_FALSE(SecretScalar::from_bytes(*from_hex(hex)));
+    CHECK_FALSE(Scalar::decode(*from_hex(hex)));
+    CHECK_FALSE(SecretScalar::decode(*from_hex(hex)));
   }
-  for (const ScalarBytes& edge : edge_values()) {
-    REQUIRE(Scalar::from_bytes(edge));
-    CHECK(Scalar::from_bytes(edge)->to_bytes() == edge);
+  for (const Bytes<32>& edge : edge_values()) {
+    REQUIRE(Scalar::decode(edge));
+    CHECK(Scalar::decode(edge)->encode() == edge);
   }
-  CHECK_FALSE(Scalar::from_bytes(ByteVector(31)));
-  CHECK_FALSE(Scalar::from_bytes(ByteVector(33)));
+  CHECK_FALSE(Scalar::decode(ByteVector(31)));
+  CHECK_FALSE(Scalar::decode(ByteVector(33)));
 }
 
 TEST_CASE("select, mask, zero test and the high half") {
-  const std::vector<ScalarBytes> edges = edge_values();
-  const Limbs a = Scalar::from_bytes(edges[8])->limbs();
-  const Limbs b = Scalar::from_bytes(edges[9])->limbs();
+  const std::vector<Bytes<32>> edges = edge_values();
+  const Limbs a = Scalar::decode(edges[8])->limbs();
+  const Limbs b = Scalar::decode(edges[9])->limbs();
   CHECK(select(~0ULL, a, b).v == a.v);
   CHECK(select(0, a, b).v == b.v);
   CHECK(masked(a, 0).v == Limbs{}.v);
@@ -208,7 +208,7 @@ TEST_CASE("select, mask, zero test and the high half") {
   CHECK(zero_mask(a) == 0);
   CHECK_FALSE(Scalar(a).is_high_vartime());  // (q-1)/2
   CHECK(Scalar(b).is_high_vartime());        // (q+1)/2
-  CHECK(Scalar::from_bytes(edges.back())->is_high_vartime());
+  CHECK(Scalar::decode(edges.back())->is_high_vartime());
 }
 
 TEST_CASE("a moved-from secret scalar is wiped") {
