@@ -3,6 +3,7 @@
 // templates on a group: the common key generation.
 
 #include "crypto/base/hash.h"
+#include "crypto/protocol/group.h"
 #include "crypto/secp256k1/point.h"
 
 namespace cosigner::secp256k1 {
@@ -11,8 +12,27 @@ struct Group {
   using Scalar = secp256k1::Scalar;
   using SecretScalar = secp256k1::SecretScalar;
   using Point = secp256k1::Point;
-  static constexpr std::size_t kScalarSize = 32;
   static constexpr std::size_t kPointSize = 33;
+
+  [[nodiscard]] static Scalar scalar(std::uint64_t value) { return Scalar::from_u64(value); }
+  [[nodiscard]] static std::optional<Scalar> decode_scalar(ByteView bytes) {
+    return Scalar::decode(bytes);
+  }
+  [[nodiscard]] static Bytes<32> encode(const Scalar& scalar) { return scalar.encode(); }
+  [[nodiscard]] static std::optional<Scalar> inverse_vartime(const Scalar& scalar) {
+    return scalar.inverse_vartime();
+  }
+  [[nodiscard]] static std::optional<SecretScalar> decode_secret(ByteView bytes) {
+    return SecretScalar::decode(bytes);
+  }
+  [[nodiscard]] static SecretBytes<32> encode(const SecretScalar& secret) {
+    return secret.encode();
+  }
+  [[nodiscard]] static bool is_zero(const SecretScalar& secret) { return secret.is_zero(); }
+  [[nodiscard]] static std::optional<Point> decode_point(ByteView bytes) {
+    return Point::decode(bytes);
+  }
+  [[nodiscard]] static Bytes<33> encode(const Point& point) { return point.encode(); }
 
   /// 20 µs, constant time; nothing for zero.
   [[nodiscard]] static std::optional<Point> multiply_base(const SecretScalar& scalar) {
@@ -43,6 +63,8 @@ struct Group {
     return Scalar::reduce(wide);
   }
 };
+
+static_assert(ThresholdGroup<Group>);
 
 }  // namespace cosigner::secp256k1
 

@@ -76,6 +76,15 @@ std::optional<Point> Point::sum(std::span<const Point> points) {
              : std::nullopt;
 }
 
+Point Point::select(const Point& a, const Point& b, std::uint8_t mask) {
+  Point out;
+  for (std::size_t i = 0; i < sizeof out.key_.data; ++i) {
+    const unsigned difference = mask & (a.key_.data[i] ^ b.key_.data[i]);
+    out.key_.data[i] = static_cast<unsigned char>(a.key_.data[i] ^ difference);
+  }
+  return out;
+}
+
 Bytes<33> Point::encode() const {
   Bytes<33> out;
   std::size_t size = out.data.size();
