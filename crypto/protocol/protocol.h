@@ -80,6 +80,16 @@ struct SignatureOutcome {
 };
 using Outcome = std::variant<KeyOutcome, SignatureOutcome>;
 
+/// Learns when a protocol is about to check a peer's work against OT secrets. When checking()
+/// returns, the notice must have left the process: if the process dies before checked(), the peer
+/// may have caused it. A failed check ends in an Abort of class kBurn, without checked().
+class CheckObserver {
+ public:
+  virtual ~CheckObserver() = default;
+  virtual void checking(ParticipantIndex peer) = 0;
+  virtual void checked(ParticipantIndex peer) = 0;
+};
+
 class Protocol {
  public:
   virtual ~Protocol() = default;
@@ -95,6 +105,8 @@ class Protocol {
   /// A failure that had to let messages out first (a complaint with its evidence): ask after every
   /// call. Once it answers, the object is dead, and the messages of the last call still go out.
   [[nodiscard]] virtual std::optional<Abort> take_failure() { return std::nullopt; }
+  /// Before start(); the observer must outlive the protocol. Schemes without OT never call it.
+  virtual void observe_checks(CheckObserver* /*observer*/) {}
 };
 
 struct KeygenParameters {
@@ -114,6 +126,7 @@ struct SignParameters {
   PublicKeyRecord record;
   ByteView secret;     ///< KeyOutcome::secret of this participant; read during construction only
   ByteVector message;  ///< Ed25519: the message itself; ECDSA: a 32-byte digest
+  std::vector<std::uint32_t> path;  ///< BIP-32, non-hardened (crypto/bip32); ECDSA only
   Digest context;      ///< binds cluster, user, key, epoch, session and attempt
   ParticipantIndex self = 0;
   ParticipantIndex assembler =

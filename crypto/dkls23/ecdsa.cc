@@ -1,0 +1,48 @@
+#include "crypto/dkls23/ecdsa.h"
+
+#include "crypto/dkls23/presigned.h"
+#include "crypto/dkls23/renewal.h"
+#include "crypto/dkls23/signing.h"
+
+namespace cosigner::dkls23 {
+
+using secp256k1::EcdsaSignature;
+using secp256k1::MessageDigest;
+using secp256k1::Point;
+
+Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters, Random& random) {
+  const std::optional<MessageDigest> digest = MessageDigest::from(parameters.message);
+  if (!digest) {
+    return recoverable("ECDSA signs a digest of 32 bytes");
+  }
+  return Signing::make(std::move(parameters), digest, random);
+}
+
+Result<std::unique_ptr<PresignProtocol>> make_presign(SignParameters parameters, Random& random) {
+  if (!parameters.message.empty() || !parameters.path.empty()) {
+    return recoverable("a presignature is made without message and path");
+  }
+  return Signing::make(std::move(parameters), std::nullopt, random);
+}
+
+Result<std::unique_ptr<Protocol>> make_presigned_sign(SignParameters parameters,
+                                                      Presignature presignature, Random& random) {
+  const std::optional<MessageDigest> digest = MessageDigest::from(parameters.message);
+  if (!digest) {
+    return recoverable("ECDSA signs a digest of 32 bytes");
+  }
+  return PresignedSigning::make(std::move(parameters), *digest, std::move(presignature), random);
+}
+
+Result<std::unique_ptr<Protocol>> make_renewal(RenewalParameters parameters, Random& random) {
+  return Renewal::make(std::move(parameters), random);
+}
+
+bool verify_vartime(ByteView public_key, ByteView digest, ByteView signature) {
+  const std::optional<Point> key = Point::decode(public_key);
+  const std::optional<MessageDigest> message = MessageDigest::from(digest);
+  const std::optional<EcdsaSignature> decoded = EcdsaSignature::decode(signature);
+  return key && message && decoded && recovers_vartime(*decoded, *message, *key);
+}
+
+}  // namespace cosigner::dkls23
