@@ -24,8 +24,7 @@ std::optional<Path> parse_path(std::string_view text) {
     text.remove_prefix(1);
     const std::string_view digits = text.substr(0, text.find('/'));
     std::uint32_t index = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
     if (error != std::errc() || end != digits.data() + digits.size() || index >= kHardened ||
         (digits.size() > 1 && digits.front() == '0')) {
       return std::nullopt;

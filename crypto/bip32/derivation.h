@@ -2,9 +2,9 @@
 // BIP-32 public derivation (CKDpub) for a key nobody holds whole: along a non-hardened path each
 // step adds a public tweak to the key, and the sum τ of the tweaks is all that signing needs.
 //
-// A child's secret key together with the chain code reveals the parent's secret key, so a chain code
-// is treated as confidential although nothing here hides it. Hardened steps need the secret key
-// itself and are refused.
+// A child's secret key together with the chain code reveals the parent's secret key, so a chain
+// code is treated as confidential although nothing here hides it. Hardened steps need the secret
+// key itself and are refused.
 
 #include <string>
 #include <string_view>
@@ -36,8 +36,9 @@ struct Derived {
 [[nodiscard]] Result<Derived> derive(const secp256k1::Point& root, const Digest& chain_code,
                                      const Path& path);
 
-/// One step, from the 64 bytes I = HMAC-SHA512(chain code, key ‖ index): for tests of the cases that
-/// no known input reaches. Nothing when I_L is the order or more, or the child is the identity.
+/// One step, from the 64 bytes I = HMAC-SHA512(chain code, key ‖ index): for tests of the cases
+/// that no known input reaches. Nothing when I_L is the order or more, or the child is the
+/// identity.
 [[nodiscard]] std::optional<Derived> child_of(const Derived& parent, ByteView hmac);
 
 }  // namespace cosigner::bip32

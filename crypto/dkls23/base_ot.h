@@ -1,7 +1,7 @@
 #pragma once
-// λ_c random oblivious transfers between two parties: endemic OT (Masny and Rindal, ePrint 2019/706,
-// figure 8) with a true hash to curve. The chooser gets one key of each pair, of its choice; the
-// sender gets both and does not learn which.
+// λ_c random oblivious transfers between two parties: endemic OT (Masny and Rindal, ePrint
+// 2019/706, figure 8) with a true hash to curve. The chooser gets one key of each pair, of its
+// choice; the sender gets both and does not learn which.
 //
 //   chooser (later VOLE sender)                     sender (later VOLE receiver)
 //   N = t·G − Hash(c, j, O), O random;

@@ -34,8 +34,8 @@ class PresignProtocol : public Protocol {
 [[nodiscard]] Result<std::unique_ptr<PresignProtocol>> make_presign(SignParameters parameters,
                                                                     Random& random);
 
-/// Signs with a presignature of the same key, epoch and set: one round. Taking it is final: whatever
-/// becomes of this protocol, the presignature is spent.
+/// Signs with a presignature of the same key, epoch and set: one round. Taking it is final:
+/// whatever becomes of this protocol, the presignature is spent.
 ///   hello    presignature id ‖ fresh nonce
 ///   round 1  signer → assembler: (w_i, u_i)
 /// Signers that hold different presignatures end recoverably, at the cost of those.

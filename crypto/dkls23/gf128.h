@@ -12,8 +12,8 @@ namespace cosigner::dkls23 {
 
 using Challenges = std::array<Block, kCheckBlocks>;
 
-/// A row of ξ' bits as field elements: M blocks of the first ξ bits (the last zero-extended) and the
-/// tail of S bits.
+/// A row of ξ' bits as field elements: M blocks of the first ξ bits (the last zero-extended) and
+/// the tail of S bits.
 struct RowBlocks {
   std::array<Block, kCheckBlocks> blocks;
   Block tail;

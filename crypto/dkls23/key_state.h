@@ -1,9 +1,10 @@
 #pragma once
-// What an ECDSA key's holder keeps towards its peers, as KeyShare::state: for each peer the OT state
-// of both directions and the seed of their zero shares, or the fact that it was erased (a burnt
-// pair). And the session ids of pairs.
+// What an ECDSA key's holder keeps towards its peers, as KeyShare::state: for each peer the OT
+// state of both directions and the seed of their zero shares, or the fact that it was erased (a
+// burnt pair). And the session ids of pairs.
 //
-//   version ‖ u16 n−1 ‖ per peer ascending: u16 index ‖ u8 present ‖ [id ‖ Δ ‖ leaves ‖ leaves ‖ seed]
+//   version ‖ u16 n−1 ‖ per peer ascending: u16 index ‖ u8 present ‖ [id ‖ Δ ‖ leaves ‖ leaves ‖
+//   seed]
 
 #include <map>
 #include <optional>
@@ -21,8 +22,8 @@ struct PairState {
   /// Public: names the set-up that made this state. Peers compare it before any OT payload, so that
   /// a renewal that only one of them finished cannot look like an attack.
   Digest id;
-  SenderState sender;        ///< for VOLEs in which we put in the scalars
-  ReceiverState receiver;    ///< for VOLEs in which the peer does
+  SenderState sender;         ///< for VOLEs in which we put in the scalars
+  ReceiverState receiver;     ///< for VOLEs in which the peer does
   SecretBytes<32> zero_seed;  ///< the same on both sides
 };
 

@@ -69,8 +69,8 @@ class OtExtensionOfDkg final : public DkgExtension {
 }  // namespace
 
 Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters, Random& random) {
-  return std::make_unique<Dkg<Secp256k1Group>>(
-      parameters, std::make_unique<OtExtensionOfDkg>(random), random);
+  return std::make_unique<Dkg<Secp256k1Group>>(parameters,
+                                               std::make_unique<OtExtensionOfDkg>(random), random);
 }
 
 }  // namespace cosigner::dkls23

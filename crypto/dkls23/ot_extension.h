@@ -1,7 +1,8 @@
 #pragma once
 // ξ oblivious transfers from the stored all-but-one OTs, in one message from the receiver to the
-// sender (SoftSpoken, ePrint 2022/192). Afterwards the receiver holds a bit β_j and a column v_j for
-// each j, the sender a column w_j = v_j ⊕ β_j·Δ, and hashing the columns gives the OT's strings.
+// sender (SoftSpoken, ePrint 2022/192). Afterwards the receiver holds a bit β_j and a column v_j
+// for each j, the sender a column w_j = v_j ⊕ β_j·Δ, and hashing the columns gives the OT's
+// strings.
 //
 // The receiver proves its message consistent with two field elements' worth of data per row
 // (x̂ and t_i). Letting that check pass without acting on a failure is what made an earlier scheme
@@ -37,8 +38,8 @@ struct OtSent {
                                                                const SenderState& state,
                                                                ByteView message);
 
-/// The strings of the OTs: Hq(tag; sid, j, c, column) for c = 0 … 2. The hash holds j, so that equal
-/// columns give different strings (correlation robustness).
+/// The strings of the OTs: Hq(tag; sid, j, c, column) for c = 0 … 2. The hash holds j, so that
+/// equal columns give different strings (correlation robustness).
 class OtOutput {
  public:
   explicit OtOutput(const Digest& sid);

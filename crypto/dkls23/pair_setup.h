@@ -1,9 +1,10 @@
 #pragma once
-// The OT set-up of one pair: base OT and PPRF in both directions, and a common zero-share seed. Runs
-// inside key generation and, alone, as the renewal of a pair.
+// The OT set-up of one pair: base OT and PPRF in both directions, and a common zero-share seed.
+// Runs inside key generation and, alone, as the renewal of a pair.
 //
-//   first message   base OT message 1 of the direction in which we are the VOLE sender   8,448 bytes
-//   answer          base OT message 2 and PPRF of the other direction, seed share       14,624 bytes
+//   first message   base OT message 1 of the direction in which we are the VOLE sender   8,448
+//   bytes answer          base OT message 2 and PPRF of the other direction, seed share 14,624
+//   bytes
 //
 // The answer carries half of the seed and travels encrypted.
 

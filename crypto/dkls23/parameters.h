@@ -23,12 +23,12 @@ inline constexpr std::size_t kGroups = kLambda / kGroupBits;
 inline constexpr std::size_t kCheckBits = 128;                   ///< S: the check's field
 inline constexpr std::size_t kExtended = kOtCount + kCheckBits;  ///< ξ': columns with the padding
 inline constexpr std::size_t kCheckBlocks = (kOtCount + kCheckBits - 1) / kCheckBits;  ///< M
-inline constexpr std::size_t kWidth = 3;      ///< scalars of one OT: two inputs and one check
+inline constexpr std::size_t kWidth = 3;       ///< scalars of one OT: two inputs and one check
 inline constexpr std::size_t kSeedBytes = 16;  ///< an OT key, a GGM node
 
-inline constexpr std::size_t kRowBytes = kExtended / 8;   ///< 68
-inline constexpr std::size_t kBetaBytes = kOtCount / 8;   ///< 52
-inline constexpr std::size_t kColumnBytes = kLambda / 8;  ///< 16
+inline constexpr std::size_t kRowBytes = kExtended / 8;                       ///< 68
+inline constexpr std::size_t kBetaBytes = kOtCount / 8;                       ///< 52
+inline constexpr std::size_t kColumnBytes = kLambda / 8;                      ///< 16
 inline constexpr std::size_t kLeafBytes = kGroups * kGroupSize * kSeedBytes;  ///< 4,096
 
 static_assert(kOtCount % 8 == 0 && kOtCount <= kCheckBlocks * kCheckBits);

@@ -22,12 +22,10 @@ struct PprfBuilt {
   ReceiverState state;
 };
 /// The builder's side: the base OT's sender, later the VOLE receiver.
-[[nodiscard]] PprfBuilt pprf_build(const Digest& sid,
-                                   std::span<const std::array<OtKey, 2>> keys);
+[[nodiscard]] PprfBuilt pprf_build(const Digest& sid, std::span<const std::array<OtKey, 2>> keys);
 
 /// The evaluator's side: the base OT's chooser, later the VOLE sender.
-[[nodiscard]] std::expected<SenderState, Refusal> pprf_evaluate(const Digest& sid,
-                                                                ByteView choices,
+[[nodiscard]] std::expected<SenderState, Refusal> pprf_evaluate(const Digest& sid, ByteView choices,
                                                                 std::span<const OtKey> keys,
                                                                 ByteView message);
 

@@ -19,8 +19,8 @@ namespace cosigner::dkls23 {
 class Presignature {
  public:
   Presignature(const Digest& id, std::vector<ParticipantIndex> signers,
-               const secp256k1::Point& nonce, secp256k1::SecretScalar u,
-               secp256k1::SecretScalar v, secp256k1::SecretScalar phi)
+               const secp256k1::Point& nonce, secp256k1::SecretScalar u, secp256k1::SecretScalar v,
+               secp256k1::SecretScalar phi)
       : id_(id),
         signers_(std::move(signers)),
         nonce_(nonce),
@@ -68,7 +68,7 @@ struct SignatureShare {
 
 /// R as a signature uses it.
 struct NoncePoint {
-  secp256k1::Scalar x;  ///< x(R) mod q, not zero
+  secp256k1::Scalar x;        ///< x(R) mod q, not zero
   bool x_overflowed = false;  ///< x(R) ≥ q
   bool y_odd = false;
 };

@@ -24,8 +24,8 @@ Result<std::unique_ptr<Protocol>> PresignedSigning::make(SignParameters paramete
     return std::unexpected(derived.error());
   }
   parameters.secret = {};
-  return std::unique_ptr<Protocol>(new PresignedSigning(
-      std::move(parameters), message, *derived, std::move(presignature), random));
+  return std::unique_ptr<Protocol>(new PresignedSigning(std::move(parameters), message, *derived,
+                                                        std::move(presignature), random));
 }
 
 PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDigest& message,
@@ -36,8 +36,7 @@ PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDiges
       derived_(std::move(derived)),
       presignature_(std::move(presignature)),
       inbox_(parameters_.self, presignature_->signers(),
-             parameters_.self == parameters_.assembler ? kRound : 0,
-             SignLastRound::kEncodedSize) {
+             parameters_.self == parameters_.assembler ? kRound : 0, SignLastRound::kEncodedSize) {
   auto nonce = random.bytes<Bytes<32>>();
   declassify(&nonce, sizeof nonce);  // sent with the hello
   hello_ = Writer().fixed(presignature_->id()).fixed(nonce).take();
@@ -90,8 +89,7 @@ Result<void> PresignedSigning::check_hellos(std::span<const SetMember> set) cons
   return {};
 }
 
-Result<Messages> PresignedSigning::do_start(std::span<const SetMember> set,
-                                            const Digest& binding) {
+Result<Messages> PresignedSigning::do_start(std::span<const SetMember> set, const Digest& binding) {
   if (dead_ || !presignature_) {
     return recoverable("this signing attempt has been started or has failed already");
   }
@@ -118,8 +116,8 @@ Result<Messages> PresignedSigning::do_start(std::span<const SetMember> set,
   if (!point) {
     return unattributable("the re-randomised nonce is nothing");
   }
-  own_share_ = SignatureShare::make(std::move(presignature), message_, derived_.tweak, shift,
-                                    point->x);
+  own_share_ =
+      SignatureShare::make(std::move(presignature), message_, derived_.tweak, shift, point->x);
   if (parameters_.self != parameters_.assembler) {
     return Messages{{parameters_.assembler, kRound, SignLastRound{echo_, own_share_}.encode()}};
   }

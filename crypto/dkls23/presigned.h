@@ -13,8 +13,8 @@ namespace cosigner::dkls23 {
 class PresignedSigning final : public Protocol {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Protocol>> make(
-      SignParameters parameters, const secp256k1::MessageDigest& message,
-      Presignature presignature, Random& random);
+      SignParameters parameters, const secp256k1::MessageDigest& message, Presignature presignature,
+      Random& random);
 
   [[nodiscard]] const ByteVector& hello() const override { return hello_; }
   [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,

@@ -23,8 +23,8 @@ Result<std::unique_ptr<Protocol>> Renewal::make(RenewalParameters parameters, Ra
     return recoverable("the key share is damaged or not ours");
   }
   const auto& shares = parameters.record.public_shares;
-  const auto known = std::ranges::find(shares, parameters.peer,
-                                       &std::pair<ParticipantIndex, ByteVector>::first);
+  const auto known =
+      std::ranges::find(shares, parameters.peer, &std::pair<ParticipantIndex, ByteVector>::first);
   if (known == shares.end() || parameters.peer == parameters.self) {
     return recoverable("the peer of a renewal is not another participant of the key");
   }

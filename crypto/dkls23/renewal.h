@@ -7,8 +7,8 @@
 //   round 2  answer of the set-up (secret: for the encrypted channel)
 //   round 3  the new pair id: "mine is finished"
 //
-// Only with the peer's round 3 does a participant have its outcome. If the last message is lost, one
-// of the two keeps its old state or none; the pair ids then differ, signing refuses before it
+// Only with the peer's round 3 does a participant have its outcome. If the last message is lost,
+// one of the two keeps its old state or none; the pair ids then differ, signing refuses before it
 // touches OT, and the renewal is run again.
 
 #include "crypto/dkls23/ecdsa.h"

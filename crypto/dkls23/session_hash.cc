@@ -1,4 +1,5 @@
-// SHA256_Transform and friends are deprecated in OpenSSL 3 in favour of EVP; see crypto/base/hash.h.
+// SHA256_Transform and friends are deprecated in OpenSSL 3 in favour of EVP; see
+// crypto/base/hash.h.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "crypto/dkls23/session_hash.h"
 

@@ -1,8 +1,8 @@
 #pragma once
 // H(tag; sid, 24 zero bytes, …) for inputs so short that what follows is one SHA-256 block. The tag
-// prefix fills the first block; sid and the zero bytes, with their length prefixes, fill the second.
-// Both are hashed once per session, so that each of the thousands of hashes of an OT extension
-// costs one compression (45 ns with SHA extensions) instead of three.
+// prefix fills the first block; sid and the zero bytes, with their length prefixes, fill the
+// second. Both are hashed once per session, so that each of the thousands of hashes of an OT
+// extension costs one compression (45 ns with SHA extensions) instead of three.
 
 #include <openssl/sha.h>
 

@@ -15,9 +15,7 @@ struct SignHello {
   Bytes<32> nonce;    ///< fresh: makes the session id fresh for its sender
   Digest commitment;  ///< to R_i
 
-  [[nodiscard]] ByteVector encode() const {
-    return Writer().fixed(nonce).fixed(commitment).take();
-  }
+  [[nodiscard]] ByteVector encode() const { return Writer().fixed(nonce).fixed(commitment).take(); }
   [[nodiscard]] static Result<SignHello> decode(ByteView bytes, ParticipantIndex from) {
     Reader reader(bytes);
     SignHello out;

@@ -101,8 +101,7 @@ Signing::Signing(SignParameters parameters, std::optional<secp256k1::MessageDige
   blinding_ = random_.bytes<Bytes<32>>();
   declassify(&own_hello_.nonce, sizeof own_hello_.nonce);  // sent with the hello
   declassify(&blinding_, sizeof blinding_);                // sent in round 2
-  own_hello_.commitment =
-      commitment_of(parameters_.self, *own_nonce_, own_hello_.nonce, blinding_);
+  own_hello_.commitment = commitment_of(parameters_.self, *own_nonce_, own_hello_.nonce, blinding_);
   hello_ = own_hello_.encode();
 }
 

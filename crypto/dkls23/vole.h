@@ -42,8 +42,7 @@ using ScalarPair = std::array<SecretScalar, 2>;
 class VoleReceiver {
  public:
   /// Draws β and computes the first message.
-  VoleReceiver(const Digest& sid, const Gadget& gadget, const ReceiverState& state,
-               Random& random);
+  VoleReceiver(const Digest& sid, const Gadget& gadget, const ReceiverState& state, Random& random);
 
   [[nodiscard]] const ByteVector& message() const { return ot_.message; }
   /// b = Σ β_j·g_j, uniform up to 2^-λ_s.

@@ -1,7 +1,7 @@
 #pragma once
-// Pairwise zero shares: ζ_i = Σ_{j>i} Hq(tag; seed_ij, sid) − Σ_{j<i} Hq(tag; seed_ij, sid) over the
-// signers. They add up to zero and blind each signer's Lagrange-weighted key share afresh in every
-// session.
+// Pairwise zero shares: ζ_i = Σ_{j>i} Hq(tag; seed_ij, sid) − Σ_{j<i} Hq(tag; seed_ij, sid) over
+// the signers. They add up to zero and blind each signer's Lagrange-weighted key share afresh in
+// every session.
 
 #include "crypto/base/hash.h"
 #include "crypto/secp256k1/scalar.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "crypto/dkls23/ecdsa.h"
 #include "crypto/protocol/protocol.h"
 #include "crypto/protocol/schemes.h"
 
@@ -72,6 +73,9 @@ Result<void> check(const SignParameters& parameters) {
   if (!std::ranges::binary_search(indices, parameters.assembler)) {
     return recoverable("the assembler is not among the key's participants");
   }
+  if (!parameters.path.empty() && record.scheme != Scheme::kEcdsaSecp256k1) {
+    return recoverable("only ECDSA keys are derived along a path");
+  }
   if (parameters.message.size() > kMaxMessageBytes) {
     return recoverable("the message is longer than " + std::to_string(kMaxMessageBytes) + " bytes");
   }
@@ -99,6 +103,7 @@ Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters
       return make_ed25519_keygen(parameters, random);
       return make_ed25519_keygen(parameters, random);
     case Scheme::kEcdsaSecp256k1:
+      return dkls23::make_keygen(parameters, random);
     case Scheme::kBip340Secp256k1:
       break;
   }
@@ -113,6 +118,7 @@ Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters, Random& r
     case Scheme::kEd25519:
       return make_ed25519_sign(std::move(parameters), random);
     case Scheme::kEcdsaSecp256k1:
+      return dkls23::make_sign(std::move(parameters), random);
     case Scheme::kBip340Secp256k1:
       break;
   }
@@ -125,6 +131,7 @@ bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView messa
     case Scheme::kEd25519:
       return verify_ed25519_vartime(public_key, message, signature);
     case Scheme::kEcdsaSecp256k1:
+      return dkls23::verify_vartime(public_key, message, signature);
     case Scheme::kBip340Secp256k1:
       break;
   }

@@ -61,7 +61,8 @@ SecretScalar SecretScalar::random(Random& random) {
 
 std::optional<SecretScalar> SecretScalar::decode(ByteView bytes) {
   SecretScalar out;
-  // That a peer's or the store's encoding is out of range is no secret; which value is in range, is.
+  // That a peer's or the store's encoding is out of range is no secret; which value is in range,
+  // is.
   if (bytes.size() != 32 || declassified(limbs_canonical(bytes.data(), out.limbs_)) == 0) {
     return std::nullopt;
   }

@@ -14,7 +14,6 @@
 
 namespace cosigner::secp256k1 {
 
-
 /// A public value modulo q; zero is allowed.
 class Scalar {
  public:
