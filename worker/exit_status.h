@@ -1,0 +1,15 @@
+#pragma once
+// How a worker or gateway ends by itself (sysexits.h where it has a word for it). Any other end is
+// a signal.
+
+namespace cosigner::worker {
+
+enum ExitStatus : int {
+  kExitClean = 0,         ///< evicted, drained, or the supervisor is gone
+  kExitSoftware = 70,     ///< a bug of ours: an exception outside any request, a frame that is none
+  kExitOrphan = 71,       ///< forked, but the supervisor was gone already
+  kExitOutOfMemory = 72,  ///< an allocation failed: the memory limit
+  kExitUnread = 74        ///< the supervisor does not read: its queue of frames is full
+};
+
+}  // namespace cosigner::worker

@@ -1,0 +1,41 @@
+#pragma once
+// The subjects of one user on one node. The broker's permissions make the sender's node in them
+// trustworthy, and nothing else about a message.
+//
+//   cosigner.<cluster>.user.<U>.<to>.<from>                     packets
+//   cosigner.<cluster>.user.<U>.<self>.none.<to>.<packet>       the server's 503 for a packet of
+//   ours
+//
+// One subscription, cosigner.<cluster>.user.<U>.<self>.>, hears both; no node is called "none".
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cosigner::worker {
+
+class UserSubjects {
+ public:
+  UserSubjects(std::string_view cluster, std::string_view user, std::string_view self);
+
+  [[nodiscard]] std::string subscription() const { return own_ + '>'; }
+  /// Where the user's worker on `node` listens to us.
+  [[nodiscard]] std::string packet_to(std::string_view node) const;
+  /// The reply subject of that packet.
+  [[nodiscard]] std::string no_responders(std::string_view node, std::uint64_t packet) const;
+
+  struct Incoming {
+    std::string_view node;  ///< sender, or the receiver that was not there; points into the subject
+    std::optional<std::uint64_t> missed_packet;  ///< set on the reply subject of a packet of ours
+  };
+  /// Nothing for a subject of another shape.
+  [[nodiscard]] std::optional<Incoming> parse(std::string_view subject) const;
+
+ private:
+  std::string prefix_;  ///< cosigner.<cluster>.user.<U>.
+  std::string self_;
+  std::string own_;  ///< prefix_ <self>.
+};
+
+}  // namespace cosigner::worker
