@@ -14,7 +14,7 @@
 //            extension
 //   round 2  parses, one hash for each peer; echo; H(F); the ciphertext is the listed one; share
 //            opens and fits F_j (else a complaint); extension
-//   round 3  complaints first; transcript; S_j is F(j); proof
+//   round 3  a complaint at once; with all verdicts: transcript; S_j is F(j); proof
 // An echo or transcript that differs is recoverable and names nobody, since either side may be
 // lying; what contradicts a participant's own authenticated message names that participant.
 //
@@ -83,6 +83,7 @@ class Dkg final : public Protocol {
   /// Our share, or a complaint in `out` and pending_failure_.
   Result<void> open_deals(const std::vector<ByteVector>& ciphertexts, Messages& out);
   Result<void> confirm(Messages& out);
+  /// Finishes when all are here and right.
   Result<void> check_verdicts();
   Result<void> judge(ParticipantIndex accuser, const DkgComplaint& complaint) const;
   Result<void> finish();

@@ -151,20 +151,14 @@ Result<void> Dkg<Group>::advance(Messages& out) {
       phase_ = Phase::kComplained;
       return {};
     }
+    phase_ = Phase::kVerdicts;
     if (auto done = confirm(out); !done) {
       return done;
     }
-    phase_ = Phase::kVerdicts;
   }
   if (phase_ == Phase::kVerdicts) {
     if (auto done = check_verdicts(); !done) {
       return done;
-    }
-    if (inbox_.complete(kVerdictRound)) {
-      if (auto done = finish(); !done) {
-        return done;
-      }
-      phase_ = Phase::kFinished;
     }
   }
   return {};
@@ -428,16 +422,22 @@ Result<void> Dkg<Group>::confirm(Messages& out) {
   return {};
 }
 
-// Checks whichever verdicts are here, complaints first.
+// Complaints count at once. Confirmations wait until all verdicts are here: a dealer that is about
+// to be accused could otherwise hide behind a confirmation with a wrong transcript, which names
+// nobody.
 template <ThresholdGroup Group>
 Result<void> Dkg<Group>::check_verdicts() {
+  const bool complete = inbox_.complete(kVerdictRound);
   std::vector<std::pair<ParticipantIndex, DkgConfirmation<Group>>> confirmations;
   for (const ParticipantIndex peer : inbox_.peers()) {
     if (!inbox_.has(peer, kVerdictRound)) {
       continue;
     }
-    auto verdict =
-        decode_dkg_verdict<Group>(inbox_.payload(peer, kVerdictRound), inbox_.peers().size(), peer);
+    const ByteVector& payload = inbox_.payload(peer, kVerdictRound);
+    if (!complete && !payload.empty() && payload.front() == DkgConfirmation<Group>::kKind) {
+      continue;
+    }
+    auto verdict = decode_dkg_verdict<Group>(payload, inbox_.peers().size(), peer);
     if (!verdict) {
       return std::unexpected(verdict.error());
     }
@@ -446,10 +446,15 @@ Result<void> Dkg<Group>::check_verdicts() {
     }
     confirmations.emplace_back(peer, std::get<DkgConfirmation<Group>>(std::move(*verdict)));
   }
+  if (!complete) {
+    return {};
+  }
   for (const auto& [peer, confirmation] : confirmations) {
     if (confirmation.transcript != transcript_) {
       return recoverable("the participants saw different key generations");
     }
+  }
+  for (const auto& [peer, confirmation] : confirmations) {
     if (confirmation.public_share != public_shares_[slot(peer)]) {
       return blame(peer, "a public share that is not the group polynomial's");
     }
@@ -458,7 +463,7 @@ Result<void> Dkg<Group>::check_verdicts() {
       return blame(peer, "a proof of knowledge of a share that does not verify");
     }
   }
-  return {};
+  return finish();
 }
 
 // Everyone holds the same bytes (the views agree) and so comes to the same verdict.
@@ -515,6 +520,7 @@ Result<void> Dkg<Group>::finish() {
   outcome.record.transcript = transcript_;
   outcome.secret = key.encode();
   outcome_ = std::move(outcome);
+  phase_ = Phase::kFinished;
   return {};
 }
 

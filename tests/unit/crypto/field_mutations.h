@@ -10,7 +10,7 @@
 
 namespace cosigner::test {
 
-enum class FieldKind { kPoint, kScalar, kBytes, kCount };
+enum class FieldKind { kPoint, kScalar, kBytes, kCount, kAgreementKey };
 
 /// Whom an honest receiver may name when the field is altered in transit.
 enum class Blame {
@@ -75,6 +75,19 @@ inline std::vector<FieldMutation> mutations_of(
       out.push_back(
           {"scalar: zero", replaced(payload, field, ByteVector(32, 0)), field.when_replaced});
       break;
+    case FieldKind::kAgreementKey:  // X25519: the small-order u-coordinates of RFC 7748's group
+      for (const std::string_view bad :
+           {"0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"}) {
+        out.push_back({"agreement key: " + std::string(bad),
+                       replaced(payload, field, *from_hex(bad)), Blame::kSender});
+      }
+      break;
     case FieldKind::kBytes:
       for (const std::size_t bit : {std::size_t{0}, field.size * 8 - 1}) {
         ByteVector flipped = payload;
@@ -103,6 +116,8 @@ inline std::vector<FieldMutation> mutations_of(
       }
     }
   }
+  // A field that is zero already is not altered by zeros.
+  std::erase_if(out, [&](const FieldMutation& mutation) { return mutation.payload == payload; });
   return out;
 }
 
