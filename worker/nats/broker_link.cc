@@ -222,15 +222,19 @@ std::expected<void, std::string> BrokerLink::subscribe(const LinkOptions& option
 }
 
 BrokerLink::PublishStatus BrokerLink::publish(const Outgoing& message) {
-  const natsStatus status = natsConnection_PublishRequest(
-      state_->connection, message.subject.c_str(),
-      message.reply.empty() ? nullptr : message.reply.c_str(), message.payload.data(),
-      static_cast<int>(message.payload.size()));
+  const int size = static_cast<int>(message.payload.size());
+  const natsStatus status =
+      message.reply.empty()
+          ? natsConnection_Publish(state_->connection, message.subject.c_str(),
+                                   message.payload.data(), size)
+          : natsConnection_PublishRequest(state_->connection, message.subject.c_str(),
+                                          message.reply.c_str(), message.payload.data(), size);
   switch (status) {
     case NATS_OK:
       return PublishStatus::kSent;
     case NATS_MAX_PAYLOAD:
     case NATS_INVALID_SUBJECT:
+    case NATS_INVALID_ARG:
       return PublishStatus::kRefused;
     default:
       return PublishStatus::kBroken;

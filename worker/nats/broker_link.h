@@ -52,7 +52,7 @@ class BrokerLink {
 
   enum class PublishStatus : std::uint8_t {
     kSent,
-    kRefused,  ///< larger than the server allows
+    kRefused,  ///< larger than the server allows, or no valid subject
     kBroken    ///< the connection is of no more use: part of a message may have been written
   };
   /// Blocks at most for the write deadline.

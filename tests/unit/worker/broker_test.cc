@@ -1,0 +1,324 @@
+// BrokerConnection against a real nats-server that is killed, restarted, stopped, and that refuses.
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <list>
+
+#include "nats_server.h"
+#include "worker/nats/broker_connection.h"
+
+using namespace cosigner;
+using namespace cosigner::worker;
+using cosigner::test::NatsServer;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::string_view kUsers = R"(
+authorization { users: [
+  {user: a, password: secret, permissions: {
+    publish: ["t.*.a", "_none.>"], subscribe: ["t.a.>"]}},
+  {user: b, password: secret, permissions: {publish: ["t.*.b"], subscribe: ["t.b.>"]}}
+] }
+)";
+
+// A loop that can have several connections, and measures how long one turn took at most.
+struct Loop {
+  Loop() {
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &pulse);
+    pulse.data = this;
+    last_ns = uv_hrtime();
+    uv_timer_start(
+        &pulse,
+        [](uv_timer_t* timer) {
+          auto* self = static_cast<Loop*>(timer->data);
+          const std::uint64_t now = uv_hrtime();
+          self->worst_ns = std::max(self->worst_ns, now - self->last_ns);
+          self->last_ns = now;
+        },
+        1, 1);
+  }
+  ~Loop() {
+    uv_close(reinterpret_cast<uv_handle_t*>(&pulse), nullptr);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+  }
+  bool until(const std::function<bool()>& condition, milliseconds timeout = milliseconds(5000)) {
+    const std::uint64_t end = uv_hrtime() + static_cast<std::uint64_t>(timeout.count()) * 1000000;
+    while (!condition()) {
+      if (uv_hrtime() > end) {
+        return false;
+      }
+      uv_run(&loop, UV_RUN_ONCE);
+    }
+    return true;
+  }
+  void run_for(milliseconds duration) {
+    until([] { return false; }, duration);
+  }
+
+  uv_loop_t loop{};
+  uv_timer_t pulse{};
+  std::uint64_t last_ns = 0;
+  std::uint64_t worst_ns = 0;
+};
+
+struct Client {
+  Client(Loop& loop, std::string url, std::vector<std::string> subjects,
+         EventQueue::Limits incoming = {}, Outbox::Limits outgoing = {})
+      : connection(&loop.loop, options(std::move(url), std::move(subjects), incoming, outgoing),
+                   key(), handlers()) {}
+
+  static BrokerOptions options(std::string url, std::vector<std::string> subjects,
+                               EventQueue::Limits incoming, Outbox::Limits outgoing) {
+    BrokerOptions options;
+    options.access.url = std::move(url);
+    options.link.name = "test";
+    options.link.subjects = std::move(subjects);
+    options.incoming = incoming;
+    options.outgoing = outgoing;
+    return options;
+  }
+  static Ed25519SecretKey key() {
+    SystemRandom random;
+    return ed25519_generate(random);
+  }
+  BrokerConnection::Handlers handlers() {
+    return {.on_message =
+                [this](BrokerMessage message) {
+                  if (message.no_responders) {
+                    ++no_responders;
+                  }
+                  messages.push_back(std::move(message));
+                },
+            .on_state =
+                [this](const BrokerStateChange& change) {
+                  switch (change.state) {
+                    case BrokerState::kSubscribed:
+                      ++subscribed;
+                      break;
+                    case BrokerState::kDisconnected:
+                      ++disconnected;
+                      break;
+                    case BrokerState::kClosed:
+                      ++closed;
+                  }
+                },
+            .on_problem = [this](const BrokerProblem& problem) { problems.push_back(problem); },
+            .on_batch_end = {}};
+  }
+  bool has(BrokerProblemKind kind) const {
+    return std::ranges::any_of(problems, [&](const auto& problem) { return problem.kind == kind; });
+  }
+  bool send(const std::string& subject, std::size_t size = 3, const std::string& reply = {}) {
+    return connection.publish(
+        {.subject = subject, .reply = reply, .payload = ByteVector(size, 0x5a)});
+  }
+
+  std::vector<BrokerMessage> messages;
+  std::vector<BrokerProblem> problems;
+  int no_responders = 0;
+  int subscribed = 0;
+  int disconnected = 0;
+  int closed = 0;
+  BrokerConnection connection;
+};
+
+}  // namespace
+
+TEST_CASE("messages travel once the broker has acknowledged the subscription") {
+  NatsServer server{std::string(kUsers)};
+  Loop loop;
+  Client a(loop, server.url("a"), {"t.a.>"});
+  Client b(loop, server.url("b"), {"t.b.>"});
+  CHECK_FALSE(a.send("t.b.a"));  // nothing is queued for a broker that is not there yet
+  REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
+  CHECK(a.connection.refused() == 1);
+  for (int i = 0; i < 1000; ++i) {
+    REQUIRE(a.send("t.b.a", static_cast<std::size_t>(i), "t.a.none.b." + std::to_string(i)));
+  }
+  REQUIRE(loop.until([&] { return b.messages.size() == 1000; }));
+  for (std::size_t i = 0; i < 1000; ++i) {
+    REQUIRE(b.messages[i].payload.size() == i);
+    REQUIRE(b.messages[i].reply == "t.a.none.b." + std::to_string(i));
+    REQUIRE(b.messages[i].subject == "t.b.a");
+  }
+  CHECK(a.problems.empty());
+  CHECK(b.problems.empty());
+  a.connection.close();
+  CHECK(loop.until([&] { return a.closed == 1; }));
+}
+
+TEST_CASE("a packet to nobody comes back as no responders on its own reply subject") {
+  NatsServer server{std::string(kUsers)};
+  Loop loop;
+  Client a(loop, server.url("a"), {"t.a.>"});
+  REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+  REQUIRE(a.send("t.b.a", 3, "t.a.none.b.7"));
+  REQUIRE(loop.until([&] { return a.no_responders == 1; }));
+  CHECK(a.messages.at(0).subject == "t.a.none.b.7");
+  CHECK(a.messages.at(0).payload.empty());
+}
+
+TEST_CASE("refused subjects are told; a refused subscription is never announced") {
+  NatsServer server{std::string(kUsers)};
+  Loop loop;
+  Client a(loop, server.url("a"), {"t.a.>"});
+  Client thief(loop, server.url("a"), {"t.b.>"});
+  Client stranger(loop, server.url("c"), {"t.a.>"});
+  REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+  REQUIRE(a.send("t.a.b"));
+  REQUIRE(loop.until([&] { return a.has(BrokerProblemKind::kNotPermitted); }));
+  REQUIRE(loop.until([&] { return !thief.problems.empty() && !stranger.problems.empty(); }));
+  loop.run_for(milliseconds(100));
+  CHECK(thief.subscribed == 0);
+  CHECK(thief.problems.at(0).detail.find("ermission") != std::string::npos);
+  CHECK(stranger.subscribed == 0);
+  CHECK(a.disconnected == 0);
+}
+
+TEST_CASE("a killed broker is missed at once and found again when it is back") {
+  NatsServer server{std::string(kUsers)};
+  Loop loop;
+  Client a(loop, server.url("a"), {"t.a.>"});
+  Client b(loop, server.url("b"), {"t.b.>"});
+  for (int round = 1; round <= 5; ++round) {
+    REQUIRE(loop.until([&] { return a.subscribed == round && b.subscribed == round; }));
+    REQUIRE(a.send("t.b.a"));
+    REQUIRE(loop.until([&] { return b.messages.size() == static_cast<std::size_t>(round); }));
+    server.kill();
+    REQUIRE(loop.until([&] { return a.disconnected == round && b.disconnected == round; }));
+    CHECK_FALSE(a.connection.subscribed());
+    CHECK_FALSE(a.send("t.b.a"));
+    server.start();
+  }
+  REQUIRE(loop.until([&] { return a.subscribed == 6 && b.subscribed == 6; }));
+}
+
+TEST_CASE("a broker that is not there yet is waited for") {
+  NatsServer server;
+  server.kill();
+  Loop loop;
+  Client a(loop, server.url(), {"t.a.>"});
+  REQUIRE(loop.until([&] { return !a.problems.empty(); }));
+  loop.run_for(milliseconds(300));
+  CHECK(a.problems.size() == 1);  // one line for the outage, not one for each attempt
+  server.start();
+  REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+}
+
+TEST_CASE("a stopped broker never blocks the loop") {
+  NatsServer server;
+  Loop loop;
+  Client a(loop, server.url(), {"t.a.>"}, {}, {.messages = 200, .bytes = 8U << 20});
+  Client b(loop, server.url(), {"t.b.>"});
+  REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
+  server.stop();
+  loop.worst_ns = 0;
+  loop.last_ns = uv_hrtime();
+  // More than socket buffers and queue hold: the rest is refused, not waited for.
+  int refused = 0;
+  for (int i = 0; i < 400; ++i) {
+    refused += a.send("t.b.a", 60'000) ? 0 : 1;
+    uv_run(&loop.loop, UV_RUN_NOWAIT);
+  }
+  loop.run_for(milliseconds(1000));
+  CHECK(refused > 0);
+  CHECK(loop.worst_ns < 100'000'000);  // 1 ms timer; generous for a busy machine
+  server.resume();
+  loop.run_for(milliseconds(300));
+  // Whether the write deadline broke the link or not, it serves again.
+  REQUIRE(loop.until([&] { return a.connection.subscribed() && b.connection.subscribed(); }));
+  const std::size_t before = b.messages.size();
+  REQUIRE(loop.until([&] {
+    a.send("t.b.a");
+    return b.messages.size() > before;
+  }));
+}
+
+TEST_CASE("a broker that delays its acknowledgement by two seconds delays readiness only") {
+  NatsServer server;
+  Loop loop;
+  server.stop();
+  Client a(loop, server.url(), {"t.a.>"});
+  loop.run_for(milliseconds(2000));
+  CHECK(a.subscribed == 0);
+  server.resume();
+  REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+  CHECK(loop.worst_ns < 100'000'000);
+}
+
+TEST_CASE("a loop that does not keep up loses the newest messages and hears how many") {
+  NatsServer server;
+  Loop loop;
+  Client a(loop, server.url(), {"t.a.>"});
+  Client b(loop, server.url(), {"t.b.>"}, {.messages = 100, .bytes = 1U << 20});
+  REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
+  for (int i = 0; i < 1000; ++i) {
+    REQUIRE(a.send("t.b.a", static_cast<std::size_t>(i)));
+  }
+  ::usleep(300'000);  // the loop sleeps, nats.c's threads work
+  REQUIRE(loop.until([&] { return b.has(BrokerProblemKind::kSlowConsumer); }));
+  REQUIRE(b.messages.size() == 100);
+  CHECK(b.messages.back().payload.size() == 99);
+  CHECK(b.problems.at(0).count == 900);
+  REQUIRE(a.send("t.b.a", 5));
+  CHECK(loop.until([&] { return b.messages.size() == 101; }));
+}
+
+TEST_CASE("a message beyond max_payload is dropped and told, and the link lives on") {
+  NatsServer server;
+  Loop loop;
+  Client a(loop, server.url(), {"t.a.>"});
+  REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+  REQUIRE(a.send("t.a.a", 5U << 20));
+  REQUIRE(loop.until([&] { return a.has(BrokerProblemKind::kPublishFailed); }));
+  REQUIRE(a.send("t.a.a", 3U << 20));
+  REQUIRE(loop.until([&] { return a.messages.size() == 1; }));
+  CHECK(a.messages.at(0).payload.size() == 3U << 20);
+  CHECK(a.disconnected == 0);
+}
+
+TEST_CASE("new credentials take over without a gap") {
+  NatsServer server{std::string(kUsers)};
+  Loop loop;
+  Client a(loop, server.url("a"), {"t.a.>"});
+  Client b(loop, server.url("b"), {"t.b.>"});
+  REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
+  std::size_t sent = 0;
+  for (int renewal = 0; renewal < 5; ++renewal) {
+    b.connection.renew({.url = server.url("b"), .jwt = {}});
+    for (int i = 0; i < 200; ++i) {
+      const std::size_t number = sent++;
+      REQUIRE(a.send("t.b.a", number));
+      uv_run(&loop.loop, UV_RUN_NOWAIT);
+    }
+  }
+  std::vector<bool> seen;
+  const auto all_seen = [&] {
+    seen.assign(sent, false);
+    for (const BrokerMessage& message : b.messages) {
+      seen.at(message.payload.size()) = true;
+    }
+    return std::ranges::count(seen, true) == static_cast<std::ptrdiff_t>(sent);
+  };
+  CHECK(loop.until(all_seen));
+  CHECK(b.disconnected == 0);
+  CHECK(b.messages.size() <= 2 * sent);  // around each change a message may come twice
+}
+
+TEST_CASE("closing sends what was queued") {
+  NatsServer server;
+  Loop loop;
+  Client b(loop, server.url(), {"t.b.>"});
+  REQUIRE(loop.until([&] { return b.subscribed == 1; }));
+  {
+    Client a(loop, server.url(), {"t.a.>"});
+    REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+    for (int i = 0; i < 500; ++i) {
+      REQUIRE(a.send("t.b.a"));
+    }
+  }
+  CHECK(loop.until([&] { return b.messages.size() == 500; }));
+}
