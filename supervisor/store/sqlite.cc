@@ -1,112 +1,96 @@
 #include "supervisor/store/sqlite.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
-#include <stdexcept>
+#include "ipc/unique_fd.h"
 
 namespace cosigner::supervisor {
+namespace {
 
-Expected<Database> Database::open(const std::string& path) {
-  // SQLite would create it with the process's umask: make it private first.
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    return fail(ErrorCode::kStorageFailed,
-                "cannot open " + path + ": check that the directory exists and is writable");
-  }
-  ::close(fd);
-  sqlite3* handle = nullptr;
-  const int status =
-      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
-  Database database(handle);
-  if (status != SQLITE_OK) {
-    return std::unexpected(database.last_error("cannot open " + path));
-  }
-  sqlite3_extended_result_codes(handle, 1);
-  sqlite3_busy_timeout(handle, 5000);
-  return database;
+std::unexpected<Error> failed(sqlite3* database, std::string_view doing) {
+  return fail(ErrorCode::kStorageFailed,
+              "The store failed while " + std::string(doing) + ": " + sqlite3_errmsg(database));
 }
 
-Error Database::last_error(std::string_view what) const {
-  return Error{.code = ErrorCode::kStorageFailed,
-               .message = std::string(what) + ": " + sqlite3_errmsg(handle_.get()),
-               .peer = {},
-               .peer_reason = {}};
-}
+}  // namespace
 
-Expected<void> Database::execute(const std::string& sql) {
-  if (sqlite3_exec(handle_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return std::unexpected(last_error("the store's database"));
-  }
-  return {};
-}
-
-Query::Query(const Database& database, const char* sql) : database_(&database) {
-  sqlite3_stmt* statement = nullptr;
-  if (sqlite3_prepare_v3(database.raw(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) !=
-      SQLITE_OK) {
-    // Our own SQL against our own schema: wrong only by our mistake or a damaged file.
-    throw std::runtime_error(database.last_error("the store's schema").message);
-  }
-  statement_.reset(statement);
-}
-
-Query& Query::reset() {
-  sqlite3_reset(statement_.get());
-  sqlite3_clear_bindings(statement_.get());
-  next_ = 1;
-  return *this;
-}
-Query& Query::bind(std::string_view text) {
-  sqlite3_bind_text64(statement_.get(), next_++, text.data(), text.size(), SQLITE_TRANSIENT,
-                      SQLITE_UTF8);
-  return *this;
-}
-Query& Query::bind(ByteView blob) {
-  // A null pointer would bind NULL.
-  sqlite3_bind_blob64(statement_.get(), next_++,
-                      blob.empty() ? "" : static_cast<const void*>(blob.data()), blob.size(),
-                      SQLITE_TRANSIENT);
-  return *this;
-}
-Query& Query::bind(std::uint64_t value) {
-  sqlite3_bind_int64(statement_.get(), next_++, static_cast<sqlite3_int64>(value));
-  return *this;
-}
-
-Expected<bool> Query::step() {
-  switch (sqlite3_step(statement_.get())) {
+Expected<bool> SqlStatement::Run::step() {
+  switch (sqlite3_step(statement_)) {
     case SQLITE_ROW:
       return true;
     case SQLITE_DONE:
       return false;
     default:
-      return std::unexpected(database_->last_error("the store's database"));
+      return failed(sqlite3_db_handle(statement_), "running a statement");
   }
 }
 
-Expected<void> Query::run() {
+Expected<void> SqlStatement::Run::execute() {
   const auto row = step();
-  sqlite3_reset(statement_.get());
   if (!row) {
     return std::unexpected(row.error());
   }
   return {};
 }
 
-std::string Query::text(int column) const {
-  const auto* data = sqlite3_column_text(statement_.get(), column);
-  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
-  return {reinterpret_cast<const char*>(data), size};
+ByteView SqlStatement::Run::blob(int column) const {
+  const void* data = sqlite3_column_blob(statement_, column);
+  const int size = sqlite3_column_bytes(statement_, column);
+  if (data == nullptr || size <= 0) {
+    return {};
+  }
+  return {static_cast<const std::uint8_t*>(data), static_cast<std::size_t>(size)};
 }
-ByteVector Query::blob(int column) const {
-  const auto* data =
-      static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_.get(), column));
-  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
-  return data == nullptr ? ByteVector() : ByteVector(data, data + size);
+
+Expected<SqlDatabase> SqlDatabase::open(const std::string& path) {
+  // SQLite would create the file by umask; its WAL takes over the mode of the main file.
+  const ipc::UniqueFd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!made) {
+    return fail(ErrorCode::kStorageFailed, "The store " + path + " cannot be opened.");
+  }
+  sqlite3* raw = nullptr;
+  const int status = sqlite3_open_v2(
+      path.c_str(), &raw,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_NOFOLLOW,
+      nullptr);
+  SqlDatabase database(raw);
+  if (status != SQLITE_OK) {
+    return failed(raw, "opening " + path);
+  }
+  sqlite3_extended_result_codes(raw, 1);
+  sqlite3_busy_timeout(raw, 2000);  // a backup may be reading
+  sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(raw, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  return database;
 }
-std::uint64_t Query::integer(int column) const {
-  return static_cast<std::uint64_t>(sqlite3_column_int64(statement_.get(), column));
+
+Expected<void> SqlDatabase::execute(const char* sql) {
+  if (sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return failed(database_.get(), "running a statement");
+  }
+  return {};
+}
+
+Expected<SqlStatement> SqlDatabase::prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  if (sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                         SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK) {
+    return failed(database_.get(), "preparing a statement");
+  }
+  return SqlStatement(statement);
+}
+
+Expected<std::string> SqlDatabase::query_text(std::string_view sql) {
+  auto statement = prepare(sql);
+  if (!statement) {
+    return std::unexpected(statement.error());
+  }
+  auto run = statement->run();
+  const auto row = run.step();
+  if (!row) {
+    return std::unexpected(row.error());
+  }
+  return *row ? run.text(0) : std::string();
 }
 
 }  // namespace cosigner::supervisor

@@ -1,6 +1,6 @@
 #pragma once
-// SQLite behind two small types: a database and its prepared statements. The rest of the code sees
-// no raw handle.
+// SQLite behind two RAII classes: a connection and a prepared statement. Errors are storage_failed
+// with SQLite's words. Used by the store's thread only.
 
 #include <sqlite3.h>
 
@@ -9,58 +9,102 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "crypto/base/bytes.h"
 #include "ipc/error.h"
 
 namespace cosigner::supervisor {
 
-/// What SQLite said, as storage_failed.
-struct SqliteClose {
-  void operator()(sqlite3* database) const { sqlite3_close_v2(database); }
-  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
-};
+class SqlDatabase;
 
-class Database {
+/// A prepared statement; one run at a time:
+///   auto run = statement.run(user, key);   // binds 1, 2, …
+///   while (*run.step()) { run.text(0); }
+class SqlStatement {
  public:
-  /// Opens or creates (mode 0600). Errors name the path.
-  [[nodiscard]] static Expected<Database> open(const std::string& path);
-  /// One or more statements without results.
-  [[nodiscard]] Expected<void> execute(const std::string& sql);
-  [[nodiscard]] Error last_error(std::string_view what) const;
-  [[nodiscard]] sqlite3* raw() const { return handle_.get(); }
-  /// Rows that the last statement changed.
-  [[nodiscard]] int changes() const { return sqlite3_changes(handle_.get()); }
+  /// One execution: resets the statement when it goes.
+  class Run {
+   public:
+    explicit Run(sqlite3_stmt* statement) : statement_(statement) {}
+    ~Run() {
+      sqlite3_reset(statement_);
+      sqlite3_clear_bindings(statement_);
+    }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+
+    /// True: a row is there. False: done.
+    [[nodiscard]] Expected<bool> step();
+    /// For statements without rows.
+    [[nodiscard]] Expected<void> execute();
+
+    [[nodiscard]] std::uint64_t integer(int column) const {
+      return static_cast<std::uint64_t>(sqlite3_column_int64(statement_, column));
+    }
+    [[nodiscard]] ByteView blob(int column) const;
+    [[nodiscard]] std::string text(int column) const { return std::string(as_text(blob(column))); }
+    template <class B>
+    [[nodiscard]] B fixed(int column) const {
+      return B::from(blob(column)).value_or(B{});  // another length fails the row's MAC
+    }
+
+   private:
+    sqlite3_stmt* statement_;
+  };
+
+  template <class... Arguments>
+  [[nodiscard]] Run run(const Arguments&... arguments) {
+    int place = 0;
+    (bind(++place, arguments), ...);
+    return Run(statement_.get());
+  }
 
  private:
-  explicit Database(sqlite3* handle) : handle_(handle) {}
-  std::unique_ptr<sqlite3, SqliteClose> handle_;
+  friend class SqlDatabase;
+  explicit SqlStatement(sqlite3_stmt* statement) : statement_(statement) {}
+
+  template <class T>
+  void bind(int place, const T& value) {
+    if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+      const std::string_view text = value;
+      sqlite3_bind_text64(statement_.get(), place, text.data(), text.size(), SQLITE_TRANSIENT,
+                          SQLITE_UTF8);
+    } else if constexpr (std::is_integral_v<T>) {
+      sqlite3_bind_int64(statement_.get(), place, static_cast<sqlite3_int64>(value));
+    } else {
+      const ByteView bytes = value;
+      // An empty blob, not NULL.
+      sqlite3_bind_blob64(statement_.get(), place,
+                          bytes.empty() ? static_cast<const void*>("") : bytes.data(), bytes.size(),
+                          SQLITE_TRANSIENT);
+    }
+  }
+
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+  };
+  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
 };
 
-/// One run of a statement: bind in order, then step. Prepared once and cached by the caller's
-/// object.
-class Query {
+class SqlDatabase {
  public:
-  Query(const Database& database, const char* sql);
+  /// Opens or creates the file, mode 0600.
+  [[nodiscard]] static Expected<SqlDatabase> open(const std::string& path);
 
-  Query& reset();
-  Query& bind(std::string_view text);
-  Query& bind(ByteView blob);
-  Query& bind(std::uint64_t value);
-
-  /// True when there is a row, false at the end.
-  [[nodiscard]] Expected<bool> step();
-  /// Steps once and demands the end.
-  [[nodiscard]] Expected<void> run();
-
-  [[nodiscard]] std::string text(int column) const;
-  [[nodiscard]] ByteVector blob(int column) const;
-  [[nodiscard]] std::uint64_t integer(int column) const;
+  /// Statements without arguments and results, one or several.
+  [[nodiscard]] Expected<void> execute(const char* sql);
+  [[nodiscard]] Expected<SqlStatement> prepare(std::string_view sql);
+  /// The first column of the first row of a pragma or query.
+  [[nodiscard]] Expected<std::string> query_text(std::string_view sql);
+  [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(database_.get()) == 0; }
 
  private:
-  const Database* database_;
-  std::unique_ptr<sqlite3_stmt, SqliteClose> statement_;
-  int next_ = 1;
+  struct Close {
+    void operator()(sqlite3* database) const { sqlite3_close_v2(database); }
+  };
+  explicit SqlDatabase(sqlite3* database) : database_(database) {}
+  std::unique_ptr<sqlite3, Close> database_;
 };
 
 }  // namespace cosigner::supervisor

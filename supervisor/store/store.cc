@@ -1,155 +1,211 @@
+// Opening, schema, authentication, generations.
+
 #include "supervisor/store/store.h"
 
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "crypto/base/hash.h"
+#include "crypto/base/seal.h"
+#include "supervisor/store/statements.h"
 
 namespace cosigner::supervisor {
+namespace {
 
-class Store::Impl {
- public:
-  Impl(uv_loop_t* loop, std::unique_ptr<KeyStore> keys) : keys_(std::move(keys)) {
-    async_ = new uv_async_t;
-    async_->data = this;
-    uv_async_init(loop, async_,
-                  [](uv_async_t* handle) { static_cast<Impl*>(handle->data)->deliver(); });
-    uv_unref(reinterpret_cast<uv_handle_t*>(async_));
-    thread_ = std::thread([this] { run(); });
-  }
-  ~Impl() {
-    {
-      const std::lock_guard lock(mutex_);
-      ending_ = true;
-    }
-    changed_.notify_one();
-    thread_.join();
-    uv_close(reinterpret_cast<uv_handle_t*>(async_),
-             [](uv_handle_t* handle) { delete reinterpret_cast<uv_async_t*>(handle); });
-  }
+GuardedKey derive_mac_key(ByteView key_encryption_key, const StoreIdentity& identity) {
+  const Digest info =
+      TaggedHash(tag::kStoreMacKey).part(identity.cluster).part(identity.node).finish();
+  GuardedKey key;
+  hkdf_sha256(key_encryption_key, {}, info, key.expose_mutable());
+  key.protect();
+  return key;
+}
 
-  void enqueue(Task task) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (queue_.empty()) {
-        oldest_ = std::chrono::steady_clock::now();
-      }
-      urgent_ = urgent_ || task.urgent;
-      queue_.push_back(std::move(task));
-    }
-    changed_.notify_one();
-  }
-  void flush() {
-    std::unique_lock lock(mutex_);
-    urgent_ = urgent_ || !queue_.empty();
-    changed_.notify_one();
-    idle_.wait(lock, [&] { return queue_.empty() && !running_; });
-  }
-  std::size_t pending() {
-    const std::lock_guard lock(mutex_);
-    return queue_.size() + (running_ ? 1 : 0);
-  }
+}  // namespace
 
- private:
-  // ---- the store's thread
-  void run() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return ending_ || !queue_.empty(); });
-      if (queue_.empty()) {
-        return;  // ending, and nothing is left
-      }
-      changed_.wait_until(lock, oldest_ + std::chrono::milliseconds(kGroupMs),
-                          [&] { return ending_ || urgent_; });
-      std::vector<Task> group;
-      group.swap(queue_);
-      urgent_ = false;
-      running_ = true;
-      lock.unlock();
-      run_group(group);
-      lock.lock();
-      running_ = false;
-      for (Task& task : group) {
-        if (task.done) {
-          finished_.push_back(std::move(task.done));
-        }
-      }
-      idle_.notify_all();
-      if (!finished_.empty()) {
-        uv_async_send(async_);
-      }
-    }
-  }
-
-  void run_group(std::vector<Task>& group) {
-    auto status = keys_->begin();
-    if (status) {
-      for (Task& task : group) {
-        status = keys_->savepoint();
-        if (!status) {
-          break;
-        }
-        bool ok = false;
-        try {
-          ok = task.work(*keys_);
-        } catch (const std::exception& error) {
-          task.commit_failed(Error{.code = ErrorCode::kStorageFailed,
-                                   .message = error.what(),
-                                   .peer = {},
-                                   .peer_reason = {}});
-        }
-        keys_->release(ok);
-      }
-      if (status) {
-        status = keys_->commit();
-      }
-    }
-    if (!status) {
-      keys_->rollback();
-      for (Task& task : group) {
-        task.commit_failed(status.error());
-      }
-    }
-  }
-
-  // ---- the loop's thread
-  void deliver() {
-    std::vector<std::function<void()>> finished;
-    {
-      const std::lock_guard lock(mutex_);
-      finished.swap(finished_);
-    }
-    for (const auto& done : finished) {
-      done();
-    }
-  }
-
-  std::unique_ptr<KeyStore> keys_;
-  uv_async_t* async_ = nullptr;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::condition_variable idle_;
-  std::vector<Task> queue_;
-  std::vector<std::function<void()>> finished_;
-  std::chrono::steady_clock::time_point oldest_;
-  bool urgent_ = false;
-  bool running_ = false;
-  bool ending_ = false;
-  std::thread thread_;
-};
-
-Store::Store(uv_loop_t* loop, std::unique_ptr<KeyStore> keys)
-    : impl_(std::make_unique<Impl>(loop, std::move(keys))) {}
+Store::Store(SqlDatabase database, StoreIdentity identity, GuardedKey mac_key)
+    : database_(std::move(database)),
+      identity_(std::move(identity)),
+      mac_key_(std::move(mac_key)) {}
+Store::Store(Store&&) noexcept = default;
+Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
-void Store::enqueue(Task task) {
-  impl_->enqueue(std::move(task));
+
+Expected<Store> Store::open(const std::string& path, ByteView key_encryption_key,
+                            StoreIdentity identity) {
+  auto database = SqlDatabase::open(path);
+  if (!database) {
+    return std::unexpected(database.error());
+  }
+  GuardedKey mac_key = derive_mac_key(key_encryption_key, identity);
+  Store store(std::move(*database), std::move(identity), std::move(mac_key));
+  // FULL: a commit is on the disk before it is announced. secure_delete: erased shares are
+  // overwritten with zeros.
+  for (const char* pragma : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
+                             "PRAGMA secure_delete=ON", "PRAGMA temp_store=MEMORY"}) {
+    if (auto done = store.database_.execute(pragma); !done) {
+      return std::unexpected(done.error());
+    }
+  }
+  if (auto done = store.migrate(); !done) {
+    return std::unexpected(done.error());
+  }
+  if (auto done = store.prepare(); !done) {
+    return std::unexpected(done.error());
+  }
+  if (auto done = store.check_key(); !done) {
+    return std::unexpected(done.error());
+  }
+  return store;
 }
-void Store::flush() {
-  impl_->flush();
+
+Expected<void> Store::migrate() {
+  const auto text = database_.query_text("PRAGMA user_version");
+  if (!text) {
+    return std::unexpected(text.error());
+  }
+  const int version = text->empty() ? 0 : std::stoi(*text);
+  if (version > kSchemaVersion) {
+    return fail(ErrorCode::kUnsupportedVersion,
+                "The store has schema version " + *text + ", this release knows up to " +
+                    std::to_string(kSchemaVersion) + ": run the newer release.");
+  }
+  if (version == kSchemaVersion) {
+    return {};
+  }
+  const std::string sql = "BEGIN EXCLUSIVE;" + std::string(kSchema) +
+                          "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
+  if (auto done = database_.execute(sql.c_str()); !done) {
+    rollback();
+    return done;
+  }
+  return {};
 }
-std::size_t Store::pending() const {
-  return impl_->pending();
+
+Expected<void> Store::prepare() {
+  std::optional<Error> error;
+  const auto sql = [&](std::string_view text) -> SqlStatement {
+    auto prepared = database_.prepare(text);
+    if (!prepared) {
+      error = prepared.error();
+      return std::move(*database_.prepare("SELECT 1"));
+    }
+    return std::move(*prepared);
+  };
+  sql_ = std::make_unique<Statements>(Statements{
+      .get_counter = sql("SELECT value, mac FROM counters WHERE name = ?1"),
+      .put_counter = sql("INSERT OR REPLACE INTO counters VALUES(?1, ?2, ?3)"),
+      .keys_of_user = sql("SELECT key, epoch, state, session, record, sealed_share, certificate, "
+                          "mac FROM keys WHERE user = ?1 ORDER BY key, epoch"),
+      .epochs_of_key = sql("SELECT key, epoch, state, session, record, sealed_share, certificate, "
+                           "mac FROM keys WHERE user = ?1 AND key = ?2 ORDER BY epoch"),
+      .put_key = sql("INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+      .erase_key = sql("DELETE FROM keys WHERE user = ?1 AND key = ?2 AND epoch = ?3"),
+      .get_acknowledgement =
+          sql("SELECT key, epoch, state, mac FROM acknowledgements WHERE user = ?1 AND digest = "
+              "?2"),
+      .put_acknowledgement =
+          sql("INSERT OR REPLACE INTO acknowledgements VALUES(?1, ?2, ?3, ?4, ?5, ?6)"),
+      .get_refusal =
+          sql("SELECT key, epoch, session, mac FROM refusals WHERE user = ?1 AND digest = ?2"),
+      .put_refusal = sql("INSERT OR REPLACE INTO refusals VALUES(?1, ?2, ?3, ?4, ?5, ?6)"),
+      .get_result = sql("SELECT user, initiator, id, keep_until, answer, mac FROM results WHERE "
+                        "session = ?1"),
+      .get_result_by_id =
+          sql("SELECT 1 FROM results WHERE initiator = ?1 AND id = ?2 AND session <> ?3"),
+      .put_result = sql("INSERT INTO results VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+      .purge_results = sql("DELETE FROM results WHERE session IN (SELECT session FROM results "
+                           "WHERE keep_until < ?1 LIMIT ?2) RETURNING 1"),
+      .get_pair = sql("SELECT key, epoch, peer, open, strikes, banned, mac FROM pairs WHERE user = "
+                      "?1 AND key = ?2 AND epoch = ?3 AND peer = ?4"),
+      .pairs_of_user =
+          sql("SELECT key, epoch, peer, open, strikes, banned, mac FROM pairs WHERE user = ?1"),
+      .put_pair = sql("INSERT OR REPLACE INTO pairs VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+      .erase_pair =
+          sql("DELETE FROM pairs WHERE user = ?1 AND key = ?2 AND epoch = ?3 AND peer = ?4"),
+  });
+  if (error) {
+    return std::unexpected(*error);
+  }
+  return {};
+}
+
+Expected<void> Store::check_key() {
+  // The generation counter is there from the first start on: it shows whether the key is the one
+  // the rows were authenticated with.
+  auto run = sql_->get_counter.run(std::string_view("generation"));
+  const auto row = run.step();
+  if (!row) {
+    return std::unexpected(row.error());
+  }
+  if (*row && !constant_time_equal(
+                  mac("counters", {as_bytes("generation"), Number(run.integer(0))}), run.blob(1))) {
+    return fail(ErrorCode::kStorageFailed,
+                "The store does not belong to this key-encryption key, cluster and node, or it was "
+                "altered: check key_encryption_key_file, or restore a backup.");
+  }
+  return {};
+}
+
+Digest Store::mac(std::string_view table, std::initializer_list<ByteView> columns) const {
+  TaggedHash hash(tag::kStoreRow);
+  hash.part(table);
+  for (const ByteView column : columns) {
+    hash.part(column);
+  }
+  const Digest digest = hash.finish();
+  Digest out;
+  unsigned size = Digest::kSize;
+  const ByteView key = mac_key_.expose();
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), digest.data.data(), Digest::kSize,
+       out.data.data(), &size);
+  return out;
+}
+
+Expected<void> Store::begin() {
+  return database_.execute("BEGIN");
+}
+
+Expected<void> Store::commit() {
+  return database_.execute("COMMIT");
+}
+
+void Store::rollback() {
+  if (database_.in_transaction()) {
+    static_cast<void>(database_.execute("ROLLBACK"));
+  }
+  erased_ = false;
+}
+
+Expected<void> Store::truncate_log() {
+  return database_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+Expected<std::uint64_t> Store::reserve_generations(std::uint64_t count) {
+  constexpr std::string_view kName = "generation";
+  std::uint64_t next = 1;
+  {
+    auto run = sql_->get_counter.run(kName);
+    const auto row = run.step();
+    if (!row) {
+      return std::unexpected(row.error());
+    }
+    if (*row) {
+      next = run.integer(0);
+      if (!constant_time_equal(mac("counters", {as_bytes(kName), Number(next)}), run.blob(1))) {
+        return fail(ErrorCode::kStorageFailed,
+                    "The generation counter in the store was altered: restore a backup.");
+      }
+    }
+  }
+  const std::uint64_t after = next + count;
+  if (auto done =
+          sql_->put_counter.run(kName, after, mac("counters", {as_bytes(kName), Number(after)}))
+              .execute();
+      !done) {
+    return std::unexpected(done.error());
+  }
+  return next;
 }
 
 }  // namespace cosigner::supervisor

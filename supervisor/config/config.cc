@@ -1,0 +1,362 @@
+#include "supervisor/config/config.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+
+#include "ipc/names.h"
+#include "supervisor/broker/nkey.h"
+#include "supervisor/config/toml_fields.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kYearSeconds = 366ULL * 24 * 3600;
+constexpr std::uint64_t kHourMs = 3600ULL * 1000;
+/// sun_path is 108 bytes, with its terminator.
+constexpr std::size_t kMaxSocketPath = 107;
+
+std::string absolute(const fs::path& base, const std::string& path) {
+  return path.empty() ? path : (base / path).lexically_normal().string();
+}
+
+/// Parses one file; notes syntax errors and files that cannot be read.
+std::optional<toml::table> parse_file(const std::string& path, Problems& problems) {
+  toml::parse_result parsed = toml::parse_file(path);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    const bool readable = ::access(path.c_str(), R_OK) == 0;
+    problems.add(error.source(), std::string(error.description()),
+                 readable ? "correct the TOML syntax" : "check the path and its permissions");
+    return std::nullopt;
+  }
+  return std::move(parsed).table();
+}
+
+/// In the order of the lines.
+void append(std::vector<ConfigProblem>& all, Problems& problems) {
+  std::ranges::stable_sort(problems.found(), {}, &ConfigProblem::line);
+  std::ranges::move(problems.found(), std::back_inserter(all));
+}
+
+void check_key_file(TomlFields& fields, std::string_view key, const std::string& path) {
+  if (path.empty()) {
+    return;
+  }
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) {
+    fields.complain(key, path + " cannot be found", "make the key file or correct the path");
+    return;
+  }
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
+  const bool credential = credentials != nullptr && *credentials != '\0' &&
+                          path.starts_with(std::string(credentials) + "/") && info.st_uid == 0 &&
+                          (info.st_mode & 0337U) == 0;
+  if (!S_ISREG(info.st_mode)) {
+    fields.complain(key, path + " is no regular file", "name a file with one line of key text");
+  } else if (!credential && (info.st_mode & 0077U) != 0) {
+    fields.complain(key, path + " can be read or written by others", "run: chmod 600 " + path);
+  } else if (!credential && info.st_uid != 0 && info.st_uid != ::geteuid()) {
+    fields.complain(key, path + " belongs to another user", "run: chown it to the node's user");
+  }
+}
+
+void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Problems& problems) {
+  const toml::table* table = root.table("broker", true);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "broker", problems);
+  fields.text("url", out.url, true);
+  if (!out.url.empty() && !out.url.starts_with("nats://")) {
+    fields.complain("url", "'broker.url' is " + out.url,
+                    "use nats://127.0.0.1:4222 or the like: the broker of this host");
+  }
+  fields.text("account", out.account, true);
+  if (!out.account.empty() && !broker::decode_public(broker::NkeyKind::kAccount, out.account)) {
+    fields.complain("account", "'broker.account' is no public nkey of an account",
+                    "use the account's public key, 56 characters beginning with A");
+  }
+  for (const auto& [key, path] : {std::pair<std::string_view, std::string*>{
+                                      "worker_signing_key_file", &out.worker_signing_key_file},
+                                  {"gateway_signing_key_file", &out.gateway_signing_key_file}}) {
+    fields.text(key, *path, true);
+    *path = absolute(base, *path);
+    check_key_file(fields, key, *path);
+  }
+  fields.finish();
+}
+
+void read_workers(TomlFields& root, WorkerLimits& out, Problems& problems) {
+  const toml::table* table = root.table("workers", false);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "workers", problems);
+  fields.number("max_workers", out.max_workers, 1, 1'000'000);
+  fields.number("idle_timeout_s", out.idle_timeout_s, 1, kYearSeconds);
+  fields.number("mailbox_entries", out.mailbox_entries, 1, 65536);
+  fields.number("mailbox_bytes", out.mailbox_bytes, 4U << 20, 1U << 30);
+  fields.number("total_mailbox_bytes", out.total_mailbox_bytes, 4U << 20, 1ULL << 40U);
+  fields.number("max_restarts", out.max_restarts, 1, 1000);
+  fields.number("restart_window_s", out.restart_window_s, 1, kYearSeconds);
+  fields.number("backoff_first_ms", out.backoff_first_ms, 1, kHourMs);
+  fields.number("backoff_cap_ms", out.backoff_cap_ms, 1, kHourMs);
+  fields.number("quarantine_s", out.quarantine_s, 1, kYearSeconds);
+  fields.number("start_timeout_s", out.start_timeout_s, 1, 3600);
+  fields.number("unresponsive_s", out.unresponsive_s, 1, 3600);
+  fields.number("spawns_per_second", out.spawns_per_second, 1, 100'000);
+  fields.number("starting_at_once", out.starting_at_once, 1, 10'000);
+  fields.number("tick_s", out.tick_s, 1, kYearSeconds);
+  fields.number("stop_timeout_s", out.stop_timeout_s, 1, 3600);
+  if (out.backoff_cap_ms < out.backoff_first_ms) {
+    fields.complain("backoff_cap_ms", "'workers.backoff_cap_ms' is less than backoff_first_ms",
+                    "use a number from " + std::to_string(out.backoff_first_ms));
+  }
+  fields.finish();
+}
+
+void read_sessions(TomlFields& root, ipc::Settings& out, Problems& problems) {
+  const toml::table* table = root.table("sessions", false);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "sessions", problems);
+  fields.number("attempt_timer_ms", out.attempt_timer_ms, 10, kHourMs);
+  fields.number("keygen_attempt_timer_ms", out.keygen_attempt_timer_ms, 100, kHourMs);
+  fields.number("delivery_attempts", out.delivery_attempts, 1, 1000);
+  fields.number("delivery_first_ms", out.delivery_first_ms, 1, kHourMs);
+  fields.number("delivery_cap_ms", out.delivery_cap_ms, 1, kHourMs);
+  fields.number("presence_interval_ms", out.presence_interval_ms, 10, kHourMs);
+  fields.number("presence_timeout_ms", out.presence_timeout_ms, 20, kHourMs);
+  fields.number("heartbeat_ms", out.heartbeat_ms, 10, 60'000);
+  fields.number("sign_deadline_ms", out.sign_deadline_ms, 100, kHourMs);
+  fields.number("keygen_deadline_ms", out.keygen_deadline_ms, 100, kHourMs);
+  fields.number("max_sessions", out.max_sessions, 1, 65536);
+  fields.number("requests_per_second", out.requests_per_second, 1, 1'000'000);
+  fields.number("max_envelope_bytes", out.max_envelope_bytes, 1024, 2U << 20);
+  if (out.presence_timeout_ms <= out.presence_interval_ms) {
+    fields.complain("presence_timeout_ms",
+                    "'sessions.presence_timeout_ms' is not longer than presence_interval_ms",
+                    "use about three times the interval");
+  }
+  fields.finish();
+}
+
+void read_control(TomlFields& root, ControlGroups& out, Problems& problems) {
+  const toml::table* table = root.table("control", false);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "control", problems);
+  fields.text("view_group", out.view, false);
+  fields.text("admin_group", out.admin, false);
+  fields.finish();
+}
+
+void read_log(TomlFields& root, Config& out, Problems& problems) {
+  const toml::table* table = root.table("log", false);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "log", problems);
+  std::string level = "info";
+  std::string format = "text";
+  fields.text("level", level, false);
+  fields.text("format", format, false);
+  static const std::map<std::string, LogLevel, std::less<>> kLevels{{"trace", LogLevel::kTrace},
+                                                                    {"debug", LogLevel::kDebug},
+                                                                    {"info", LogLevel::kInfo},
+                                                                    {"warning", LogLevel::kWarning},
+                                                                    {"error", LogLevel::kError}};
+  if (const auto found = kLevels.find(level); found != kLevels.end()) {
+    out.log_level = found->second;
+  } else {
+    fields.complain("level", "'log.level' is " + level, "use trace, debug, info, warning or error");
+  }
+  if (format == "text" || format == "json") {
+    out.log_format = format == "text" ? LogFormat::kText : LogFormat::kJson;
+  } else {
+    fields.complain("format", "'log.format' is " + format, "use text or json");
+  }
+  fields.finish();
+}
+
+Ed25519PublicKey read_public_key(TomlFields& fields, std::string_view key) {
+  std::string hex;
+  fields.text(key, hex, true);
+  const auto bytes = from_hex(hex);
+  const auto out = bytes ? Ed25519PublicKey::from(*bytes) : std::nullopt;
+  if (!out && !hex.empty()) {
+    fields.complain(key, "'" + std::string(key) + "' is no Ed25519 public key",
+                    "use 64 hex digits");
+  }
+  return out.value_or(Ed25519PublicKey{});
+}
+
+void read_peers(Config& out, std::vector<ConfigProblem>& all) {
+  Problems problems(out.peers_file);
+  if (const auto document = parse_file(out.peers_file, problems)) {
+    TomlFields root(*document, "", problems);
+    for (const toml::table* table : root.tables("peer")) {
+      TomlFields fields(*table, "peer", problems);
+      ipc::Peer peer;
+      fields.text("node", peer.node, true);
+      if (!peer.node.empty() && !valid_node_name(peer.node)) {
+        fields.complain("node", "'" + peer.node + "' is no node name",
+                        "use 1 to 32 of a-z, 0-9 and '-', not 'all' or 'none'");
+      }
+      peer.identity = read_public_key(fields, "identity");
+      for (const ipc::Peer& other : out.peers) {
+        if (other.node == peer.node) {
+          fields.complain("node", "node '" + peer.node + "' is listed twice", "remove one of them");
+        } else if (other.identity == peer.identity) {
+          fields.complain("identity",
+                          "'" + peer.node + "' and '" + other.node + "' share an identity key",
+                          "give each node its own");
+        }
+      }
+      fields.finish();
+      out.peers.push_back(std::move(peer));
+    }
+    if (!out.peers.empty() && std::ranges::none_of(out.peers, [&](const ipc::Peer& peer) {
+          return peer.node == out.node;
+        })) {
+      problems.add_line(0, "this node, '" + out.node + "', is not among the peers",
+                        "list every node of the cluster, this one included");
+    }
+    root.finish();
+  }
+  std::ranges::sort(out.peers, {}, &ipc::Peer::node);
+  append(all, problems);
+}
+
+void read_initiators(Config& out, std::vector<ConfigProblem>& all) {
+  static const std::set<std::string, std::less<>> kOperations{"*",       "keygen",  "sign",
+                                                              "presign", "refresh", "reshare"};
+  Problems problems(out.initiators_file);
+  if (const auto document = parse_file(out.initiators_file, problems)) {
+    TomlFields root(*document, "", problems);
+    for (const toml::table* table : root.tables("initiator")) {
+      TomlFields fields(*table, "initiator", problems);
+      ipc::Initiator initiator;
+      fields.text("name", initiator.name, true);
+      initiator.key = read_public_key(fields, "public_key");
+      fields.texts("operations", initiator.operations);
+      fields.texts("users", initiator.users);
+      fields.number("requests_per_second", initiator.requests_per_second, 0, 1'000'000);
+      for (const std::string& operation : initiator.operations) {
+        if (!kOperations.contains(operation)) {
+          fields.complain("operations", "unknown operation '" + operation + "'",
+                          "use keygen, sign, presign, refresh, reshare or *");
+        }
+      }
+      for (const std::string& user : initiator.users) {
+        if (!valid_user_pattern(user)) {
+          fields.complain("users", "'" + user + "' matches no user",
+                          "use a user id, a prefix ending in '*', or \"*\"");
+        }
+      }
+      for (const ipc::Initiator& other : out.initiators) {
+        if (other.key == initiator.key) {
+          fields.complain("public_key", "this key is listed twice", "remove one of them");
+        }
+      }
+      fields.finish();
+      out.initiators.push_back(std::move(initiator));
+    }
+    root.finish();
+  }
+  append(all, problems);
+}
+
+/// Beside this program, else where the package puts it.
+std::string default_worker_program() {
+  std::error_code ignored;
+  const fs::path self = fs::read_symlink("/proc/self/exe", ignored);
+  const fs::path beside = self.parent_path() / "cosigner-worker";
+  if (!self.empty() && ::access(beside.c_str(), X_OK) == 0) {
+    return beside.string();
+  }
+  return "/usr/lib/cosigner/cosigner-worker";
+}
+
+void read_main(const toml::table& document, Config& out, Problems& problems) {
+  const fs::path base = fs::path(out.path).parent_path();
+  TomlFields root(document, "", problems);
+  root.text("cluster", out.cluster, true);
+  if (!out.cluster.empty() && !valid_cluster_name(out.cluster)) {
+    root.complain("cluster", "'" + out.cluster + "' is no cluster name",
+                  "use 1 to 32 of a-z, 0-9 and '-'");
+  }
+  root.text("node", out.node, true);
+  if (!out.node.empty() && !valid_node_name(out.node)) {
+    root.complain("node", "'" + out.node + "' is no node name",
+                  "use 1 to 32 of a-z, 0-9 and '-', not 'all' or 'none'");
+  }
+  for (const auto& [key, path] :
+       {std::pair<std::string_view, std::string*>{"state_directory", &out.state_directory},
+        {"control_socket", &out.control_socket},
+        {"identity_key_file", &out.identity_key_file},
+        {"key_encryption_key_file", &out.key_encryption_key_file},
+        {"peers_file", &out.peers_file},
+        {"initiators_file", &out.initiators_file}}) {
+    root.text(key, *path, true);
+    *path = absolute(base, *path);
+  }
+  if (out.control_socket.size() > kMaxSocketPath) {
+    root.complain("control_socket", "the path of the control socket is too long",
+                  "use at most 107 bytes");
+  }
+  check_key_file(root, "identity_key_file", out.identity_key_file);
+  check_key_file(root, "key_encryption_key_file", out.key_encryption_key_file);
+  root.text("worker_program", out.worker_program, false);
+  out.worker_program =
+      out.worker_program.empty() ? default_worker_program() : absolute(base, out.worker_program);
+  if (::access(out.worker_program.c_str(), X_OK) != 0) {
+    root.complain("worker_program", out.worker_program + " is no program",
+                  "install cosigner-worker, or set worker_program to its path");
+  }
+  read_broker(root, base, out.broker, problems);
+  read_workers(root, out.workers, problems);
+  read_sessions(root, out.sessions, problems);
+  read_control(root, out.control, problems);
+  read_log(root, out, problems);
+  root.finish();
+}
+
+}  // namespace
+
+std::string ConfigProblem::text() const {
+  return file + ":" + (line > 0 ? std::to_string(line) + ":" : "") + " " + message + " (" + remedy +
+         ")";
+}
+
+std::expected<Config, std::vector<ConfigProblem>> load_config(const std::string& path) {
+  std::error_code ignored;
+  Config config;
+  config.path = fs::absolute(path, ignored).lexically_normal().string();
+  Problems problems(path);
+  const auto document = parse_file(config.path, problems);
+  if (document) {
+    read_main(*document, config, problems);
+  }
+  std::vector<ConfigProblem> all;
+  append(all, problems);
+  if (!config.peers_file.empty()) {
+    read_peers(config, all);
+  }
+  if (!config.initiators_file.empty()) {
+    read_initiators(config, all);
+  }
+  if (!all.empty()) {
+    return std::unexpected(std::move(all));
+  }
+  return config;
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,357 @@
+// A worker's life: wanted, forked, ready, asked to go, dead.
+
+#include "supervisor/registry/user.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+Error plain(ErrorCode code, std::string message, std::uint32_t retry_after_ms = 0) {
+  return {.code = code,
+          .message = std::move(message),
+          .retryable = true,
+          .retry_after_ms = retry_after_ms,
+          .peer = {},
+          .peer_reason = {}};
+}
+
+constexpr std::uint32_t kFullRetryMs = 1000;
+
+}  // namespace
+
+// ---- wanting and forking
+
+void Registry::want_worker(std::int64_t now, User& user, std::string_view reason) {
+  user.wanted_at = now;
+  set_state(user, UserState::kStarting, reason);
+  user.spawn_place = spawn_queue_.insert(spawn_queue_.end(), &user);
+  schedule(user);
+  pump_spawns(now);
+}
+
+bool Registry::may_spawn_now(std::int64_t now) const {
+  return now >= spawn_held_until_ && spawn_paid_until_us_ <= now * 1000 + kSpawnBurstUs;
+}
+
+void Registry::pump_spawns(std::int64_t now) {
+  while (!spawn_queue_.empty() && starting_ < limits_.starting_at_once && may_spawn_now(now)) {
+    if (live_.size() >= limits_.max_workers) {
+      make_room(now);
+      return;
+    }
+    std::uint64_t generation = 0;
+    if (!take_generation(now, generation)) {
+      return;
+    }
+    User& user = *spawn_queue_.front();
+    leave_spawn_queue(user);
+    user.generation = generation;
+    user.ready = false;
+    user.leaving = false;
+    user.kill = KillReason::kNone;
+    user.sessions = 0;
+    user.phase_began = now;
+    user.last_sign = now;
+    ++user.starts;
+    ++counters_.spawns;
+    live_.emplace(generation, &user);
+    user.counts_starting = true;
+    ++starting_;
+    spawn_paid_until_us_ =
+        std::max(spawn_paid_until_us_, now * 1000) + 1'000'000 / limits_.spawns_per_second;
+    actions_.emplace_back(action::Fork{user.name, generation});
+    schedule(user);
+  }
+}
+
+void Registry::make_room(std::int64_t now) {
+  // Each worker that is on its way out makes room for one that waits; ask idle ones for the rest.
+  const auto going = [this] { return evicting_ + in_state(UserState::kDraining); };
+  while (going() < spawn_queue_.size() && !idle_.empty()) {
+    ask_evict(now, *idle_.front());
+  }
+  while (spawn_queue_.size() > going()) {
+    User& user = *spawn_queue_.back();  // the oldest wait on
+    leave_spawn_queue(user);
+    counters_.overloaded += user.queued.size();
+    fail_queued(user, plain(ErrorCode::kOverloaded,
+                            "This node runs as many users as it may, and none of them is idle.",
+                            kFullRetryMs));
+    rest(now, user, "no room for another worker");
+  }
+}
+
+bool Registry::take_generation(std::int64_t now, std::uint64_t& out) {
+  if (next_generation_ == generations_end_) {
+    next_generation_ = std::exchange(spare_first_, 0);
+    generations_end_ = std::exchange(spare_end_, 0);
+  }
+  const bool have = next_generation_ != generations_end_;
+  if (have) {
+    out = next_generation_++;
+  }
+  order_generations(now);
+  return have;
+}
+
+void Registry::order_generations(std::int64_t now) {
+  if (!reserving_ && spare_first_ == spare_end_ && now >= reserve_again_at_) {
+    reserving_ = true;
+    actions_.emplace_back(action::ReserveGenerations{});
+  }
+}
+
+void Registry::generations_reserved(std::int64_t now, std::uint64_t first, std::uint64_t count) {
+  reserving_ = false;
+  if (count == 0 || first == 0 || first <= highest_reserved_) {
+    reserve_again_at_ = now + 1000;  // the store is in trouble: spawns wait
+    return;
+  }
+  highest_reserved_ = first + count - 1;
+  spare_first_ = first;
+  spare_end_ = first + count;
+  pump_spawns(now);
+}
+
+void Registry::fork_failed(std::int64_t now, std::uint64_t generation, std::string_view why) {
+  User* user = find_live(generation);
+  if (user == nullptr) {
+    ++counters_.stray_inputs;
+    return;
+  }
+  live_.erase(generation);
+  end_starting(*user);
+  user->generation = 0;
+  spawn_held_until_ = now + 20;  // do not spin while the zygote is away
+  if (user->kill != KillReason::kNone) {
+    after_death(now, *user, false, std::string(why));
+    return;
+  }
+  user->spawn_place = spawn_queue_.insert(spawn_queue_.begin(), user);
+  schedule(*user);
+}
+
+void Registry::ready(std::int64_t now, std::uint64_t generation) {
+  User* user = find_live(generation);
+  if (user == nullptr || user->state != UserState::kStarting) {
+    ++counters_.stray_inputs;
+    return;
+  }
+  end_starting(*user);
+  user->ready = true;
+  user->last_active = now;
+  user->last_sign = now;
+  set_state(*user, UserState::kReady, "subscribed");
+  deliver_queued(now, *user);
+  pump_spawns(now);
+}
+
+// ---- signs of life
+
+void Registry::alive(std::int64_t now, std::uint64_t generation) {
+  if (User* user = find_live(generation)) {
+    user->last_sign = now;
+  }
+}
+
+void Registry::heartbeat(std::int64_t now, std::uint64_t generation, std::uint32_t sessions) {
+  User* user = find_live(generation);
+  if (user == nullptr) {
+    return;
+  }
+  user->last_sign = now;
+  user->sessions = sessions;
+  user->sessions_at = now;
+  if (sessions > 0) {
+    user->last_active = now;
+  }
+  if (user->serves()) {
+    settle(now, *user);
+  }
+}
+
+void Registry::settle(std::int64_t now, User& user) {
+  if (!user.serves()) {
+    return;
+  }
+  if (user.sessions > 0 && now >= user.sessions_at + kSessionsFreshMs) {
+    user.sessions = 0;
+  }
+  const bool busy = !user.delivered.empty() || user.sessions > 0;
+  set_state(user, busy ? UserState::kBusy : UserState::kReady, busy ? "work" : "done");
+  if (busy || user.ask != 0) {
+    leave_idle(user);
+  } else if (!user.idle_place) {
+    user.idle_place = idle_.insert(idle_.end(), &user);
+    if (!spawn_queue_.empty() && live_.size() >= limits_.max_workers) {
+      make_room(now);
+    }
+  }
+  schedule(user);
+}
+
+// ---- eviction
+
+void Registry::ask_evict(std::int64_t now, User& user) {
+  leave_idle(user);
+  user.ask = next_ask_++;
+  user.phase_began = now;
+  ++evicting_;
+  actions_.emplace_back(action::AskEvict{user.generation, user.ask});
+  schedule(user);
+}
+
+void Registry::evict_reply(std::int64_t now, std::uint64_t generation, std::uint64_t ask,
+                           bool agree) {
+  User* user = find_live(generation);
+  if (user == nullptr || user->ask == 0 || user->ask != ask) {
+    ++counters_.stray_inputs;
+    return;
+  }
+  end_ask(*user);
+  user->last_sign = now;
+  if (agree) {
+    user->leaving = true;
+    user->phase_began = now;
+    ++counters_.evictions;
+    set_state(*user, UserState::kDraining, "evicted");
+    schedule(*user);
+    return;
+  }
+  ++counters_.evictions_declined;
+  user->last_active = now;  // so that it is not asked again at once
+  actions_.emplace_back(action::EvictDeclined{user->name});
+  deliver_queued(now, *user);
+  pump_spawns(now);
+}
+
+// ---- endings
+
+void Registry::socket_closed(std::int64_t now, std::uint64_t generation) {
+  User* user = find_live(generation);
+  if (user != nullptr && !user->leaving) {
+    kill(now, *user, KillReason::kSocketClosed);
+  }
+}
+
+void Registry::kill(std::int64_t now, User& user, KillReason reason) {
+  if (user.kill != KillReason::kNone || !user.live()) {
+    return;
+  }
+  user.kill = reason;
+  end_ask(user);
+  leave_idle(user);
+  end_starting(user);
+  user.sessions = 0;
+  actions_.emplace_back(action::Kill{user.generation, reason});
+  switch (reason) {
+    case KillReason::kUnresponsive:
+      ++counters_.unresponsive;
+      fail_everything(user, plain(ErrorCode::kWorkerUnresponsive,
+                                  "This user's process showed no life and was killed; the next "
+                                  "request gets a new one."));
+      break;
+    case KillReason::kStartTimeout:
+      fail_everything(user, plain(ErrorCode::kWorkerUnresponsive,
+                                  "This user's process did not become ready in time."));
+      break;
+    case KillReason::kRestart:
+      // What was not delivered is served by the next one.
+      fail_delivered(user,
+                     plain(ErrorCode::kCancelled, "An operator restarted this user's process."));
+      break;
+    case KillReason::kQuarantine:
+      fail_everything(user, plain(ErrorCode::kQuarantined, "An operator quarantined this user."));
+      break;
+    case KillReason::kShutdown:
+      fail_everything(user, plain(ErrorCode::kShuttingDown,
+                                  "This node shut down before the operation was done."));
+      break;
+    case KillReason::kSocketClosed:  // answered with the cause once it is known
+    case KillReason::kLingered:
+    case KillReason::kNone:
+      break;
+  }
+  set_state(user, UserState::kDraining, "killed");
+  schedule(user);
+  if (!spawn_queue_.empty()) {
+    pump_spawns(now);
+  }
+}
+
+Error Registry::death_error(const User& user, const ExitCause& cause) const {
+  const bool memory = cause.kind == ExitKind::kOutOfMemory;
+  return plain(memory ? ErrorCode::kOutOfMemory : ErrorCode::kWorkerCrashed,
+               std::string("This user's process ") + (user.ready ? "" : "did not start: it ") +
+                   cause.text() + ".");
+}
+
+void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCause& cause) {
+  User* found = find_live(generation);
+  if (found == nullptr) {
+    ++counters_.stray_inputs;
+    return;
+  }
+  User& user = *found;
+  end_ask(user);
+  leave_idle(user);
+  end_starting(user);
+  const bool clean = user.leaving && user.kill == KillReason::kNone &&
+                     cause.kind == ExitKind::kExited && cause.value == 0;
+  const bool ours = user.kill == KillReason::kRestart || user.kill == KillReason::kQuarantine ||
+                    user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered;
+  const Error error = death_error(user, cause);
+  fail_delivered(user, error);
+  if (!user.leaving && !ours && user.kill != KillReason::kUnresponsive &&
+      user.kill != KillReason::kStartTimeout) {
+    fail_queued(user, error);
+  }
+  std::string reason = user.kill == KillReason::kUnresponsive   ? "unresponsive, killed"
+                       : user.kill == KillReason::kStartTimeout ? "not ready in time, killed"
+                       : user.kill == KillReason::kLingered     ? "did not go, killed"
+                       : ours                                   ? "ended by order"
+                                                                : cause.text();
+  if (!clean && !ours) {
+    ++user.deaths;
+    ++counters_.deaths;
+    if (!user.ready) {
+      ++user.start_failures;
+      ++counters_.start_failures;
+    }
+    user.last_death = reason;
+  }
+  live_.erase(generation);
+  user.generation = 0;
+  user.sessions = 0;
+  after_death(now, user, !clean && !ours, clean ? "gone" : reason);
+  pump_spawns(now);
+}
+
+void Registry::after_death(std::int64_t now, User& user, bool counts, const std::string& reason) {
+  const bool by_operator = user.kill == KillReason::kQuarantine;
+  const std::int64_t delay = counts ? user.budget.note_death(limits_.budget, now, random_) : 0;
+  user.kill = KillReason::kNone;
+  user.leaving = false;
+  if (draining()) {
+    fail_queued(user, plain(ErrorCode::kShuttingDown, "This node is shutting down."));
+    rest(now, user, reason);
+    return;
+  }
+  if (by_operator || (counts && user.budget.exhausted(limits_.budget, now))) {
+    ++counters_.quarantines;
+    user.until = by_operator ? kNever : now + limits_.quarantine_ms;
+    fail_queued(user, plain(ErrorCode::kQuarantined,
+                            "This user's process crashed too often and is quarantined."));
+    set_state(user, UserState::kQuarantined, reason);
+    schedule(user);
+  } else if (delay > 0) {
+    user.until = now + delay;
+    set_state(user, UserState::kBackoff, reason);
+    schedule(user);
+  } else if (user.queued.empty()) {
+    rest(now, user, reason);
+  } else {
+    want_worker(now, user, reason + "; requests wait");
+  }
+}
+
+}  // namespace cosigner::supervisor

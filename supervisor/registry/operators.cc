@@ -1,0 +1,131 @@
+// What operators order, and shutting down.
+
+#include "supervisor/registry/user.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+std::unexpected<Error> no_worker(const std::string& user) {
+  return cosigner::fail(ErrorCode::kUnknownUser, "No process of user '" + user + "' runs here.");
+}
+
+}  // namespace
+
+Expected<void> Registry::evict(std::int64_t now, const std::string& name) {
+  User* user = find(name);
+  if (user == nullptr || !user->live()) {
+    return no_worker(name);
+  }
+  if (user->state == UserState::kDraining || user->ask != 0) {
+    return {};  // on its way already
+  }
+  if (user->state != UserState::kReady) {
+    return cosigner::fail(ErrorCode::kConflict, "The process of user '" + name + "' is " +
+                                                    std::string(user_state_name(user->state)) +
+                                                    "; try again later.");
+  }
+  ask_evict(now, *user);
+  return {};
+}
+
+Expected<void> Registry::restart(std::int64_t now, const std::string& name) {
+  User* user = find(name);
+  if (user == nullptr || !user->live()) {
+    return no_worker(name);
+  }
+  kill(now, *user, KillReason::kRestart);
+  return {};
+}
+
+void Registry::quarantine(std::int64_t now, const std::string& name) {
+  User& user = find_or_make(name);
+  if (user.live()) {
+    if (user.kill == KillReason::kNone) {
+      kill(now, user, KillReason::kQuarantine);
+    } else {
+      user.kill = KillReason::kQuarantine;  // it is dying already; this decides what comes then
+    }
+    return;
+  }
+  leave_spawn_queue(user);
+  fail_queued(user, {.code = ErrorCode::kQuarantined,
+                     .message = "An operator quarantined this user.",
+                     .peer = {},
+                     .peer_reason = {}});
+  user.until = kNever;
+  ++counters_.quarantines;
+  set_state(user, UserState::kQuarantined, "by order");
+}
+
+Expected<void> Registry::clear(std::int64_t now, const std::string& name) {
+  User* user = find(name);
+  if (user == nullptr) {
+    return cosigner::fail(ErrorCode::kUnknownUser,
+                          "Nothing is held against user '" + name + "' here.");
+  }
+  user->budget.clear();
+  user->deaths = 0;
+  user->start_failures = 0;
+  user->last_death.clear();
+  if (user->kill == KillReason::kQuarantine) {
+    user->kill = KillReason::kRestart;
+  }
+  if (user->state == UserState::kBackoff || user->state == UserState::kQuarantined) {
+    if (user->queued.empty()) {
+      rest(now, *user, "cleared by order");
+    } else {
+      want_worker(now, *user, "cleared by order; requests wait");
+    }
+  } else {
+    forget_if_idle(now, *user);
+  }
+  return {};
+}
+
+void Registry::drain(std::int64_t now, std::int64_t deadline_ms) {
+  if (draining()) {
+    return;
+  }
+  drain_deadline_ = now + deadline_ms;
+  const Error error{.code = ErrorCode::kShuttingDown,
+                    .message = "This node is shutting down; ask again when it is back.",
+                    .retryable = true,
+                    .peer = {},
+                    .peer_reason = {}};
+  std::vector<User*> all;
+  all.reserve(users_.size());
+  for (const auto& [name, user] : users_) {
+    all.push_back(user.get());
+  }
+  for (User* user : all) {
+    fail_queued(*user, error);
+    switch (user->state) {
+      case UserState::kStarting:
+        if (user->live()) {
+          kill(now, *user, KillReason::kShutdown);
+        } else {
+          leave_spawn_queue(*user);
+          rest(now, *user, "shutting down");
+        }
+        break;
+      case UserState::kReady:
+      case UserState::kBusy:
+        end_ask(*user);
+        leave_idle(*user);
+        user->leaving = true;
+        user->phase_began = now;
+        actions_.emplace_back(action::Drain{user->generation, deadline_ms});
+        set_state(*user, UserState::kDraining, "shutting down");
+        break;
+      case UserState::kBackoff:
+        rest(now, *user, "shutting down");
+        break;
+      case UserState::kAbsent:
+      case UserState::kDraining:
+      case UserState::kQuarantined:
+        break;
+    }
+  }
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,175 @@
+#pragma once
+// The user registry: which user has which process, what waits for it, and what happens when it
+// dies. A pure state machine: everything that happens comes in through a method with the time,
+// everything it wants done goes out as an Action; no clock, socket, process or log of its own, so
+// races are tried by the thousand under a seeded scheduler (tests/unit/supervisor).
+//
+//   absent → starting → ready ⇄ busy → draining → absent; on death → absent, backoff → starting,
+//   or quarantined.
+//
+// Promises (check_invariants() in registry/invariants.cc states and checks them):
+//   · at most one live worker per user; the next is forked only after exited() of the last;
+//   · generations are never used twice;
+//   · every request with a client is answered exactly once: by answer() or by a Fail action;
+//   · a request that races an eviction is served by the next worker, never dropped;
+//   · what is undelivered has not executed; what was delivered may have.
+//
+// Every operation is O(1) or O(log n) in the number of users.
+
+#include <array>
+#include <list>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "supervisor/registry/types.h"
+
+namespace cosigner::supervisor {
+
+class Registry {
+ public:
+  Registry(RegistryLimits limits, Random& random);
+  ~Registry();
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // ---- what happens
+
+  /// A block [first, first + count) is durably this node's. 0: it could not be reserved.
+  void generations_reserved(std::int64_t now, std::uint64_t first, std::uint64_t count);
+  void request(std::int64_t now, const std::string& user, RequestInfo info, ByteVector envelope);
+  /// The fork came to nothing, for no fault of the user: the zygote died, the system is full. No
+  /// process of this generation exists.
+  void fork_failed(std::int64_t now, std::uint64_t generation, std::string_view why);
+  void ready(std::int64_t now, std::uint64_t generation);
+  /// Whose answer this is; nothing if it answers no request of this worker (dropped, counted). The
+  /// caller sends it if `has_client`.
+  std::optional<RequestInfo> answer(std::int64_t now, std::uint64_t generation,
+                                    std::uint64_t number);
+  /// Any frame of the worker is a sign of life; a heartbeat brings its sessions as well.
+  void alive(std::int64_t now, std::uint64_t generation);
+  void heartbeat(std::int64_t now, std::uint64_t generation, std::uint32_t sessions);
+  void evict_reply(std::int64_t now, std::uint64_t generation, std::uint64_t ask, bool agree);
+  /// Its socket ended or carried nonsense while nobody had asked it to end.
+  void socket_closed(std::int64_t now, std::uint64_t generation);
+  /// The process is reaped, and all it had sent before has been handed in.
+  void exited(std::int64_t now, std::uint64_t generation, const ExitCause& cause);
+  /// Call when next_deadline() has passed; calling early does no harm.
+  void on_timer(std::int64_t now);
+
+  // ---- operators
+
+  /// Asks the user's worker to go if it is idle. Errors: unknown_user (no worker), conflict (busy
+  /// or on its way up or down).
+  Expected<void> evict(std::int64_t now, const std::string& user);
+  /// Ends the user's worker; the next request gets a new one. Costs no budget. Errors:
+  /// unknown_user.
+  Expected<void> restart(std::int64_t now, const std::string& user);
+  void quarantine(std::int64_t now, const std::string& user);
+  /// Forgets deaths, backoff and quarantine. Errors: unknown_user.
+  Expected<void> clear(std::int64_t now, const std::string& user);
+  /// No more requests; workers finish what they have, those left at the deadline are killed.
+  void drain(std::int64_t now, std::int64_t deadline_ms);
+  [[nodiscard]] bool draining() const { return drain_deadline_.has_value(); }
+
+  // ---- what it wants and knows
+
+  [[nodiscard]] std::vector<Action> take_actions() { return std::exchange(actions_, {}); }
+  [[nodiscard]] bool has_actions() const { return !actions_.empty(); }
+  /// Of the next on_timer().
+  [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
+  /// Workers that are forked and not reaped.
+  [[nodiscard]] std::size_t live() const { return live_.size(); }
+  [[nodiscard]] std::size_t in_state(UserState state) const {
+    return counts_[static_cast<std::size_t>(state)];
+  }
+  [[nodiscard]] const RegistryCounters& counters() const { return counters_; }
+  [[nodiscard]] std::vector<UserView> users(std::int64_t now) const;
+  [[nodiscard]] std::optional<UserView> user(std::int64_t now, const std::string& user) const;
+  /// The user whose live worker has this generation; empty if none.
+  [[nodiscard]] std::string_view user_of(std::uint64_t generation) const;
+
+  /// Nothing, or which promise is broken. O(users): for tests.
+  [[nodiscard]] std::optional<std::string> check_invariants() const;
+
+ private:
+  struct User;
+  struct Waiting {
+    RequestInfo info;
+    ByteVector envelope;  ///< empty once delivered
+    std::size_t bytes = 0;
+  };
+  using Timer = std::pair<std::int64_t, User*>;
+
+  User& find_or_make(const std::string& user);
+  User* find(const std::string& user) const;
+  User* find_live(std::uint64_t generation);
+  void forget_if_idle(std::int64_t now, User& user);
+
+  void set_state(User& user, UserState to, std::string_view reason);
+  /// Ready or busy, whichever is true now; keeps the LRU list.
+  void settle(std::int64_t now, User& user);
+  void want_worker(std::int64_t now, User& user, std::string_view reason);
+  void pump_spawns(std::int64_t now);
+  void make_room(std::int64_t now);
+  void fork(std::int64_t now, User& user);
+  void deliver_queued(std::int64_t now, User& user);
+  void ask_evict(std::int64_t now, User& user);
+  void kill(std::int64_t now, User& user, KillReason reason);
+  /// The worker is gone or will be: the next state, by budget and mailbox.
+  void after_death(std::int64_t now, User& user, bool counts, const std::string& reason);
+  void rest(std::int64_t now, User& user, std::string_view reason);
+
+  Error death_error(const User& user, const ExitCause& cause) const;
+  void fail(User& user, Waiting& waiting, Error error);
+  void fail_queued(User& user, const Error& error);
+  void fail_delivered(User& user, const Error& error);
+  void fail_everything(User& user, Error error);
+  void refuse(const std::string& user, RequestInfo info, Error error);
+  void release_bytes(User& user, const Waiting& waiting);
+  void leave_spawn_queue(User& user);
+  void leave_idle(User& user);
+  void end_ask(User& user);
+  void end_starting(User& user);
+  [[nodiscard]] bool may_spawn_now(std::int64_t now) const;
+  bool take_generation(std::int64_t now, std::uint64_t& out);
+  void order_generations(std::int64_t now);
+
+  /// The moment at which something is to happen to this user if nothing else does.
+  [[nodiscard]] std::optional<std::int64_t> deadline_of(const User& user) const;
+  void schedule(User& user);
+  void expire(std::int64_t now, User& user);
+
+  RegistryLimits limits_;
+  Random& random_;
+  std::vector<Action> actions_;
+  RegistryCounters counters_;
+  std::array<std::size_t, kUserStates> counts_{};
+
+  std::unordered_map<std::string, std::unique_ptr<User>> users_;
+  std::unordered_map<std::uint64_t, User*> live_;
+  std::set<Timer> timers_;
+  std::list<User*> spawn_queue_;  ///< in kStarting, not yet forked; oldest first
+  std::list<User*> idle_;         ///< in kReady and not asked to go; least recently used first
+  std::size_t starting_ = 0;      ///< forked and not ready
+  std::size_t evicting_ = 0;      ///< asked or agreed to go, not yet reaped
+  std::size_t total_bytes_ = 0;
+
+  std::uint64_t next_generation_ = 0;
+  std::uint64_t generations_end_ = 0;
+  std::uint64_t spare_first_ = 0;  ///< the block after the current one
+  std::uint64_t spare_end_ = 0;
+  std::uint64_t highest_reserved_ = 0;
+  bool reserving_ = false;
+  std::int64_t reserve_again_at_ = 0;
+  std::uint64_t next_number_ = 1;
+  std::uint64_t next_ask_ = 1;
+  std::int64_t spawn_paid_until_us_ = 0;  ///< token bucket: each spawn moves it on by its cost
+  std::int64_t spawn_held_until_ = 0;     ///< after a fork failed for no fault of a user
+  std::optional<std::int64_t> drain_deadline_;
+  bool drain_killed_ = false;
+};
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,162 @@
+// Requests: from the mailbox to the worker to the answer.
+
+#include "supervisor/registry/user.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+constexpr std::uint32_t kOverloadRetryMs = 250;
+
+Error overloaded(std::string message) {
+  return {.code = ErrorCode::kOverloaded,
+          .message = std::move(message),
+          .retryable = true,
+          .retry_after_ms = kOverloadRetryMs,
+          .peer = {},
+          .peer_reason = {}};
+}
+
+}  // namespace
+
+void Registry::request(std::int64_t now, const std::string& name, RequestInfo info,
+                       ByteVector envelope) {
+  ++counters_.requests;
+  info.number = next_number_++;
+  if (draining()) {
+    refuse(name, std::move(info),
+           {.code = ErrorCode::kShuttingDown,
+            .message = "This node is shutting down; ask again when it is back.",
+            .retryable = true,
+            .peer = {},
+            .peer_reason = {}});
+    return;
+  }
+  const std::size_t bytes = envelope.size();
+  User* known = find(name);
+  if (known != nullptr && known->state == UserState::kQuarantined) {
+    const bool forgiven = known->until != kNever;
+    refuse(name, std::move(info),
+           {.code = ErrorCode::kQuarantined,
+            .message = "This user's process crashed too often and is quarantined on this node; an "
+                       "operator can clear it.",
+            .retryable = forgiven,
+            .retry_after_ms = forgiven ? static_cast<std::uint32_t>(known->until - now) : 0,
+            .peer = {},
+            .peer_reason = {}});
+    return;
+  }
+  if (known != nullptr &&
+      known->queued.size() + known->delivered.size() >= limits_.mailbox_entries) {
+    ++counters_.overloaded;
+    refuse(name, std::move(info), overloaded("Too many requests of this user wait on this node."));
+    return;
+  }
+  if ((known != nullptr ? known->bytes : 0) + bytes > limits_.mailbox_bytes ||
+      total_bytes_ + bytes > limits_.total_mailbox_bytes) {
+    ++counters_.overloaded;
+    refuse(name, std::move(info), overloaded("The requests that wait on this node are too large."));
+    return;
+  }
+  User& user = find_or_make(name);
+  user.bytes += bytes;
+  total_bytes_ += bytes;
+  user.last_active = now;
+  user.queued.push_back({std::move(info), std::move(envelope), bytes});
+  if (user.state == UserState::kAbsent) {
+    want_worker(now, user, "a request");
+  } else if (user.serves() && user.ask == 0) {
+    deliver_queued(now, user);
+  }
+}
+
+void Registry::deliver_queued(std::int64_t now, User& user) {
+  if (!user.queued.empty() && user.delivered.empty()) {
+    user.last_sign = now;  // its time to show life begins now
+  }
+  while (!user.queued.empty()) {
+    Waiting waiting = std::move(user.queued.front());
+    user.queued.pop_front();
+    const std::uint64_t number = waiting.info.number;
+    actions_.emplace_back(
+        action::Deliver{user.generation, number, std::exchange(waiting.envelope, {})});
+    user.delivered.emplace(number, std::move(waiting));
+  }
+  settle(now, user);
+}
+
+std::optional<RequestInfo> Registry::answer(std::int64_t now, std::uint64_t generation,
+                                            std::uint64_t number) {
+  User* user = find_live(generation);
+  if (user == nullptr) {
+    ++counters_.stray_inputs;
+    return std::nullopt;
+  }
+  const auto found = user->delivered.find(number);
+  if (found == user->delivered.end()) {
+    ++counters_.stray_inputs;  // a second answer, or one that the registry has given already
+    return std::nullopt;
+  }
+  ++counters_.answers;
+  release_bytes(*user, found->second);
+  RequestInfo info = std::move(found->second.info);
+  user->delivered.erase(found);
+  user->last_active = now;
+  user->last_sign = now;
+  settle(now, *user);
+  return info;
+}
+
+void Registry::release_bytes(User& user, const Waiting& waiting) {
+  user.bytes -= waiting.bytes;
+  total_bytes_ -= waiting.bytes;
+}
+
+void Registry::refuse(const std::string& user, RequestInfo info, Error error) {
+  if (info.has_client) {
+    ++counters_.failed;
+    actions_.emplace_back(action::Fail{user, 0, std::move(info), std::move(error)});
+  }
+}
+
+void Registry::fail(User& user, Waiting& waiting, Error error) {
+  release_bytes(user, waiting);
+  if (waiting.info.has_client) {
+    ++counters_.failed;
+    actions_.emplace_back(
+        action::Fail{user.name, user.generation, std::move(waiting.info), std::move(error)});
+  }
+}
+
+void Registry::fail_queued(User& user, const Error& error) {
+  while (!user.queued.empty()) {
+    Waiting waiting = std::move(user.queued.front());
+    user.queued.pop_front();
+    Error own = error;
+    own.may_have_executed = false;
+    fail(user, waiting, std::move(own));
+  }
+}
+
+void Registry::fail_delivered(User& user, const Error& error) {
+  std::vector<Waiting> all;
+  all.reserve(user.delivered.size());
+  for (auto& [number, waiting] : user.delivered) {
+    all.push_back(std::move(waiting));
+  }
+  user.delivered.clear();
+  std::ranges::sort(all, {}, [](const Waiting& waiting) { return waiting.info.number; });
+  for (Waiting& waiting : all) {
+    user.last_request =
+        waiting.info.operation + " " + waiting.info.key + " " + to_hex(waiting.info.session);
+    Error own = error;
+    own.may_have_executed = true;
+    fail(user, waiting, std::move(own));
+  }
+}
+
+void Registry::fail_everything(User& user, Error error) {
+  fail_delivered(user, error);
+  fail_queued(user, error);
+}
+
+}  // namespace cosigner::supervisor

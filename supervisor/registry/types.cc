@@ -1,0 +1,49 @@
+#include "supervisor/registry/types.h"
+
+#include <cstring>
+
+namespace cosigner::supervisor {
+
+std::string_view user_state_name(UserState state) {
+  switch (state) {
+    case UserState::kAbsent:
+      return "absent";
+    case UserState::kStarting:
+      return "starting";
+    case UserState::kReady:
+      return "ready";
+    case UserState::kBusy:
+      return "busy";
+    case UserState::kDraining:
+      return "draining";
+    case UserState::kBackoff:
+      return "backoff";
+    case UserState::kQuarantined:
+      return "quarantined";
+  }
+  return "absent";
+}
+
+std::string ExitCause::text() const {
+  std::string out;
+  switch (kind) {
+    case ExitKind::kExited:
+      out = "ended with status " + std::to_string(value);
+      break;
+    case ExitKind::kSignal: {
+      const char* name = ::sigabbrev_np(value);
+      out = "ended by signal " + std::to_string(value) +
+            (name != nullptr ? " (SIG" + std::string(name) + ")" : "");
+      break;
+    }
+    case ExitKind::kOutOfMemory:
+      out = "hit its memory limit";
+      break;
+    case ExitKind::kForkFailed:
+      out = "could not be forked";
+      break;
+  }
+  return detail.empty() ? out : out + ": " + detail;
+}
+
+}  // namespace cosigner::supervisor

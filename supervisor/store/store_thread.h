@@ -1,0 +1,84 @@
+#pragma once
+// The store off the loop: one thread, a queue of jobs, results back on the loop. Whatever waits
+// when the thread comes round shares one transaction and so one fsync (group commit); results that
+// nobody waits for are held back up to 50 ms to share one too. No callback runs before its job is
+// durable.
+
+#include <uv.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "supervisor/store/store.h"
+
+namespace cosigner::supervisor {
+
+class StoreThread {
+ public:
+  enum class Urgency : std::uint8_t {
+    kNow,
+    kBehind,  ///< may wait up to kWriteBehind for company
+  };
+  static constexpr std::chrono::milliseconds kWriteBehind{50};
+  /// Jobs in one transaction.
+  static constexpr std::size_t kMaxGroup = 512;
+
+  /// Takes the store over. Callbacks run on `loop`, in the order of the jobs.
+  StoreThread(uv_loop_t* loop, Store store);
+  /// Finishes every job and joins the thread; callbacks not run yet are dropped. The loop must run
+  /// once more to free the handle.
+  ~StoreThread();
+  StoreThread(const StoreThread&) = delete;
+  StoreThread& operator=(const StoreThread&) = delete;
+
+  /// `work(Store&)` returns an Expected<T> and runs on the thread; `done(Expected<T>)` runs on the
+  /// loop once the transaction is durable (storage_failed if it did not become so).
+  template <class Work, class Done>
+  void submit(Urgency urgency, Work work, Done done) {
+    using Outcome = decltype(work(std::declval<Store&>()));
+    auto outcome = std::make_shared<Outcome>(fail(ErrorCode::kInternal, "not run"));
+    push(urgency, {[work = std::move(work), outcome](Store& store) mutable {
+                     *outcome = store.operation([&](Store& inside) { return work(inside); });
+                   },
+                   [done = std::move(done), outcome](const std::optional<Error>& broken) mutable {
+                     if (broken) {
+                       *outcome = std::unexpected(*broken);
+                     }
+                     done(std::move(*outcome));
+                   }});
+  }
+
+  [[nodiscard]] std::size_t waiting() const;
+
+ private:
+  struct Job {
+    std::function<void(Store&)> work;
+    std::function<void(const std::optional<Error>&)> done;
+  };
+  struct Finished {
+    std::function<void(const std::optional<Error>&)> done;
+    std::optional<Error> error;
+  };
+  void push(Urgency urgency, Job job);
+  void run();
+  void run_group(std::vector<Job> group);
+  void deliver();
+
+  Store store_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job> queue_;
+  bool urgent_ = false;
+  std::chrono::steady_clock::time_point oldest_;
+  bool stop_ = false;
+  std::vector<Finished> finished_;
+  uv_async_t* async_;  ///< frees itself when closed
+  std::thread thread_;
+};
+
+}  // namespace cosigner::supervisor
