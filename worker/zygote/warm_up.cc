@@ -49,7 +49,7 @@ void warm_up() {
   works = works && x25519(secret, x25519_public_key(secret)).has_value();
 
   AeadKey key;
-  hkdf_sha256(secret.expose(), {}, as_bytes("warm"), key.expose_mutable());
+  hkdf_sha256(secret.expose(), as_bytes("salt"), as_bytes("info"), key.expose_mutable());
   const AeadNonce nonce{};
   works = works && aead_open(key, nonce, {}, aead_seal(key, nonce, {}, digest)).has_value();
 

@@ -1,0 +1,247 @@
+// Zygote: whose children the workers are, what they inherit, and that no two share randomness.
+
+#include "worker/zygote/zygote.h"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "crypto/base/random.h"
+#include "ipc/seqpacket.h"
+#include "tests/support/full.h"
+#include "worker/zygote/child.h"
+#include "worker/zygote/warm_up.h"
+
+using namespace cosigner;
+using namespace cosigner::worker;
+
+namespace {
+
+// This process plays the supervisor: subreaper, owner of the zygote's socket.
+class Supervisor {
+ public:
+  explicit Supervisor(const ChildMain& child_main) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    auto pair = ipc::socket_pair(SOCK_SEQPACKET);
+    REQUIRE(pair);
+    warm_up();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      pair->first.reset();
+      ::_exit(run_zygote(pair->second.get(), child_main));
+    }
+    socket_ = std::move(pair->first);
+    const auto ready = receive();
+    REQUIRE(ipc::decode<ipc::ZygoteReady>(ready)->pid == pid_);
+  }
+  ~Supervisor() {
+    socket_.reset();
+    if (pid_ > 0) {
+      ::waitpid(pid_, nullptr, 0);
+    }
+  }
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  struct Child {
+    pid_t pid = 0;
+    ipc::UniqueFd socket;
+  };
+  Child fork_child(const std::string& user = "alice", std::uint64_t generation = 1) {
+    auto pair = ipc::socket_pair(SOCK_STREAM);
+    REQUIRE(pair);
+    const ipc::ForkOrder order{
+        .order = ++orders_, .role = ipc::Role::kWorker, .user = user, .generation = generation};
+    REQUIRE(ipc::send_packet(socket_.get(), *ipc::encode_frame(order, 0), pair->second.get()));
+    pair->second.reset();
+    const auto result = ipc::decode<ipc::ForkResult>(receive());
+    REQUIRE(result);
+    CHECK(result->order == orders_);
+    CHECK(result->error.empty());
+    return {result->pid, std::move(pair->first)};
+  }
+  // Ends the zygote by closing its socket; returns its exit status.
+  int end() {
+    socket_.reset();
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return status;
+  }
+  void close_socket_only() { socket_.reset(); }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  ipc::Frame receive() {
+    auto received = ipc::receive_packet(socket_.get());
+    REQUIRE(received);
+    REQUIRE(received->status == ipc::ReceiveStatus::kPacket);
+    return std::move(received->packet.frame);
+  }
+  ipc::UniqueFd socket_;
+  pid_t pid_ = -1;
+  std::uint64_t orders_ = 0;
+};
+
+std::string read_all(int fd) {
+  std::string out;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(fd, buffer, sizeof buffer)) > 0;) {
+    out.append(buffer, static_cast<std::size_t>(got));
+  }
+  return out;
+}
+
+int reap(pid_t pid) {
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  return status;
+}
+
+void write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t wrote = ::write(fd, text.data(), text.size());
+    if (wrote <= 0) {
+      ::_exit(1);
+    }
+    text.remove_prefix(static_cast<std::size_t>(wrote));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("workers are the supervisor's own children and inherit next to nothing") {
+  // Things a careless fork would hand down.
+  const ipc::UniqueFd leaked(::dup(2));
+  Supervisor supervisor([](const ipc::ForkOrder& order, int socket) {
+    std::string report = std::to_string(::getpid()) + " " + std::to_string(::getppid());
+    report += " dumpable=" + std::to_string(::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
+    report += " no_new_privs=" + std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    int death_signal = 0;
+    ::prctl(PR_GET_PDEATHSIG, &death_signal);
+    report += " pdeathsig=" + std::to_string(death_signal);
+    rlimit core{};
+    ::getrlimit(RLIMIT_CORE, &core);
+    report += " core=" + std::to_string(core.rlim_max);
+    char name[16] = {};
+    ::prctl(PR_GET_NAME, name);
+    report += " name=" + std::string(name);
+    report += " fds=";
+    for (int fd = 3; fd < 64; ++fd) {
+      if (::fcntl(fd, F_GETFD) >= 0) {
+        report += std::to_string(fd) + ",";
+      }
+    }
+    report += " user=" + order.user + "/" + std::to_string(order.generation);
+    write_all(socket, report);
+    return 7;
+  });
+  const auto child = supervisor.fork_child("alice", 42);
+  CHECK(read_all(child.socket.get()) ==
+        std::to_string(child.pid) + " " + std::to_string(::getpid()) +
+            " dumpable=0 no_new_privs=1 pdeathsig=9 core=0 name=cosigner: alice fds=3, "
+            "user=alice/42");
+  const int status = reap(child.pid);  // ours to reap, nobody else's
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 7);
+  CHECK(WEXITSTATUS(supervisor.end()) == 0);
+}
+
+TEST_CASE("the first random bytes of forked workers all differ") {
+  const int forks = cosigner::test::rounds(1000, 10'000);
+  Supervisor supervisor([](const ipc::ForkOrder&, int socket) {
+    std::uint8_t openssl[16];
+    RAND_bytes(openssl, sizeof openssl);
+    SystemRandom random;
+    const auto sodium = random.bytes<Bytes<16>>();
+    write_all(socket, as_text({openssl, sizeof openssl}));
+    write_all(socket, as_text(sodium.view()));
+    return 0;
+  });
+  std::set<std::string> seen;
+  for (int i = 0; i < forks; ++i) {
+    const auto child = supervisor.fork_child();
+    const std::string drawn = read_all(child.socket.get());
+    REQUIRE(drawn.size() == 32);
+    REQUIRE(seen.insert(drawn.substr(0, 16)).second);
+    REQUIRE(seen.insert(drawn.substr(16)).second);
+    REQUIRE(reap(child.pid) == 0);
+  }
+}
+
+TEST_CASE("a child's exception or signal ends that child alone") {
+  Supervisor supervisor([](const ipc::ForkOrder& order, int) -> int {
+    if (order.user == "throws") {
+      throw std::runtime_error("thrown on purpose by a test");
+    }
+    if (order.user == "crashes") {
+      ::raise(SIGSEGV);
+    }
+    return 0;
+  });
+  const int thrown = reap(supervisor.fork_child("throws").pid);
+  CHECK(WIFEXITED(thrown));
+  CHECK(WEXITSTATUS(thrown) == 70);
+  const int crashed = reap(supervisor.fork_child("crashes").pid);
+  CHECK(WIFSIGNALED(crashed));
+  CHECK(WTERMSIG(crashed) == SIGSEGV);
+  CHECK(reap(supervisor.fork_child("fine").pid) == 0);
+}
+
+TEST_CASE("workers live on when the zygote ends, and neither leaves a zombie") {
+  Supervisor supervisor([](const ipc::ForkOrder&, int socket) {
+    read_all(socket);
+    return 0;
+  });
+  auto child = supervisor.fork_child();
+  CHECK(supervisor.end() == 0);
+  CHECK(::kill(child.pid, 0) == 0);
+  child.socket.reset();
+  CHECK(reap(child.pid) == 0);
+  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left, the intermediates included
+  CHECK(errno == ECHILD);
+}
+
+TEST_CASE("workers die with their supervisor") {
+  auto pair = ipc::socket_pair(SOCK_STREAM);
+  REQUIRE(pair);
+  // A supervisor of its own, which dies without a word while its worker does not watch its socket.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  const pid_t middle = ::fork();
+  if (middle == 0) {
+    pair->first.reset();
+    Supervisor supervisor([](const ipc::ForkOrder&, int) {
+      ::sleep(60);
+      return 0;
+    });
+    const auto child = supervisor.fork_child();
+    write_all(pair->second.get(), std::to_string(child.pid));
+    ::kill(::getpid(), SIGKILL);
+  }
+  pair->second.reset();
+  const pid_t worker = std::stoi(read_all(pair->first.get()));
+  CHECK(WTERMSIG(reap(middle)) == SIGKILL);
+  CHECK(WTERMSIG(reap(worker)) == SIGKILL);  // adopted by this process
+}
+
+TEST_CASE("an order without a socket ends the zygote: the supervisor starts a new one") {
+  auto pair = ipc::socket_pair(SOCK_SEQPACKET);
+  REQUIRE(pair);
+  const pid_t zygote = ::fork();
+  if (zygote == 0) {
+    pair->first.reset();
+    ::close(2);
+    ::_exit(run_zygote(pair->second.get(), [](const ipc::ForkOrder&, int) { return 0; }));
+  }
+  pair->second.reset();
+  REQUIRE(ipc::receive_packet(pair->first.get()));
+  REQUIRE(ipc::send_packet(pair->first.get(), *ipc::encode_frame(ipc::ForkOrder{}, 0)));
+  CHECK(WEXITSTATUS(reap(zygote)) == 70);
+}
