@@ -1,0 +1,72 @@
+# bash completion for cosignerctl(1)
+
+_cosignerctl_users() {
+    cosignerctl users --json 2>/dev/null | sed -n 's/.*"user": *"\([^"]*\)".*/\1/p'
+}
+
+_cosignerctl() {
+    local cur prev words cword
+    _init_completion || return
+
+    local globals='--socket --initiator --json --help'
+    local commands='status users user keys keygen sign evict config version bench'
+
+    case $prev in
+        --socket | --initiator | --message-file | --out)
+            _filedir
+            return
+            ;;
+        --scheme)
+            COMPREPLY=($(compgen -W 'ed25519 ecdsa-secp256k1 bip340-secp256k1' -- "$cur"))
+            return
+            ;;
+        --format)
+            COMPREPLY=($(compgen -W 'hex raw base64' -- "$cur"))
+            return
+            ;;
+        --user)
+            COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
+            return
+            ;;
+        --key | --threshold | --participants | --message-hex | --users | --concurrency | --duration | --count)
+            return
+            ;;
+    esac
+
+    local i command= sub=
+    for ((i = 1; i < cword; i++)); do
+        case ${words[i]} in
+            --socket | --initiator) ((i++)) ;;
+            -*) ;;
+            *)
+                if [[ -z $command ]]; then
+                    command=${words[i]}
+                elif [[ -z $sub ]]; then
+                    sub=${words[i]}
+                fi
+                ;;
+        esac
+    done
+
+    local options=
+    case $command in
+        '') COMPREPLY=($(compgen -W "$globals $commands" -- "$cur")) && return ;;
+        user)
+            [[ -z $sub && $cur != -* ]] && COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur")) && return
+            ;;
+        keys | evict) options='--user' ;;
+        keygen) options='--user --key --scheme --threshold --participants' ;;
+        sign) options='--user --key --message-file --message-hex --out --format -' ;;
+        config)
+            [[ -z $sub ]] && COMPREPLY=($(compgen -W 'check' -- "$cur")) && return
+            _filedir toml
+            return
+            ;;
+        bench)
+            [[ -z $sub ]] && COMPREPLY=($(compgen -W 'sign' -- "$cur")) && return
+            options='--scheme --users --concurrency --duration --count --threshold'
+            ;;
+    esac
+    COMPREPLY=($(compgen -W "$options --json --help" -- "$cur"))
+} &&
+    complete -F _cosignerctl cosignerctl

@@ -1,0 +1,42 @@
+# fish completion for cosignerctl(1)
+
+function __cosignerctl_users
+    cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
+end
+
+set -l commands status users user keys keygen sign evict config version bench
+
+complete -c cosignerctl -f
+complete -c cosignerctl -l socket -rF -d 'Control socket'
+complete -c cosignerctl -l initiator -rF -d 'Initiator key'
+complete -c cosignerctl -l json -d 'Print one JSON object'
+complete -c cosignerctl -l help -d 'Print a summary'
+
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a status -d 'The node, its broker and workers'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a users -d 'The active users'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -d 'One user in detail'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keys -d "A user's keys"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keygen -d 'Make a key'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a sign -d 'Sign a message'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a evict -d "End a user's worker when idle"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a config -d 'Check a configuration'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print the version'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bench -d Measure
+
+complete -c cosignerctl -n '__fish_seen_subcommand_from user' -a '(__cosignerctl_users)'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l key -x -d 'Name of the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l scheme -x -a 'ed25519 ecdsa-secp256k1 bip340-secp256k1' -d 'Signature scheme'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l threshold -x -d 'Nodes that sign together'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen' -l participants -x -d 'Nodes, separated by commas'
+complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l message-file -rF -d Message
+complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l message-hex -x -d 'Message in hex'
+complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l out -rF -d 'Where the signature goes'
+complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l format -x -a 'hex raw base64' -d 'Of the signature'
+complete -c cosignerctl -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from check' -a check -d 'Every mistake with file and line'
+complete -c cosignerctl -n '__fish_seen_subcommand_from check' -F
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench; and test (count (commandline -opc)) -eq 2' -a sign
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l users -x -d 'Number of users'
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l concurrency -x -d 'Requests at once'
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d Seconds
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
