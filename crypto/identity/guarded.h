@@ -17,7 +17,7 @@ class GuardedBytes {
  public:
   static constexpr std::size_t kSize = N;
 
-  GuardedBytes() : bytes_(static_cast<std::uint8_t*>(sodium_malloc(N))) {
+  GuardedBytes() : bytes_(allocate()) {
     if (bytes_ == nullptr) {
       throw std::bad_alloc();  // RLIMIT_MEMLOCK does not cause this: mlock is best effort there
     }
@@ -34,6 +34,10 @@ class GuardedBytes {
   struct Free {
     void operator()(std::uint8_t* bytes) const { sodium_free(bytes); }
   };
+  static std::uint8_t* allocate() {
+    // sodium_malloc() aborts before sodium_init(), which does nothing from the second time on.
+    return sodium_init() < 0 ? nullptr : static_cast<std::uint8_t*>(sodium_malloc(N));
+  }
   std::unique_ptr<std::uint8_t, Free> bytes_;
 };
 
