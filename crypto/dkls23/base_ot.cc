@@ -1,7 +1,7 @@
 #include "crypto/dkls23/base_ot.h"
 
+#include "crypto/base/declassify.h"
 #include "crypto/dkls23/hash_to_curve.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::dkls23 {
 

@@ -1,6 +1,6 @@
 #include "crypto/dkls23/hash_to_curve.h"
 
-#include "crypto/secp256k1/declassify.h"
+#include "crypto/base/declassify.h"
 
 namespace cosigner::dkls23 {
 

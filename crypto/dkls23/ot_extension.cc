@@ -1,8 +1,8 @@
 #include "crypto/dkls23/ot_extension.h"
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/dkls23/gf128.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::dkls23 {
 

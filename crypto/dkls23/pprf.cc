@@ -2,9 +2,9 @@
 
 #include <cassert>
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/dkls23/session_hash.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::dkls23 {
 

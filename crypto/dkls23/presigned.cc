@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::dkls23 {
 

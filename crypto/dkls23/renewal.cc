@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/protocol/key_share.h"
-#include "crypto/secp256k1/declassify.h"
 #include "crypto/secp256k1/group.h"
 
 namespace cosigner::dkls23 {

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/dkls23/zero_share.h"
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
-#include "crypto/secp256k1/declassify.h"
 #include "crypto/secp256k1/group.h"
 
 namespace cosigner::dkls23 {

@@ -1,7 +1,7 @@
 #include "crypto/dkls23/vole.h"
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::dkls23 {
 

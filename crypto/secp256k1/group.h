@@ -2,6 +2,7 @@
 // secp256k1 as a model of ThresholdGroup (crypto/protocol/group.h), for the protocols that are
 // templates on a group: the common key generation.
 
+#include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/protocol/group.h"
 #include "crypto/secp256k1/point.h"
@@ -34,9 +35,12 @@ struct Group {
   }
   [[nodiscard]] static Bytes<33> encode(const Point& point) { return point.encode(); }
 
-  /// 20 µs, constant time; nothing for zero.
+  /// 20 µs, constant time; nothing for zero. The product is public: the protocols that are
+  /// templates on a group send every one of them, or compare it with what was sent.
   [[nodiscard]] static std::optional<Point> multiply_base(const SecretScalar& scalar) {
-    return Point::generator_times(scalar);
+    std::optional<Point> out = Point::generator_times(scalar);
+    declassify(&out, sizeof out);
+    return out;
   }
   [[nodiscard]] static std::optional<Point> multiply_base_vartime(const Scalar& scalar) {
     return Point::generator_times(scalar);

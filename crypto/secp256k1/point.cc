@@ -5,8 +5,8 @@
 #include <cassert>
 #include <vector>
 
+#include "crypto/base/declassify.h"
 #include "crypto/secp256k1/context.h"
-#include "crypto/secp256k1/declassify.h"
 
 namespace cosigner::secp256k1 {
 

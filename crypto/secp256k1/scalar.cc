@@ -2,7 +2,7 @@
 
 #include <cassert>
 
-#include "crypto/secp256k1/declassify.h"
+#include "crypto/base/declassify.h"
 
 namespace cosigner::secp256k1 {
 
