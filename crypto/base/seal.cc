@@ -37,8 +37,10 @@ void require(bool ok, const char* what) {
 }
 
 OSSL_PARAM octets(const char* name, ByteView bytes) {
-  return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(bytes.data()),
-                                           bytes.size());
+  // OpenSSL refuses a null pointer even where the length is zero, as an absent salt's is.
+  static std::uint8_t none = 0;
+  return OSSL_PARAM_construct_octet_string(
+      name, bytes.empty() ? &none : const_cast<std::uint8_t*>(bytes.data()), bytes.size());
 }
 
 }  // namespace
