@@ -272,6 +272,7 @@ template <ThresholdGroup Group>
 Result<void> Dkg<Group>::aggregate() {
   for (std::size_t k = 0; k < parameters_.threshold; ++k) {
     std::vector<Point> column;
+    column.reserve(vectors_.size());
     for (const std::vector<Point>& vector : vectors_) {
       column.push_back(vector[k]);
     }

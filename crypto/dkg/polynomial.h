@@ -39,6 +39,7 @@ class SecretPolynomial {
   /// F[k] = a_k·G.
   [[nodiscard]] std::vector<Point> feldman_vector() const {
     std::vector<Point> out;
+    out.reserve(coefficients_.size());
     for (const SecretScalar& coefficient : coefficients_) {
       out.push_back(*Group::multiply_base(coefficient));  // not zero, by construction
     }

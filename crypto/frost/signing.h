@@ -78,6 +78,7 @@ class FrostSigning final : public Protocol {
 
   static std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record) {
     std::vector<ParticipantIndex> out;
+    out.reserve(record.public_shares.size());
     for (const auto& [index, point] : record.public_shares) {
       out.push_back(index);
     }

@@ -64,6 +64,7 @@ Result<void> check(const SignParameters& parameters) {
     return checked;
   }
   std::vector<ParticipantIndex> indices;
+  indices.reserve(record.public_shares.size());
   for (const auto& [index, point] : record.public_shares) {
     indices.push_back(index);
   }

@@ -127,7 +127,7 @@ struct SignParameters {
   ByteView secret;     ///< KeyOutcome::secret of this participant; read during construction only
   ByteVector message;  ///< Ed25519: the message itself; ECDSA: a 32-byte digest
   std::vector<std::uint32_t> path;  ///< BIP-32, non-hardened (crypto/bip32); ECDSA only
-  Digest context;      ///< binds cluster, user, key, epoch, session and attempt
+  Digest context;                   ///< binds cluster, user, key, epoch, session and attempt
   ParticipantIndex self = 0;
   ParticipantIndex assembler =
       0;  ///< receives the last round, assembles and verifies (the attempt's coordinator)

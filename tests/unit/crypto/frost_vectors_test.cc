@@ -1,4 +1,5 @@
 // RFC 9591 appendix E.1, FROST(Ed25519, SHA-512): 2 of 3, participants 1 and 3, message "test".
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "crypto/frost/ed25519_suite.h"
@@ -107,4 +108,22 @@ TEST_CASE("RFC 9591 Ed25519: binding factors, signature shares and signature bit
       shares, hex(kMessage), [](ParticipantIndex) { return std::optional<ed25519::Point>(); });
   REQUIRE(signature);
   CHECK(to_hex(*signature) == kSignature);
+}
+
+TEST_CASE("FROST: a nonce that has signed leaves nothing of itself in memory") {
+  const Participant& p = kParticipants[0];
+  const auto d = hex(p.hiding_nonce);
+  const auto e = hex(p.binding_nonce);
+  alignas(Nonce) std::array<std::uint8_t, sizeof(Nonce)> memory{};
+  const auto contains = [&](const ByteVector& secret) {
+    return std::search(memory.begin(), memory.end(), secret.begin(), secret.end()) != memory.end();
+  };
+  auto* nonce = new (memory.data()) Nonce(nonce_of(p));
+  CHECK(contains(d));
+  CHECK(contains(e));
+  REQUIRE(Session::sign(public_key(), signers(), hex(kMessage), p.index, secret(p.share),
+                        std::move(*nonce)));
+  CHECK_FALSE(contains(d));
+  CHECK_FALSE(contains(e));
+  nonce->~FrostNonce();
 }
