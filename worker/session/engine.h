@@ -42,10 +42,17 @@ using Effect = std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreA
                             ipc::StoreDiscard, ipc::StoreRefusal, ipc::StoreResult,
                             ipc::ResultLookup, ipc::Wake, ipc::RenewAsk, ipc::Log>;
 
+struct Counters;        // counters.h
+class ProtocolFactory;  // protocol_factory.h
+
 class SessionEngine {
  public:
-  /// `start` brings identity, certificate, peers, initiators, keys and settings.
-  SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now);
+  /// `start` brings identity, certificate, peers, initiators, keys and settings. `protocols` is for
+  /// tests that inject faults; both references must outlive the engine. Throws
+  /// std::invalid_argument if the supervisor's `start` contradicts itself (own certificate
+  /// unreadable or another worker's, this node not among the peers, sealing key not 32 bytes).
+  SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
+                ProtocolFactory* protocols = nullptr);
   ~SessionEngine();
   SessionEngine(const SessionEngine&) = delete;
   SessionEngine& operator=(const SessionEngine&) = delete;
@@ -67,7 +74,9 @@ class SessionEngine {
 
   /// Monotonic microseconds of the next on_timer(), if any.
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
-  /// Everything wanted since the last call, in order.
+  /// Everything wanted since the last call, in order. Seals what is queued for peers: messages to
+  /// one peer that arose since the last call travel in one packet, so a caller with several inputs
+  /// at hand feeds all of them first.
   [[nodiscard]] std::vector<Effect> take_effects();
 
   /// Requests not answered yet (with a client waiting here).
@@ -77,6 +86,8 @@ class SessionEngine {
   /// Nothing in flight, nothing running, nothing waiting for an acknowledgement: the worker may be
   /// evicted.
   [[nodiscard]] bool idle() const;
+  /// What was dropped, refused, repeated and spent so far.
+  [[nodiscard]] const Counters& counters() const;
 
  private:
   class Impl;

@@ -1,0 +1,444 @@
+#include "worker/session/commit.h"
+
+#include <algorithm>
+
+#include "crypto/identity/share_seal.h"
+#include "crypto/identity/statement.h"
+
+namespace cosigner::worker {
+
+namespace {
+
+constexpr std::int64_t kFirstAskUs = 500'000;
+constexpr std::int64_t kAskCapUs = 30'000'000;
+constexpr std::int64_t kRetryStoreUs = 1'000'000;
+/// Of a share that an earlier worker made: no attempt that still runs can make it again.
+constexpr std::uint16_t kNoAttempt = 0xffff;
+constexpr std::size_t kMaxEarly = 128;
+constexpr std::size_t kMaxRefusals = 256;
+
+}  // namespace
+
+CommitCertificate Commits::certificate_of(const KeyEpoch& epoch) {
+  return {epoch.record.session, epoch.stored.key, epoch.record.epoch, epoch.digest,
+          epoch.stored.certificate};
+}
+
+std::optional<KeygenResult> Commits::result_of(const KeyEpoch& epoch) {
+  Expected<std::vector<Acknowledgement>> all = decode_commit_certificate(epoch.stored.certificate);
+  if (!all) {
+    return std::nullopt;
+  }
+  return KeygenResult{epoch.record.scheme, epoch.record.epoch, epoch.record.public_key,
+                      epoch.stored.record, *std::move(all)};
+}
+
+std::uint64_t Commits::order(Order order) {
+  const std::uint64_t number = ++environment_.last_order;
+  orders_.emplace(number, std::move(order));
+  return number;
+}
+
+void Commits::store_pending(const Commit& commit) {
+  ipc::StoredKey stored = commit.epoch.stored;
+  stored.state = ipc::KeyState::kPending;
+  const std::uint64_t number = order({OrderKind::kPending, stored.key, commit.epoch.digest, {}});
+  environment_.effects.emplace_back(ipc::StorePending{.order = number, .key = std::move(stored)});
+}
+
+void Commits::begin(const SessionId& session, std::uint16_t attempt, KeyRecord record,
+                    const SecretVector& secret) {
+  ipc::StoredKey stored{.key = record.key,
+                        .epoch = record.epoch,
+                        .state = ipc::KeyState::kPending,
+                        .session = session,
+                        .record = encode_key_record(record),
+                        .sealed_share = {},
+                        .certificate = {}};
+  stored.sealed_share = seal_share(keys_.sealing_key(), share_binding(record, stored.record),
+                                   as_view(secret), environment_.random);
+  Commit commit;
+  commit.epoch.digest = acknowledgement_digest(stored.record);
+  commit.epoch.stored = std::move(stored);
+  commit.epoch.record = std::move(record);
+  commit.attempt = attempt;
+  const std::string key = commit.epoch.stored.key;
+  store_pending(commits_.insert_or_assign(key, std::move(commit)).first->second);
+}
+
+void Commits::resume(KeyEpoch epoch) {
+  // The statement of the earlier worker is not kept: the store gives one for the same record again.
+  Commit commit;
+  commit.epoch = std::move(epoch);
+  commit.resumed = true;
+  const std::string key = commit.epoch.stored.key;
+  store_pending(commits_.insert_or_assign(key, std::move(commit)).first->second);
+}
+
+const SessionId* Commits::session_of(std::string_view key) const {
+  const auto found = commits_.find(key);
+  return found == commits_.end() ? nullptr : &found->second.epoch.stored.session;
+}
+
+Commits::Commit* Commits::find(std::string_view key, const Digest& digest) {
+  const auto found = commits_.find(key);
+  return found == commits_.end() || found->second.epoch.digest != digest ? nullptr : &found->second;
+}
+
+bool Commits::add(Commit& commit, const std::string& node, Acknowledgement acknowledgement) {
+  if (commit.epoch.record.index_of(node) == 0) {
+    return false;
+  }
+  if (commit.acknowledgements.contains(node)) {
+    return true;
+  }
+  const Statement statement =
+      acknowledgement_statement(commit.epoch.record, commit.epoch.stored.record, acknowledgement);
+  if (!verify_statement(statement, peers_.identity(node))) {
+    return false;
+  }
+  commit.acknowledgements.emplace(node, std::move(acknowledgement));
+  return true;
+}
+
+Acknowledge Commits::message_of(const Commit& commit, bool wanted) const {
+  const Acknowledgement& own = commit.acknowledgements.find(environment_.node)->second;
+  return {.session = commit.epoch.stored.session,
+          .attempt = commit.resumed ? kNoAttempt : commit.attempt,
+          .key = commit.epoch.stored.key,
+          .epoch = commit.epoch.stored.epoch,
+          .digest = commit.epoch.digest,
+          .generation = own.generation,
+          .signature = own.signature,
+          .wanted = static_cast<std::uint8_t>(wanted ? 1 : 0)};
+}
+
+void Commits::announce(Commit& commit) {
+  commit.interval_us = kFirstAskUs;
+  commit.ask_us = environment_.now_us() + kFirstAskUs;
+  if (commit.resumed) {
+    ask_missing(commit);
+    return;
+  }
+  for (const auto& [index, node] : commit.epoch.record.participants) {
+    if (node != environment_.node) {
+      (void)peers_.send(node, message_of(commit, false), true);
+    }
+  }
+}
+
+void Commits::ask_missing(Commit& commit) {
+  for (const auto& [index, node] : commit.epoch.record.participants) {
+    if (!commit.acknowledgements.contains(node) &&
+        !peers_.send(node, message_of(commit, true), false)) {
+      peers_.greet(node, true);  // its answer makes the link, and meet() asks
+    }
+  }
+}
+
+void Commits::ask(std::string_view key, const std::string& node) {
+  const auto found = commits_.find(key);
+  if (found != commits_.end() && found->second.state == State::kWaiting &&
+      !found->second.acknowledgements.contains(node) &&
+      found->second.epoch.record.index_of(node) != 0) {
+    (void)peers_.send(node, message_of(found->second, true), false);
+  }
+}
+
+void Commits::meet(const std::string& node) {
+  for (const auto& [key, commit] : commits_) {
+    ask(key, node);
+  }
+}
+
+void Commits::on_acknowledge(const std::string& from, const Acknowledge& message,
+                             Standing standing) {
+  if (Commit* commit = find(message.key, message.digest)) {
+    if (!add(*commit, from, {from, message.generation, message.signature})) {
+      ++environment_.counters.messages_refused;
+      return;
+    }
+    if (message.wanted == 1 && commit->acknowledgements.contains(environment_.node)) {
+      (void)peers_.send(from, message_of(*commit, false), false);
+    }
+    complete(*commit);
+    return;
+  }
+  const KeyEpoch* active = keys_.find(message.key);
+  if (active != nullptr && active->digest == message.digest) {
+    if (message.wanted == 1) {
+      (void)peers_.send(from, certificate_of(*active), false);
+    }
+    return;
+  }
+  // Only a promise that was really made is worth an answer.
+  Statement statement{.kind = StatementKind::kKeyAcknowledgement,
+                      .cluster = environment_.cluster,
+                      .node = from,
+                      .user = environment_.user,
+                      .generation = message.generation,
+                      .key = message.key,
+                      .epoch = message.epoch,
+                      .session = message.session,
+                      .digest = message.digest,
+                      .signature = message.signature};
+  if (!verify_statement(statement, peers_.identity(from))) {
+    ++environment_.counters.messages_refused;
+    return;
+  }
+  if (standing == Standing::kMayComplete) {
+    std::erase_if(early_, [&](const Early& early) {
+      return early.from == from && early.message.session == message.session;
+    });
+    if (early_.size() >= kMaxEarly) {
+      early_.erase(early_.begin());
+    }
+    early_.push_back({from, message});
+    return;
+  }
+  if (message.wanted == 1) {
+    refuse(from, message);
+  }
+}
+
+void Commits::refuse(const std::string& from, const Acknowledge& message) {
+  if (const auto known = refusals_.find(message.digest); known != refusals_.end()) {
+    (void)peers_.send(from, Refusal{message.key, known->second}, false);
+    return;
+  }
+  const bool asked = std::ranges::any_of(orders_, [&](const auto& entry) {
+    return entry.second.kind == OrderKind::kRefuse && entry.second.digest == message.digest;
+  });
+  if (asked || orders_.size() >= kMaxEarly) {
+    return;  // it will ask again
+  }
+  const std::uint64_t number = order({OrderKind::kRefuse, message.key, message.digest, from});
+  environment_.effects.emplace_back(ipc::StoreRefusal{.order = number,
+                                                      .key = message.key,
+                                                      .epoch = message.epoch,
+                                                      .session = message.session,
+                                                      .digest = message.digest});
+}
+
+void Commits::on_certificate(const std::string& from, const CommitCertificate& message) {
+  Commit* commit = find(message.key, message.digest);
+  if (commit == nullptr || commit->state != State::kWaiting) {
+    ++environment_.counters.messages_late;
+    return;
+  }
+  const Expected<std::vector<Acknowledgement>> all = decode_commit_certificate(message.certificate);
+  if (!all || !verify_acknowledgements(commit->epoch.record, commit->epoch.stored.record, *all,
+                                       peers_.all())) {
+    ++environment_.counters.messages_refused;
+    environment_.log(LogLevel::kWarning,
+                     "node " + from + " sent a commit certificate that does not verify",
+                     &message.session);
+    return;
+  }
+  activate(*commit, message.certificate);
+}
+
+void Commits::complete(Commit& commit) {
+  if (commit.state != State::kWaiting ||
+      commit.acknowledgements.size() != commit.epoch.record.participants.size()) {
+    return;
+  }
+  std::vector<Acknowledgement> all;
+  for (const auto& [index, node] : commit.epoch.record.participants) {
+    all.push_back(commit.acknowledgements.find(node)->second);
+  }
+  activate(commit, encode_commit_certificate(all));
+}
+
+void Commits::activate(Commit& commit, ByteVector certificate) {
+  commit.state = State::kActivating;
+  commit.epoch.stored.certificate = std::move(certificate);
+  const ipc::StoredKey& stored = commit.epoch.stored;
+  const std::uint64_t number = order({OrderKind::kActivate, stored.key, commit.epoch.digest, {}});
+  environment_.effects.emplace_back(ipc::StoreActivate{.order = number,
+                                                       .key = stored.key,
+                                                       .epoch = stored.epoch,
+                                                       .session = stored.session,
+                                                       .certificate = stored.certificate});
+}
+
+void Commits::on_refusal(const std::string& from, const Refusal& message) {
+  const Checked<Statement> statement = decode_statement(message.statement);
+  if (!statement) {
+    ++environment_.counters.messages_refused;
+    return;
+  }
+  Commit* commit = find(message.key, statement->digest);
+  if (commit == nullptr || commit->state != State::kWaiting) {
+    ++environment_.counters.messages_late;
+    return;
+  }
+  const ipc::StoredKey& stored = commit->epoch.stored;
+  if (statement->kind != StatementKind::kKeyRefusal || statement->node != from ||
+      statement->cluster != environment_.cluster || statement->user != environment_.user ||
+      statement->key != stored.key || statement->epoch != stored.epoch ||
+      statement->session != stored.session || commit->epoch.record.index_of(from) == 0 ||
+      commit->acknowledgements.contains(from) ||
+      !verify_statement(*statement, peers_.identity(from))) {
+    ++environment_.counters.messages_refused;
+    return;
+  }
+  commit->state = State::kDiscarding;
+  commit->refused_by = from;
+  const std::uint64_t number = order({OrderKind::kDiscard, stored.key, commit->epoch.digest, {}});
+  environment_.effects.emplace_back(ipc::StoreDiscard{.order = number,
+                                                      .key = stored.key,
+                                                      .epoch = stored.epoch,
+                                                      .session = stored.session,
+                                                      .refusal = message.statement});
+}
+
+void Commits::pending_stored(const Order& order, const ipc::Stored& stored) {
+  Commit* commit = find(order.key, order.digest);
+  if (commit == nullptr || commit->state != State::kStoring) {
+    return;
+  }
+  const Checked<Statement> own = decode_statement(stored.statement);
+  const bool usable = stored.ok && own && own->node == environment_.node &&
+                      add(*commit, environment_.node, to_acknowledgement(*own));
+  if (!usable) {
+    environment_.log(
+        LogLevel::kError,
+        "the new share of key " + order.key + " was not stored: " +
+            (stored.ok ? std::string("its statement is unusable") : stored.error_message),
+        &commit->epoch.stored.session);
+    if (commit->resumed || stored.ok) {
+      // It is on disk and promised, whatever the store says now: keep it and try again.
+      commit->ask_us = environment_.now_us() + kRetryStoreUs;
+      commit->interval_us = kRetryStoreUs;
+      return;
+    }
+    Event event{.kind = Event::Kind::kFailed,
+                .session = commit->epoch.stored.session,
+                .key = order.key,
+                .by = {},
+                .result = {},
+                .error = {}};
+    event.error.code = error_from_name(stored.error_name);
+    event.error.message = "the new share could not be stored: " + stored.error_message;
+    events_.push_back(std::move(event));
+    commits_.erase(order.key);
+    return;
+  }
+  commit->state = State::kWaiting;
+  announce(*commit);
+  std::vector<Early> early;
+  std::erase_if(early_, [&](Early& one) {
+    if (one.message.session != commit->epoch.stored.session) {
+      return false;
+    }
+    early.push_back(std::move(one));
+    return true;
+  });
+  for (const Early& one : early) {
+    if (find(one.message.key, one.message.digest) == commit) {
+      on_acknowledge(one.from, one.message, Standing::kMayComplete);
+    } else {
+      ++environment_.counters.messages_refused;
+    }
+  }
+  complete(*commit);
+}
+
+bool Commits::on_stored(const ipc::Stored& stored) {
+  const auto found = orders_.find(stored.order);
+  if (found == orders_.end()) {
+    return false;
+  }
+  const Order order = std::move(found->second);
+  orders_.erase(found);
+  Commit* commit = find(order.key, order.digest);
+  switch (order.kind) {
+    case OrderKind::kPending:
+      pending_stored(order, stored);
+      break;
+    case OrderKind::kActivate: {
+      if (commit == nullptr) {
+        break;
+      }
+      if (!stored.ok) {
+        environment_.log(LogLevel::kError,
+                         "key " + order.key + " was not activated: " + stored.error_message,
+                         &commit->epoch.stored.session);
+        commit->state = State::kWaiting;
+        commit->ask_us = environment_.now_us() + kRetryStoreUs;
+        break;
+      }
+      KeyEpoch epoch = std::move(commit->epoch);
+      commits_.erase(order.key);
+      epoch.stored.state = ipc::KeyState::kActive;
+      events_.push_back({.kind = Event::Kind::kActive,
+                         .session = epoch.stored.session,
+                         .key = order.key,
+                         .by = {},
+                         .result = result_of(epoch),
+                         .error = {}});
+      keys_.add(std::move(epoch));
+      break;
+    }
+    case OrderKind::kDiscard:
+      if (commit == nullptr) {
+        break;
+      }
+      if (!stored.ok) {
+        commit->state = State::kWaiting;
+        break;
+      }
+      events_.push_back({.kind = Event::Kind::kRefused,
+                         .session = commit->epoch.stored.session,
+                         .key = order.key,
+                         .by = commit->refused_by,
+                         .result = {},
+                         .error = {}});
+      commits_.erase(order.key);
+      break;
+    case OrderKind::kRefuse:
+      if (stored.ok) {
+        if (refusals_.size() >= kMaxRefusals) {
+          refusals_.erase(refusals_.begin());
+        }
+        refusals_.insert_or_assign(order.digest, stored.statement);
+        (void)peers_.send(order.asker, Refusal{order.key, stored.statement}, false);
+      }
+      break;
+  }
+  return true;
+}
+
+void Commits::on_timer() {
+  for (auto& [key, commit] : commits_) {
+    if (commit.ask_us == 0 || commit.ask_us > environment_.now_us()) {
+      continue;
+    }
+    if (commit.state == State::kStoring) {
+      commit.ask_us = 0;
+      store_pending(commit);
+      continue;
+    }
+    if (commit.state == State::kWaiting) {
+      complete(commit);  // again, if the store failed to activate
+    }
+    if (commit.state == State::kWaiting) {
+      ask_missing(commit);
+    }
+    commit.interval_us = std::min(std::max(commit.interval_us, kFirstAskUs) * 2, kAskCapUs);
+    commit.ask_us = environment_.now_us() + commit.interval_us;
+  }
+}
+
+std::optional<std::int64_t> Commits::next_deadline() const {
+  std::optional<std::int64_t> next;
+  for (const auto& [key, commit] : commits_) {
+    if (commit.ask_us != 0 && (!next || commit.ask_us < *next)) {
+      next = commit.ask_us;
+    }
+  }
+  return next;
+}
+
+}  // namespace cosigner::worker

@@ -1,0 +1,47 @@
+#pragma once
+// What the engine counts. Nothing a peer sends is dropped without one of these going up.
+
+#include <cstdint>
+
+namespace cosigner::worker {
+
+struct Counters {
+  // packets
+  std::uint64_t packets_malformed = 0;  ///< not one of our packets, or not readable to its end
+  std::uint64_t packets_duplicate = 0;  ///< a sequence number seen before
+  std::uint64_t packets_unopened = 0;   ///< sealed, but not by the channel it claims
+  std::uint64_t packets_unknown = 0;    ///< sealed by a worker whose certificate is not known here
+  std::uint64_t packets_other_worker = 0;  ///< for another generation of this worker
+  std::uint64_t certificates_refused = 0;
+  std::uint64_t stale_generation = 0;  ///< from a generation that a later one has replaced
+  std::uint64_t retransmissions = 0;
+  std::uint64_t undelivered = 0;  ///< given up after the last attempt
+  std::uint64_t queue_full = 0;   ///< messages not sent because a peer's queue was full
+  // messages
+  std::uint64_t messages_malformed = 0;
+  std::uint64_t messages_stray = 0;    ///< of a session that is not running here
+  std::uint64_t messages_late = 0;     ///< of an attempt that is over
+  std::uint64_t messages_early = 0;    ///< of an attempt this node is not in
+  std::uint64_t messages_refused = 0;  ///< from a node that has no business sending them
+  std::uint64_t hellos_refused = 0;    ///< bad signature, other key, other epoch, unknown node
+  std::uint64_t hellos_dropped = 0;    ///< early ones that did not fit the bounds or grew old
+  std::uint64_t equivocations = 0;
+  std::uint64_t misbehaviours = 0;
+  // sessions
+  std::uint64_t sessions_started = 0;
+  std::uint64_t sessions_succeeded = 0;
+  std::uint64_t sessions_failed = 0;
+  std::uint64_t attempts = 0;
+  std::uint64_t attempts_failed = 0;
+  std::uint64_t requests_refused = 0;
+  std::uint64_t requests_joined = 0;
+  std::uint64_t results_served = 0;
+  std::uint64_t wakes = 0;
+  std::uint64_t exceptions = 0;
+  // cost
+  std::uint64_t hello_signatures = 0;
+  std::uint64_t hello_verifications = 0;
+  std::uint64_t certificate_verifications = 0;
+};
+
+}  // namespace cosigner::worker

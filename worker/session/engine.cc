@@ -1,0 +1,365 @@
+#include "worker/session/engine.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "worker/session/engine_impl.h"
+
+namespace cosigner::worker {
+
+namespace {
+
+constexpr std::int64_t kRenewBeforeS = 900;  ///< of the hour a certificate lives
+constexpr std::int64_t kRenewAgainUs = 60'000'000;
+
+Certificate own_certificate(const ipc::WorkerStart& start) {
+  Checked<Certificate> certificate = decode_certificate(start.certificate);
+  if (!certificate || certificate->cluster != start.cluster || certificate->node != start.node ||
+      certificate->user != start.user || certificate->generation != start.generation) {
+    throw std::invalid_argument("the certificate in WorkerStart is not this worker's");
+  }
+  return *std::move(certificate);
+}
+
+AeadKey sealing_key(const ipc::WorkerStart& start) {
+  std::optional<AeadKey> key = AeadKey::from(as_view(start.sealing_key));
+  if (!key) {
+    throw std::invalid_argument("the sealing key in WorkerStart does not have 32 bytes");
+  }
+  return *std::move(key);
+}
+
+}  // namespace
+
+SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
+                          ProtocolFactory* protocols)
+    : environment_{.cluster = start.cluster,
+                   .node = start.node,
+                   .user = start.user,
+                   .generation = start.generation,
+                   .settings = start.settings,
+                   .random = random,
+                   .now = now,
+                   .counters = {},
+                   .effects = {}},
+      signing_key_(std::move(keys.signing)),
+      own_certificate_(own_certificate(start)),
+      initiators_(std::move(start.initiators)),
+      protocols_(protocols == nullptr ? default_protocols_ : *protocols),
+      peers_(environment_, start, keys.channel, own_certificate_),
+      keys_(sealing_key(start)),
+      commits_(environment_, peers_, keys_),
+      results_(environment_.wall_ms()) {
+  if (!peers_.known(environment_.node)) {
+    throw std::invalid_argument("WorkerStart does not list this node among the peers");
+  }
+  for (ipc::StoredKey& stored : start.keys) {
+    const bool pending = stored.state == ipc::KeyState::kPending;
+    const std::string name = stored.key;
+    Expected<KeyEpoch> epoch =
+        KeyEpoch::from(std::move(stored), environment_.cluster, environment_.user);
+    if (!epoch) {
+      environment_.log(LogLevel::kError,
+                       "key " + name + " cannot be used: " + epoch.error().message);
+    } else if (pending) {
+      commits_.resume(*std::move(epoch));
+    } else {
+      keys_.add(*std::move(epoch));
+    }
+  }
+  const auto wall_s = static_cast<std::int64_t>(environment_.wall_ms() / 1000);
+  const auto until_s = static_cast<std::int64_t>(own_certificate_.not_after);
+  renew_us_ =
+      now.monotonic_us + std::max<std::int64_t>(until_s - kRenewBeforeS - wall_s, 0) * 1'000'000;
+}
+
+void SessionEngine::Impl::settle(const SessionId& id) {
+  const auto found = running_.find(id);
+  if (found == running_.end()) {
+    return;
+  }
+  Running& running = *found->second;
+  if (std::optional<KeyOutcome> key = running.session.take_key()) {
+    begin_commit(running.session, *std::move(key));
+  }
+  if (running.session.finished()) {
+    const std::unique_ptr<Running> done = std::move(found->second);
+    running_.erase(found);
+    timers_.erase({done->scheduled_us, id});
+    finish(*done);
+    return;
+  }
+  schedule(id, running);
+}
+
+void SessionEngine::Impl::schedule(const SessionId& id, Running& running) {
+  const std::int64_t due = running.session.next_deadline();
+  if (due != running.scheduled_us) {
+    timers_.erase({running.scheduled_us, id});
+    timers_.emplace(due, id);
+    running.scheduled_us = due;
+  }
+}
+
+void SessionEngine::Impl::begin_commit(Session& session, KeyOutcome outcome) {
+  const Request& request = session.request();
+  KeyRecord record;
+  record.cluster = environment_.cluster;
+  record.user = environment_.user;
+  record.key = request.key;
+  record.epoch = 1;
+  record.session = session.id();
+  for (const Participant& participant : session.participants()) {
+    record.participants.emplace_back(participant.index, participant.node);
+  }
+  if (const auto set = set_public_part(record, outcome.record); !set) {
+    session.fail(ErrorCode::kInternal, set.error().message);
+    return;
+  }
+  commits_.begin(session.id(), session.attempt(), std::move(record), outcome.secret);
+}
+
+void SessionEngine::Impl::run_commit_events() {
+  for (Commits::Event& event : commits_.take_events()) {
+    touch(event.session, [&](Session& session) {
+      if (session.phase() != Session::Phase::kCommitting) {
+        return;
+      }
+      switch (event.kind) {
+        case Commits::Event::Kind::kActive:
+          if (event.result) {
+            session.committed(*std::move(event.result));
+          } else {
+            session.fail(ErrorCode::kInternal, "the commit certificate cannot be read");
+          }
+          return;
+        case Commits::Event::Kind::kRefused:
+          session.commit_refused(event.by);
+          return;
+        case Commits::Event::Kind::kFailed:
+          session.fail(event.error);
+          return;
+      }
+    });
+    // Signatures that wait for this key.
+    const bool active = keys_.find(event.key) != nullptr;
+    touch_all([&](Session& session) {
+      if (session.phase() != Session::Phase::kWaiting || session.request().key != event.key) {
+        return;
+      }
+      if (active) {
+        session.begin();
+      } else if (!commits_.pending(event.key)) {
+        session.fail(ErrorCode::kUnknownKey, "the making of key " + event.key + " failed");
+      }
+    });
+    if (active) {
+      std::vector<SessionId> begun;
+      for (const auto& [id, running] : running_) {
+        if (running->session.request().key == event.key) {
+          begun.push_back(id);
+        }
+      }
+      std::ranges::sort(begun);
+      for (const SessionId& id : begun) {
+        take_early_hellos(id);
+      }
+    }
+  }
+}
+
+void SessionEngine::Impl::finish(Running& running) {
+  Session& session = running.session;
+  const Request& request = session.request();
+  SessionOutcome outcome = session.take_outcome();
+  RequestAnswer content{session.id(), std::string(operation_name(request.operation)), request.user,
+                        request.key, Error{}};
+  std::uint64_t epoch = 0;
+  if (auto* error = std::get_if<Error>(&outcome)) {
+    ++environment_.counters.sessions_failed;
+    results_.remember_failure(session.id(), *error);
+    content.content = std::move(*error);
+  } else if (auto* sign = std::get_if<SignResult>(&outcome)) {
+    epoch = sign->epoch;
+    content.content = std::move(*sign);
+  } else {
+    epoch = std::get<KeygenResult>(outcome).epoch;
+    content.content = std::get<KeygenResult>(std::move(outcome));
+  }
+  ByteVector bytes = encode_answer(content);
+  if (content.ok()) {
+    ++environment_.counters.sessions_succeeded;
+    results_.remember(request, session.id(), bytes, epoch);
+    environment_.effects.emplace_back(
+        ipc::StoreResult{.order = 0,
+                         .session = session.id(),
+                         .initiator = request.initiator,
+                         .id = request.id,
+                         .keep_until_ms = request.expires_at_ms + kKeepResultMs,
+                         .answer = bytes});
+  }
+  for (const std::uint64_t work : running.waiters) {
+    answer(work, session.id(), request.key, epoch, bytes);
+  }
+}
+
+void SessionEngine::Impl::on_stored(const ipc::Stored& stored) {
+  if (commits_.on_stored(stored)) {
+    run_commit_events();
+  }
+}
+
+void SessionEngine::Impl::on_renewed(const ipc::Renewed& renewed) {
+  Checked<Certificate> certificate = decode_certificate(renewed.certificate);
+  if (!certificate || certificate->cluster != own_certificate_.cluster ||
+      certificate->node != own_certificate_.node || certificate->user != own_certificate_.user ||
+      certificate->generation != own_certificate_.generation ||
+      certificate->x25519 != own_certificate_.x25519 ||
+      certificate->ed25519 != own_certificate_.ed25519) {
+    environment_.log(LogLevel::kError, "the renewed certificate is not this worker's");
+    return;
+  }
+  own_certificate_ = *std::move(certificate);
+  peers_.set_own_certificate(renewed.certificate);
+  const auto wall_s = static_cast<std::int64_t>(environment_.wall_ms() / 1000);
+  const auto until_s = static_cast<std::int64_t>(own_certificate_.not_after);
+  const std::int64_t left_s = std::max<std::int64_t>(until_s - kRenewBeforeS - wall_s, 60);
+  renew_us_ = environment_.now_us() + left_s * 1'000'000;
+}
+
+void SessionEngine::Impl::renew_if_due() {
+  if (environment_.now_us() >= renew_us_) {
+    renew_us_ = environment_.now_us() + kRenewAgainUs;
+    environment_.effects.emplace_back(ipc::RenewAsk{.not_after = own_certificate_.not_after});
+  }
+}
+
+void SessionEngine::Impl::on_timer() {
+  const std::int64_t now = environment_.now_us();
+  for (const std::string& node : peers_.on_timer()) {
+    touch_all([&](Session& session) {
+      if (session.is_participant(node)) {
+        session.on_undelivered(node);
+      }
+    });
+  }
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const auto [due, id] = *timers_.begin();
+    touch(id, [](Session& session) { session.on_timer(); });
+    if (!timers_.empty() && timers_.begin()->first == due && timers_.begin()->second == id) {
+      // It has nothing more to do at this instant; look again a millisecond later rather than spin.
+      Running* running = find(id);
+      timers_.erase(timers_.begin());
+      timers_.emplace(now + 1000, id);
+      running->scheduled_us = now + 1000;
+    }
+  }
+  commits_.on_timer();
+  expire_lookups();
+  renew_if_due();
+  if (now >= drain_deadline_us_) {
+    touch_all([](Session& session) {
+      session.fail(ErrorCode::kShuttingDown, "the worker was stopped before this session ended");
+    });
+    for (auto& [order, lookup] : lookups_) {
+      for (const std::uint64_t work : lookup.waiters) {
+        answer_error(work, lookup.parsed,
+                     fail(ErrorCode::kShuttingDown, "the worker was stopped").error());
+      }
+    }
+    lookups_.clear();
+    drain_deadline_us_ = INT64_MAX;
+  }
+}
+
+std::optional<std::int64_t> SessionEngine::Impl::next_deadline() const {
+  std::int64_t next = std::min(renew_us_, drain_deadline_us_);
+  if (!timers_.empty()) {
+    next = std::min(next, timers_.begin()->first);
+  }
+  if (!lookups_.empty()) {
+    next = std::min(next, lookups_.begin()->second.until_us);
+  }
+  next = std::min(next, peers_.next_deadline().value_or(INT64_MAX));
+  next = std::min(next, commits_.next_deadline().value_or(INT64_MAX));
+  return next;
+}
+
+std::vector<Effect> SessionEngine::Impl::take_effects() {
+  peers_.flush();
+  return std::exchange(environment_.effects, {});
+}
+
+bool SessionEngine::Impl::idle() const {
+  return in_flight_ == 0 && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
+         peers_.quiet() && environment_.effects.empty();
+}
+
+// ---- the public face
+
+SessionEngine::SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
+                             ProtocolFactory* protocols)
+    : impl_(std::make_unique<Impl>(std::move(start), std::move(keys), random, now, protocols)) {}
+SessionEngine::~SessionEngine() = default;
+
+void SessionEngine::on_work(Now now, const ipc::Work& work) {
+  impl_->at(now);
+  impl_->on_work(work);
+}
+void SessionEngine::on_packet(Now now, std::string_view from, ByteView payload) {
+  impl_->at(now);
+  impl_->on_packet(std::string(from), payload);
+}
+void SessionEngine::on_no_responders(Now now, std::string_view node, std::uint64_t packet) {
+  impl_->at(now);
+  impl_->on_no_responders(node, packet);
+}
+void SessionEngine::on_presence(Now now, std::string_view node, bool present) {
+  impl_->at(now);
+  impl_->on_presence(node, present);
+}
+void SessionEngine::on_stored(Now now, const ipc::Stored& stored) {
+  impl_->at(now);
+  impl_->on_stored(stored);
+}
+void SessionEngine::on_result_found(Now now, const ipc::ResultFound& found) {
+  impl_->at(now);
+  impl_->on_result_found(found);
+}
+void SessionEngine::on_renewed(Now now, const ipc::Renewed& renewed) {
+  impl_->at(now);
+  impl_->on_renewed(renewed);
+}
+void SessionEngine::on_tick(Now now) {
+  impl_->at(now);
+  impl_->on_timer();
+}
+void SessionEngine::on_timer(Now now) {
+  impl_->at(now);
+  impl_->on_timer();
+}
+void SessionEngine::drain(Now now, std::int64_t deadline_us) {
+  impl_->at(now);
+  impl_->drain(deadline_us);
+}
+
+std::optional<std::int64_t> SessionEngine::next_deadline() const {
+  return impl_->next_deadline();
+}
+std::vector<Effect> SessionEngine::take_effects() {
+  return impl_->take_effects();
+}
+std::uint32_t SessionEngine::in_flight() const {
+  return impl_->in_flight();
+}
+std::uint32_t SessionEngine::sessions() const {
+  return impl_->sessions();
+}
+bool SessionEngine::idle() const {
+  return impl_->idle();
+}
+const Counters& SessionEngine::counters() const {
+  return impl_->environment().counters;
+}
+
+}  // namespace cosigner::worker

@@ -1,0 +1,158 @@
+#pragma once
+// The engine's inside: routes what comes in to sessions and commits, and sees to it that every Work
+// gets exactly one Answer.
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+
+#include "worker/session/commit.h"
+#include "worker/session/early_hellos.h"
+#include "worker/session/engine.h"
+#include "worker/session/environment.h"
+#include "worker/session/key_ring.h"
+#include "worker/session/peers.h"
+#include "worker/session/protocol_factory.h"
+#include "worker/session/results.h"
+#include "worker/session/session.h"
+
+namespace cosigner::worker {
+
+class SessionEngine::Impl {
+ public:
+  Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
+       ProtocolFactory* protocols);
+
+  // requests.cc
+  void on_work(const ipc::Work& work);
+  void on_result_found(const ipc::ResultFound& found);
+  void drain(std::int64_t deadline_us);
+
+  // routing.cc
+  void on_packet(const std::string& from, ByteView payload);
+  void on_no_responders(std::string_view node, std::uint64_t packet);
+  void on_presence(std::string_view node, bool present);
+
+  // engine.cc
+  void on_stored(const ipc::Stored& stored);
+  void on_renewed(const ipc::Renewed& renewed);
+  void on_timer();
+  [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
+  [[nodiscard]] std::vector<Effect> take_effects();
+  [[nodiscard]] bool idle() const;
+
+  void at(Now now) { environment_.now = now; }
+  Environment& environment() { return environment_; }
+  [[nodiscard]] const Environment& environment() const { return environment_; }
+  [[nodiscard]] std::uint32_t in_flight() const { return in_flight_; }
+  [[nodiscard]] std::uint32_t sessions() const {
+    return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders());
+  }
+
+ private:
+  static constexpr std::size_t kMaxWaiters = 4096;  ///< requests joined to one session
+  static constexpr std::int64_t kLookupUs = 5'000'000;
+  static constexpr std::uint64_t kKeepResultMs = 24ULL * 3600 * 1000;
+
+  struct Running {
+    Session session;
+    std::vector<std::uint64_t> waiters;
+    std::int64_t scheduled_us = 0;
+  };
+  /// A request whose stored result is being looked up.
+  struct Lookup {
+    ParsedRequest parsed;
+    ByteVector envelope;
+    std::vector<std::uint64_t> waiters;
+    std::int64_t until_us = 0;
+  };
+
+  // requests.cc
+  void answer(std::uint64_t work, const SessionId& session, std::string_view key,
+              std::uint64_t epoch, ByteVector bytes);
+  void answer_error(std::uint64_t work, const ParsedRequest& parsed, Error error);
+  [[nodiscard]] bool serve_stored(std::uint64_t work, const ParsedRequest& parsed);
+  void admit(std::vector<std::uint64_t> waiters, ParsedRequest parsed, ByteVector envelope);
+  [[nodiscard]] Expected<void> admissible(const ParsedRequest& parsed) const;
+  void take_early_hellos(const SessionId& id);
+  void expire_lookups();
+
+  // engine.cc
+  /// Runs `body` on the session, whatever it throws, then settles what came of it.
+  template <class Body>
+  void touch(const SessionId& id, Body&& body);
+  void settle(const SessionId& id);
+  void finish(Running& running);
+  void begin_commit(Session& session, KeyOutcome outcome);
+  void run_commit_events();
+  void schedule(const SessionId& id, Running& running);
+  template <class Body>
+  void touch_all(Body&& body);
+  void renew_if_due();
+
+  // routing.cc
+  void on_hello(const std::string& from, SignedHello hello);
+  void on_greeting(const std::string& from, const Greeting& greeting);
+  void on_sealed(const std::string& from, const SealedPacket& packet);
+  void on_message(const std::string& from, ByteView message);
+  void on_start(const std::string& from, ByteView fields);
+  [[nodiscard]] Peers::Learnt learn(const std::string& node, ByteView certificate);
+  [[nodiscard]] Running* find(const SessionId& id);
+  template <class Message, class Body>
+  void route(const std::string& from, ByteView fields, Body&& body);
+
+  Environment environment_;
+  Ed25519SecretKey signing_key_;
+  Certificate own_certificate_;
+  InitiatorTable initiators_;
+  ProtocolFactory default_protocols_;
+  ProtocolFactory& protocols_;
+  Peers peers_;
+  KeyRing keys_;
+  Commits commits_;
+  Results results_;
+  EarlyHellos early_;
+  std::unordered_map<SessionId, std::unique_ptr<Running>, BytesHash> running_;
+  std::set<std::pair<std::int64_t, SessionId>> timers_;
+  std::map<std::uint64_t, Lookup> lookups_;                      ///< by order: oldest first
+  std::map<std::string, std::int64_t, std::less<>> greeted_us_;  ///< by whom, when
+  std::uint32_t in_flight_ = 0;
+  bool draining_ = false;
+  std::int64_t drain_deadline_us_ = INT64_MAX;
+  std::int64_t renew_us_ = 0;
+};
+
+template <class Body>
+void SessionEngine::Impl::touch(const SessionId& id, Body&& body) {
+  Running* running = find(id);
+  if (running == nullptr) {
+    return;
+  }
+  try {
+    body(running->session);
+  } catch (const std::exception& error) {
+    // What it may have left half-changed is the session's own, and goes with it.
+    ++environment_.counters.exceptions;
+    environment_.log(LogLevel::kError, std::string("exception in a session: ") + error.what(), &id);
+    running->session.fail(ErrorCode::kHandlerFailed, "an exception ended this session");
+  }
+  settle(id);
+}
+
+template <class Body>
+void SessionEngine::Impl::touch_all(Body&& body) {
+  std::vector<SessionId> ids;
+  ids.reserve(running_.size());
+  for (const auto& [id, running] : running_) {
+    ids.push_back(id);
+  }
+  std::ranges::sort(ids);  // the same order in every run of a seed
+  for (const SessionId& id : ids) {
+    touch(id, body);
+  }
+}
+
+}  // namespace cosigner::worker

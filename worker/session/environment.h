@@ -1,0 +1,50 @@
+#pragma once
+// What the parts of one engine share: who this worker is, the time of this turn, randomness,
+// settings, counters, and the list of effects.
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "worker/session/counters.h"
+#include "worker/session/engine.h"
+
+namespace cosigner::worker {
+
+enum class LogLevel : std::uint8_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4 };
+
+struct Environment {
+  std::string cluster;
+  std::string node;
+  std::string user;
+  std::uint64_t generation = 0;
+  ipc::Settings settings;
+  Random& random;
+  Now now;
+  Counters counters;
+  std::vector<Effect> effects;
+  std::uint64_t last_packet = 0;
+  std::uint64_t last_order = 0;
+  std::uint64_t last_run = 0;
+  /// Which session a hello packet was for, by packet number: the broker's 503 repeats the number.
+  struct SentHello {
+    std::uint64_t packet = 0;
+    SessionId session;
+  };
+  std::array<SentHello, 1024> sent_hellos{};
+  /// Moving averages of what a session takes here, from its first attempt to its result.
+  std::int64_t average_sign_us = 0;
+
+  [[nodiscard]] std::int64_t now_us() const { return now.monotonic_us; }
+  [[nodiscard]] std::uint64_t wall_ms() const {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(now.wall_ms, 0));
+  }
+  void log(LogLevel level, std::string message, const SessionId* session = nullptr) {
+    effects.emplace_back(ipc::Log{.level = static_cast<std::uint8_t>(level),
+                                  .message = std::move(message),
+                                  .session = session == nullptr ? "" : to_hex(*session)});
+  }
+};
+
+}  // namespace cosigner::worker

@@ -1,0 +1,47 @@
+#pragma once
+// The user's active keys: their records, and their shares, opened when first used.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "crypto/base/seal.h"
+#include "crypto/protocol/protocol.h"
+#include "ipc/key_record.h"
+#include "ipc/messages.h"
+
+namespace cosigner::worker {
+
+/// One epoch of one key, its record decoded.
+struct KeyEpoch {
+  ipc::StoredKey stored;
+  KeyRecord record;
+  Digest digest;  ///< H(kKeyAcknowledgement; record)
+
+  /// Decodes and checks that record and row agree. Errors: internal.
+  [[nodiscard]] static Expected<KeyEpoch> from(ipc::StoredKey stored, std::string_view cluster,
+                                               std::string_view user);
+};
+
+class KeyRing {
+ public:
+  explicit KeyRing(AeadKey sealing_key) : sealing_key_(std::move(sealing_key)) {}
+
+  void add(KeyEpoch epoch);
+  [[nodiscard]] const KeyEpoch* find(std::string_view key) const;
+  /// The share of the active epoch, opened at the first call and kept (wiped with the ring).
+  /// Errors: unknown_key; storage_failed if the sealed share does not open.
+  [[nodiscard]] Expected<ByteView> share(std::string_view key);
+  [[nodiscard]] const AeadKey& sealing_key() const { return sealing_key_; }
+
+ private:
+  struct Entry {
+    KeyEpoch epoch;
+    SecretVector share;  ///< empty until first used
+  };
+  AeadKey sealing_key_;
+  std::map<std::string, Entry, std::less<>> keys_;
+};
+
+}  // namespace cosigner::worker

@@ -1,0 +1,69 @@
+#pragma once
+// The rules of the rendezvous that every node computes alike: who coordinates which attempt, how
+// far one may jump, and what a set of hellos is bound to.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/base/bytes.h"
+#include "crypto/protocol/protocol.h"
+#include "worker/session/packet.h"
+
+namespace cosigner::worker {
+
+struct Participant {
+  ParticipantIndex index = 0;
+  std::string node;
+  friend bool operator==(const Participant&, const Participant&) = default;
+};
+
+/// Coordinator of attempt k is the k-th participant in the order of H(kCoordinatorOrder; session,
+/// node), cyclic.
+class CoordinatorOrder {
+ public:
+  CoordinatorOrder() = default;
+  CoordinatorOrder(const SessionId& session, const std::vector<Participant>& participants);
+
+  [[nodiscard]] const std::string& of(std::uint16_t attempt) const {
+    return order_[attempt % order_.size()];
+  }
+  /// Attempts are numbered 0 … limit() − 1.
+  [[nodiscard]] std::uint16_t limit() const {
+    return static_cast<std::uint16_t>(4 * order_.size());
+  }
+  /// A single peer's word moves a node at most this far: two rounds of coordinators. Whoever lies
+  /// about the attempt it is in thus ends nobody's session, and an honest latecomer needs at most
+  /// one hop more.
+  [[nodiscard]] std::uint16_t furthest_from(std::uint16_t attempt) const {
+    return static_cast<std::uint16_t>(attempt + 2 * order_.size());
+  }
+
+ private:
+  std::vector<std::string> order_;
+};
+
+/// What all hellos of an attempt must agree on.
+struct AttemptScope {
+  std::string_view cluster;
+  std::string_view user;
+  std::string_view key;
+  std::uint64_t epoch = 0;
+  SessionId session;
+  std::uint16_t attempt = 0;
+};
+
+/// The rendezvous' digest over the attempt and all hellos of the set in index order: handed to the
+/// protocol, which binds everything it computes to it.
+[[nodiscard]] Digest hello_set_digest(const AttemptScope& scope,
+                                      const std::vector<SignedHello>& hellos);
+
+/// The context a protocol object of this attempt is made with: cluster, user, key, epoch, session,
+/// attempt, threshold, participants with their identity keys (in the participants' order).
+[[nodiscard]] Digest attempt_context(const AttemptScope& scope, Scheme scheme,
+                                     std::uint16_t threshold,
+                                     const std::vector<Participant>& participants,
+                                     const std::vector<Ed25519PublicKey>& identities);
+
+}  // namespace cosigner::worker

@@ -1,0 +1,80 @@
+#pragma once
+// What this worker knows about finished and claimed requests, so that the same request again is
+// served and the same id with other bytes is refused, without asking the store each time.
+//
+// The index holds everything this worker has finished, up to a bound. A request may have been
+// served by an earlier worker only if it was issued before this one started (clients' clocks may
+// run 60 s ahead, ipc/request.h), and may have left the index only if it is not newer than the
+// newest entry that was dropped: only those need a lookup in the store.
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+
+#include "crypto/base/bytes.h"
+#include "ipc/error.h"
+#include "ipc/request.h"
+
+namespace cosigner::worker {
+
+class Results {
+ public:
+  static constexpr std::size_t kMaxResults = 2048;
+  static constexpr std::size_t kMaxResultBytes = 1U << 20;
+  static constexpr std::size_t kMaxFailures = 512;
+
+  explicit Results(std::uint64_t started_wall_ms) : floor_ms_(started_wall_ms + kMaxClockSkewMs) {}
+
+  /// The session this (initiator, id) belongs to, if it is known.
+  [[nodiscard]] const SessionId* owner(const Request& request) const;
+  /// From now on this (initiator, id) belongs to `session`.
+  void claim(const Request& request, const SessionId& session);
+
+  /// A success, as encode_answer() made it.
+  void remember(const Request& request, const SessionId& session, ByteVector answer,
+                std::uint64_t epoch);
+  struct Stored {
+    ByteVector answer;
+    std::uint64_t epoch = 0;
+    std::string key;
+  };
+  [[nodiscard]] const Stored* find(const SessionId& session) const;
+  /// Could the store know more about this request than the index does?
+  [[nodiscard]] bool needs_lookup(const Request& request) const {
+    return request.issued_at_ms <= floor_ms_;
+  }
+
+  /// Failures are not stored; this only lets a late hello be answered with the reason.
+  void remember_failure(const SessionId& session, Error error);
+  void forget_failure(const SessionId& session) { failures_.erase(session); }
+  [[nodiscard]] const Error* failure(const SessionId& session) const;
+
+ private:
+  struct Claim {
+    Ed25519PublicKey initiator;
+    RequestId id;
+    friend bool operator==(const Claim&, const Claim&) = default;
+  };
+  struct ClaimHash {
+    std::size_t operator()(const Claim& claim) const {
+      return BytesHash{}(claim.id) ^ BytesHash {}(claim.initiator);
+    }
+  };
+  struct Kept {
+    Claim claim;
+    SessionId session;
+    std::uint64_t issued_at_ms = 0;
+  };
+  void trim();
+
+  std::uint64_t floor_ms_;
+  std::size_t bytes_ = 0;
+  std::unordered_map<Claim, SessionId, ClaimHash> claims_;
+  std::deque<Kept> order_;  ///< claims, oldest first
+  std::unordered_map<SessionId, Stored, BytesHash> results_;
+  std::unordered_map<SessionId, Error, BytesHash> failures_;
+  std::deque<SessionId> failure_order_;
+};
+
+}  // namespace cosigner::worker

@@ -1,0 +1,522 @@
+#include "worker/session/session.h"
+
+#include <algorithm>
+
+#include "crypto/base/hash.h"
+
+namespace cosigner::worker {
+
+namespace {
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text;
+}
+
+constexpr std::int64_t kMaxSignTimerUs = 2'000'000;
+constexpr std::uint32_t kRetryAfterMs = 500;
+
+}  // namespace
+
+Session::Session(Parts parts, Request request, const SessionId& id, ByteVector envelope)
+    : parts_(parts),
+      environment_(parts.environment),
+      peers_(parts.peers),
+      request_(std::move(request)),
+      id_(id),
+      envelope_(std::move(envelope)),
+      run_(++environment_.last_run),
+      began_us_(environment_.now_us()) {
+  const std::uint64_t now_ms = environment_.wall_ms();
+  const std::uint64_t left_ms =
+      request_.expires_at_ms > now_ms ? request_.expires_at_ms - now_ms : 0;
+  const std::uint64_t limit_ms =
+      keygen() ? environment_.settings.keygen_deadline_ms : environment_.settings.sign_deadline_ms;
+  deadline_us_ = began_us_ + static_cast<std::int64_t>(std::min(left_ms, limit_ms)) * 1000;
+}
+
+ParticipantIndex Session::index_of(std::string_view node) const {
+  for (const Participant& participant : participants_) {
+    if (participant.node == node) {
+      return participant.index;
+    }
+  }
+  return 0;
+}
+
+const std::string* Session::node_of(ParticipantIndex index) const {
+  for (const Participant& participant : participants_) {
+    if (participant.index == index) {
+      return &participant.node;
+    }
+  }
+  return nullptr;
+}
+
+std::size_t Session::needed() const {
+  return keygen() ? participants_.size() : threshold_;
+}
+
+AttemptScope Session::scope() const {
+  return {.cluster = environment_.cluster,
+          .user = environment_.user,
+          .key = request_.key,
+          .epoch = epoch_,
+          .session = id_,
+          .attempt = attempt_.number};
+}
+
+bool Session::set_up() {
+  participants_.clear();
+  if (keygen()) {
+    threshold_ = request_.threshold;
+    for (std::size_t i = 0; i < request_.participants.size(); ++i) {
+      participants_.push_back({static_cast<ParticipantIndex>(i + 1), request_.participants[i]});
+    }
+  } else {
+    const KeyEpoch* key = parts_.keys.find(request_.key);
+    if (key == nullptr) {
+      return false;  // still waiting for its commit
+    }
+    if (key->record.scheme != request_.scheme) {
+      fail(ErrorCode::kBadRequest,
+           "key " + request_.key + " is a key for " + std::string(scheme_name(key->record.scheme)));
+      return false;
+    }
+    threshold_ = key->record.threshold;
+    epoch_ = key->record.epoch;
+    record_digest_ = key->digest;
+    for (const auto& [index, node] : key->record.participants) {
+      participants_.push_back({index, node});
+    }
+  }
+  self_ = index_of(environment_.node);
+  if (self_ == 0) {
+    fail(ErrorCode::kBadRequest, "node " + environment_.node + " is no participant of this key");
+    return false;
+  }
+  order_ = CoordinatorOrder(id_, participants_);
+  return true;
+}
+
+void Session::resume_commit() {
+  if (set_up()) {
+    phase_ = Phase::kCommitting;
+    executed_ = true;
+  }
+}
+
+void Session::begin() {
+  if (!set_up()) {
+    return;
+  }
+  // A coordinator that was silent a moment ago is not waited for again; whoever has not noticed yet
+  // is told by the next one (see consider_jump).
+  std::uint16_t first = 0;
+  while (peers_.suspect(order_.of(first)) && order_.of(first) != environment_.node) {
+    ++first;
+  }
+  enter(first);
+}
+
+bool Session::may_coordinate(const std::string& node) const {
+  return node == environment_.node ||
+         (peers_.present(node) && !misbehaved_.contains(node) && !declined_.contains(node));
+}
+
+std::optional<Error> Session::impossible() const {
+  std::size_t honest = 0;
+  std::size_t willing = 0;
+  std::vector<std::string> absent;
+  for (const Participant& participant : participants_) {
+    const bool bad = misbehaved_.contains(participant.node);
+    honest += bad ? 0U : 1U;
+    willing += bad || declined_.contains(participant.node) ? 0U : 1U;
+    if (!peers_.present(participant.node)) {
+      absent.push_back(participant.node);
+    }
+  }
+  if (honest < needed()) {
+    const auto& [node, reason] = *misbehaved_.begin();
+    return Error{.code = ErrorCode::kPeerMisbehaved,
+                 .message = "a message of node " + node + " failed a check",
+                 .may_have_executed = executed_,
+                 .peer = node,
+                 .peer_reason = reason};
+  }
+  if (willing < needed() && !declined_.empty()) {
+    const auto& [node, error] = *declined_.begin();
+    return Error{.code = error.code,
+                 .message = "node " + node + " does not take part: " + error.message,
+                 .may_have_executed = executed_,
+                 .retryable = true,
+                 .retry_after_ms = kRetryAfterMs,
+                 .peer = node,
+                 .peer_reason = error.message};
+  }
+  if (participants_.size() - absent.size() < needed()) {
+    return Error{.code = ErrorCode::kQuorumUnavailable,
+                 .message = std::to_string(needed()) + " of " +
+                            std::to_string(participants_.size()) +
+                            " participants are needed; absent: " + join(absent),
+                 .may_have_executed = executed_,
+                 .retryable = true,
+                 .retry_after_ms = kRetryAfterMs,
+                 .peer = absent.front(),
+                 .peer_reason = "its gateway is not present"};
+  }
+  return std::nullopt;
+}
+
+Error Session::final_error() const {
+  Error error;
+  error.may_have_executed = executed_;
+  error.retryable = true;
+  error.retry_after_ms = kRetryAfterMs;
+  if (!misbehaved_.empty() || !reported_.empty()) {
+    const auto& [node, reason] = misbehaved_.empty() ? *reported_.begin() : *misbehaved_.begin();
+    error.code = ErrorCode::kPeerMisbehaved;
+    error.message = "a message of node " + node + " failed a check";
+    error.peer = node;
+    error.peer_reason = reason;
+    return error;
+  }
+  std::vector<std::string> silent;
+  std::vector<std::string> unreachable;
+  for (const Participant& participant : participants_) {
+    if (participant.index == self_) {
+      continue;
+    }
+    if (!heard_.contains(participant.node) || undelivered_.contains(participant.node)) {
+      unreachable.push_back(participant.node);
+    } else if (peers_.suspect(participant.node)) {
+      silent.push_back(participant.node);
+    }
+  }
+  if (phase_ == Phase::kWaiting || phase_ == Phase::kCommitting) {
+    error.code = ErrorCode::kPeerTimeout;
+    error.message = "the other participants did not confirm key " + request_.key + " in time";
+  } else if (!unreachable.empty()) {
+    error.code = ErrorCode::kPeerUnreachable;
+    error.message = "nothing came from " + join(unreachable);
+    error.peer = unreachable.front();
+    error.peer_reason = "no message of this session was answered";
+  } else {
+    error.code = ErrorCode::kPeerTimeout;
+    error.message = silent.empty() ? "the participants did not finish in time"
+                                   : "no timely answer from " + join(silent);
+    error.peer = silent.empty() ? std::string() : silent.front();
+    error.peer_reason = silent.empty() ? std::string() : "it let an attempt time out";
+  }
+  return error;
+}
+
+std::int64_t Session::attempt_duration_us() const {
+  if (keygen()) {
+    return std::int64_t{environment_.settings.keygen_attempt_timer_ms} * 1000;
+  }
+  // Each cycle through the coordinators waits twice as long, so that 4n attempts outlast the
+  // delivery window (12 s for n = 3) and a late peer still finds the session alive.
+  const std::int64_t first = std::max(std::int64_t{environment_.settings.attempt_timer_ms} * 1000,
+                                      4 * environment_.average_sign_us);
+  const std::size_t cycle = attempt_.number / participants_.size();
+  return std::min(first << cycle, kMaxSignTimerUs);
+}
+
+void Session::enter(std::uint16_t number) {
+  if (std::optional<Error> error = impossible()) {
+    fail(*std::move(error));
+    return;
+  }
+  while (number < order_.limit() && !may_coordinate(order_.of(number))) {
+    ++number;
+  }
+  if (number >= order_.limit()) {
+    fail(final_error());
+    return;
+  }
+  ++environment_.counters.attempts;
+  attempt_ = Attempt{};
+  attempt_.number = number;
+  attempt_.coordinating = order_.of(number) == environment_.node;
+  attempt_.entered_us = environment_.now_us();
+  attempt_.timer_us = environment_.now_us() + attempt_duration_us();
+  phase_ = Phase::kRendezvous;
+  Result<std::unique_ptr<Protocol>> protocol = make_protocol();
+  if (!protocol) {
+    fail(ErrorCode::kInternal, protocol.error().reason);
+    return;
+  }
+  attempt_.protocol = *std::move(protocol);
+  make_hello();
+  if (attempt_.coordinating) {
+    try_start();
+    if (phase_ == Phase::kRendezvous && attempt_.number == number) {
+      attempt_.wake_us = environment_.now_us() + kWakeAfterUs;
+    }
+  } else {
+    attempt_.wake_us = environment_.now_us() + kWakeAfterUs;
+    send_hello();
+  }
+}
+
+Result<std::unique_ptr<Protocol>> Session::make_protocol() {
+  std::vector<Ed25519PublicKey> identities;
+  std::vector<ParticipantIndex> indices;
+  for (const Participant& participant : participants_) {
+    identities.push_back(peers_.identity(participant.node));
+    indices.push_back(participant.index);
+  }
+  const Digest context =
+      attempt_context(scope(), request_.scheme, threshold_, participants_, identities);
+  if (keygen()) {
+    return parts_.protocols.keygen(KeygenParameters{.scheme = request_.scheme,
+                                                    .context = context,
+                                                    .threshold = threshold_,
+                                                    .participants = std::move(indices),
+                                                    .self = self_},
+                                   environment_.random);
+  }
+  const KeyEpoch* key = parts_.keys.find(request_.key);
+  const Expected<ByteView> share = parts_.keys.share(request_.key);
+  if (!share || key == nullptr || key->digest != record_digest_) {
+    return recoverable(share ? "the key changed under this session" : share.error().message);
+  }
+  return parts_.protocols.sign(SignParameters{.record = to_public_key_record(key->record),
+                                              .secret = *share,
+                                              .message = request_.message,
+                                              .path = {},
+                                              .context = context,
+                                              .self = self_,
+                                              .assembler = index_of(order_.of(attempt_.number))},
+                               environment_.random);
+}
+
+void Session::announce_end(const std::string& reason, const std::string& culprit) {
+  const AttemptAbort message{id_, attempt_.number, culprit, reason};
+  const bool final_word = keygen() && !culprit.empty();
+  for (const Participant& participant : participants_) {
+    const bool member = std::ranges::find(attempt_.set, participant) != attempt_.set.end();
+    const auto slot = hellos_.find(participant.node);
+    const bool waits_for_us = attempt_.coordinating && slot != hellos_.end() &&
+                              slot->second.decoded.attempt == attempt_.number;
+    if (participant.index != self_ && (member || waits_for_us)) {
+      (void)peers_.send(participant.node, message, final_word);
+    }
+  }
+}
+
+void Session::end_attempt(const std::string& reason, const std::string& culprit) {
+  if (!active()) {
+    return;
+  }
+  ++environment_.counters.attempts_failed;
+  announce_end(reason, culprit);
+  enter(static_cast<std::uint16_t>(attempt_.number + 1));
+}
+
+void Session::attempt_timed_out() {
+  if (!attempt_.coordinating) {
+    peers_.set_suspect(order_.of(attempt_.number));
+  } else {
+    for (const Participant& member : attempt_.set) {
+      if (member.index != self_ && !attempt_.contributed.contains(member.node)) {
+        peers_.set_suspect(member.node);
+      }
+    }
+  }
+  end_attempt("timed out");
+}
+
+void Session::exclude(const std::string& node, const std::string& reason) {
+  if (node == environment_.node || !misbehaved_.emplace(node, reason).second) {
+    return;
+  }
+  ++environment_.counters.misbehaviours;
+  peers_.set_distrusted(node);
+  hellos_.erase(node);
+  environment_.log(LogLevel::kWarning, "node " + node + " misbehaved: " + reason, &id_);
+}
+
+void Session::on_abort(const std::string& from, const AttemptAbort& abort) {
+  if (!active() || abort.attempt != attempt_.number) {
+    ++environment_.counters.messages_late;
+    return;
+  }
+  const bool coordinator = from == order_.of(attempt_.number);
+  const bool member = std::ranges::any_of(
+      attempt_.set, [&](const Participant& participant) { return participant.node == from; });
+  if (!coordinator && !member) {
+    const auto slot = hellos_.find(from);
+    if (slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number) {
+      hellos_.erase(slot);  // its offer for this attempt is withdrawn
+    } else {
+      ++environment_.counters.messages_refused;
+    }
+    return;
+  }
+  ++environment_.counters.attempts_failed;
+  if (!abort.culprit.empty() && index_of(abort.culprit) != 0 && abort.culprit != from) {
+    // Hearsay: enough to end an attempt, which `from` could do by silence as well, and to be named
+    // in the end; not enough to exclude anyone.
+    reported_.try_emplace(abort.culprit, "as node " + from + " reports: " + abort.reason);
+    if (keygen()) {
+      const bool self = abort.culprit == environment_.node;
+      fail(Error{.code = ErrorCode::kPeerMisbehaved,
+                 .message = self ? "node " + from + " refuses this node's messages"
+                                 : "a message of node " + abort.culprit + " failed a check",
+                 .may_have_executed = executed_,
+                 .peer = self ? from : abort.culprit,
+                 .peer_reason = "as node " + from + " reports: " + abort.reason});
+      return;
+    }
+  }
+  enter(static_cast<std::uint16_t>(attempt_.number + 1));
+}
+
+void Session::on_advance(const std::string& from, const Advance& advance) {
+  heard_.insert(from);
+  if (!active() || advance.attempt <= attempt_.number || advance.attempt >= order_.limit()) {
+    ++environment_.counters.messages_late;
+    return;
+  }
+  if (misbehaved_.contains(from)) {
+    ++environment_.counters.messages_refused;
+    return;
+  }
+  enter(std::min(advance.attempt, order_.furthest_from(attempt_.number)));
+}
+
+void Session::on_decline(const std::string& from, const Decline& decline) {
+  heard_.insert(from);
+  if (!active()) {
+    return;
+  }
+  // Not final before this attempt's end: the same request may be on its way to that node again.
+  declined_.insert_or_assign(from, Error{.code = error_from_name(decline.error),
+                                         .message = decline.reason,
+                                         .peer = {},
+                                         .peer_reason = {}});
+  attempt_.timer_us =
+      std::min(attempt_.timer_us,
+               environment_.now_us() + std::int64_t{environment_.settings.attempt_timer_ms} * 1000);
+}
+
+void Session::on_absent(const std::string& node) {
+  if (active() && node == order_.of(attempt_.number)) {
+    end_attempt("its coordinator is absent");
+  }
+}
+
+void Session::on_new_generation(const std::string& node) {
+  heard_.insert(node);
+  hellos_.erase(node);  // made by a worker that is gone
+  if (!active()) {
+    return;
+  }
+  const bool member = std::ranges::any_of(
+      attempt_.set, [&](const Participant& participant) { return participant.node == node; });
+  if (member) {
+    end_attempt("the worker of node " + node + " was replaced");
+  } else {
+    on_greeting(node);
+  }
+}
+
+void Session::on_greeting(const std::string& node) {
+  if (!active()) {
+    return;
+  }
+  if (attempt_.number > 0) {
+    (void)peers_.send(node, Advance{id_, attempt_.number}, false);
+  }
+  if (!attempt_.coordinating && order_.of(attempt_.number) == node) {
+    send_hello();
+  }
+}
+
+void Session::on_undelivered(const std::string& node) {
+  undelivered_.insert(node);
+  const bool member = std::ranges::any_of(
+      attempt_.set, [&](const Participant& participant) { return participant.node == node; });
+  if (active() && member) {
+    end_attempt("node " + node + " is unreachable");
+  }
+}
+
+void Session::on_timer() {
+  if (finished()) {
+    return;
+  }
+  const std::int64_t now = environment_.now_us();
+  if (now >= deadline_us_) {
+    fail(final_error());
+    return;
+  }
+  if (!active()) {
+    return;
+  }
+  if (now >= attempt_.timer_us) {
+    attempt_timed_out();
+    return;
+  }
+  if (now >= attempt_.wake_us) {
+    attempt_.wake_us = INT64_MAX;
+    const std::uint16_t number = attempt_.number;
+    if (attempt_.coordinating) {
+      try_start();  // now also with those it would rather do without
+    }
+    if (phase_ == Phase::kRendezvous && attempt_.number == number) {
+      wake_missing();
+    }
+  }
+  if (active() && now >= attempt_.resend_us) {
+    send_hello();
+  }
+}
+
+std::int64_t Session::next_deadline() const {
+  if (!active()) {
+    return deadline_us_;
+  }
+  return std::min(std::min(deadline_us_, attempt_.timer_us),
+                  std::min(attempt_.wake_us, attempt_.resend_us));
+}
+
+void Session::commit_refused(const std::string& by) {
+  if (phase_ != Phase::kCommitting) {
+    return;
+  }
+  ++environment_.counters.attempts_failed;
+  environment_.log(LogLevel::kInfo, "node " + by + " refused the new share; trying again", &id_);
+  enter(static_cast<std::uint16_t>(attempt_.number + 1));
+}
+
+void Session::finish(SessionOutcome outcome) {
+  phase_ = Phase::kFinished;
+  if (std::holds_alternative<SignResult>(outcome)) {
+    const std::int64_t took = environment_.now_us() - attempt_.entered_us;
+    environment_.average_sign_us += (took - environment_.average_sign_us) / 8;
+  }
+  outcome_ = std::move(outcome);
+  attempt_.protocol.reset();
+}
+
+void Session::fail(Error error) {
+  if (!finished()) {
+    finish(std::move(error));
+  }
+}
+
+void Session::fail(ErrorCode code, std::string message) {
+  fail(Error{.code = code,
+             .message = std::move(message),
+             .may_have_executed = executed_,
+             .peer = {},
+             .peer_reason = {}});
+}
+
+}  // namespace cosigner::worker

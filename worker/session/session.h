@@ -1,0 +1,198 @@
+#pragma once
+// One session: one request, one key, one or more attempts at its protocol.
+//
+//   waiting ──(its key is there)──▶ rendezvous ──(start)──▶ running ──▶ finished
+//                                     ▲   attempt k+1    │       └(keygen)▶ committing ─▶ finished
+//                                     └──────────────────┘                      │
+//                                     ▲         the record was refused          │
+//                                     └─────────────────────────────────────────┘
+// An attempt ends by its timer, by a failed check, by the word of its coordinator or of a member of
+// its set, or because a member is gone. Nobody goes back: what belongs to an earlier attempt is
+// dropped. Every attempt has a protocol object, and so nonces, of its own; the first valid start
+// uses them up.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ipc/answer.h"
+#include "ipc/request.h"
+#include "worker/session/environment.h"
+#include "worker/session/key_ring.h"
+#include "worker/session/packet.h"
+#include "worker/session/peers.h"
+#include "worker/session/protocol_factory.h"
+#include "worker/session/rendezvous.h"
+
+namespace cosigner::worker {
+
+using SessionOutcome = std::variant<Error, SignResult, KeygenResult>;
+
+class Session {
+ public:
+  /// Parts that outlive every session.
+  struct Parts {
+    Environment& environment;
+    Peers& peers;
+    KeyRing& keys;
+    ProtocolFactory& protocols;
+    const Ed25519SecretKey& signing_key;
+  };
+  /// A peer that has not said hello by then is woken.
+  static constexpr std::int64_t kWakeAfterUs = 30'000;
+  enum class Phase { kWaiting, kRendezvous, kRunning, kCommitting, kFinished };
+
+  /// A session whose participants and threshold are those of the request (keygen).
+  Session(Parts parts, Request request, const SessionId& id, ByteVector envelope);
+
+  [[nodiscard]] const SessionId& id() const { return id_; }
+  [[nodiscard]] const Request& request() const { return request_; }
+  [[nodiscard]] Phase phase() const { return phase_; }
+  [[nodiscard]] std::uint16_t attempt() const { return attempt_.number; }
+  [[nodiscard]] bool is_participant(std::string_view node) const { return index_of(node) != 0; }
+
+  /// Begins the first attempt; for sign, once its key is active (until then it stays waiting).
+  void begin();
+  /// Takes its place at a key generation's commit that an earlier worker or run has begun.
+  void resume_commit();
+  /// `from` is the node the broker names; the hello's certificate is known to be its own.
+  void on_hello(const std::string& from, SignedHello hello, Hello decoded);
+  /// Every hello's certificate has been shown to Peers::learn().
+  void on_start(const std::string& from, Start start);
+  void on_round(const std::string& from, Round round);
+  void on_result(const std::string& from, const SignatureResult& result);
+  void on_abort(const std::string& from, const AttemptAbort& abort);
+  void on_advance(const std::string& from, const Advance& advance);
+  void on_decline(const std::string& from, const Decline& decline);
+  void on_no_responders(const std::string& node);
+  void on_absent(const std::string& node);
+  /// The worker of `node` is another one now, or asked where we are.
+  void on_new_generation(const std::string& node);
+  void on_greeting(const std::string& node);
+  void on_undelivered(const std::string& node);
+  void on_timer();
+  [[nodiscard]] std::int64_t next_deadline() const;
+  void fail(Error error);
+  /// For reasons from outside; says whether a share of this session has left the node.
+  void fail(ErrorCode code, std::string message);
+
+  /// The finished key generation, once: to be committed by the caller.
+  [[nodiscard]] std::optional<KeyOutcome> take_key() { return std::exchange(key_, std::nullopt); }
+  void committed(KeygenResult result) { finish(std::move(result)); }
+  /// A participant refused the record: try again with the next attempt.
+  void commit_refused(const std::string& by);
+
+  [[nodiscard]] bool finished() const { return phase_ == Phase::kFinished; }
+  [[nodiscard]] SessionOutcome take_outcome() { return std::move(*outcome_); }
+  [[nodiscard]] const std::vector<Participant>& participants() const { return participants_; }
+
+ private:
+  struct HelloSlot {
+    SignedHello hello;
+    Hello decoded;
+    bool verified = false;
+    std::uint64_t arrival = 0;
+  };
+  struct EarlyRound {
+    std::string from;
+    Round round;
+  };
+  struct Attempt {
+    std::uint16_t number = 0;
+    bool coordinating = false;
+    std::unique_ptr<Protocol> protocol;
+    SignedHello hello;
+    std::vector<Participant> set;  ///< empty until started
+    Digest start_digest;
+    std::vector<EarlyRound> early;
+    std::set<std::string, std::less<>> contributed;
+    std::int64_t entered_us = 0;
+    std::int64_t timer_us = 0;
+    std::int64_t resend_us = INT64_MAX;
+    std::int64_t resend_interval_us = 0;
+    std::int64_t quick_us = 0;
+    std::int64_t wake_us = INT64_MAX;
+    bool no_responders = false;
+    [[nodiscard]] bool started() const { return !set.empty(); }
+  };
+
+  // session.cc
+  [[nodiscard]] bool set_up();
+  [[nodiscard]] bool keygen() const { return request_.operation == Operation::kKeygen; }
+  [[nodiscard]] ParticipantIndex index_of(std::string_view node) const;
+  [[nodiscard]] const std::string* node_of(ParticipantIndex index) const;
+  [[nodiscard]] std::size_t needed() const;  ///< members of a set, this node included
+  [[nodiscard]] bool active() const {
+    return phase_ == Phase::kRendezvous || phase_ == Phase::kRunning;
+  }
+  [[nodiscard]] AttemptScope scope() const;
+  [[nodiscard]] bool may_coordinate(const std::string& node) const;
+  [[nodiscard]] std::optional<Error> impossible() const;
+  [[nodiscard]] Error final_error() const;
+  [[nodiscard]] std::int64_t attempt_duration_us() const;
+  void enter(std::uint16_t number);
+  [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
+  void end_attempt(const std::string& reason, const std::string& culprit = {});
+  void announce_end(const std::string& reason, const std::string& culprit);
+  void attempt_timed_out();
+  void exclude(const std::string& node, const std::string& reason);
+  void finish(SessionOutcome outcome);
+
+  // session_attempt.cc
+  void make_hello();
+  void send_hello();
+  void wake_missing();
+  [[nodiscard]] bool hello_fits(const std::string& node, const Hello& hello) const;
+  [[nodiscard]] bool verify_hello(const std::string& node, const SignedHello& hello,
+                                  const Hello& decoded);
+  [[nodiscard]] bool verify_slot(const std::string& node, HelloSlot& slot);
+  /// Better without it, while there are others: it failed an attempt, or is said to have.
+  [[nodiscard]] bool doubtful(const std::string& node) const;
+  void consider_jump(std::uint16_t number);
+  void try_start();
+  void coordinate(const std::vector<std::string>& chosen);
+  void run_protocol(const std::vector<SignedHello>& hellos, const std::vector<Hello>& decoded);
+  void feed(const std::string& from, const Round& round);
+  void step(Result<Messages> result);
+  void dispatch(const Messages& messages);
+  void protocol_failed(const Abort& abort);
+  void signature_made(ByteVector signature);
+
+  Parts parts_;
+  Environment& environment_;
+  Peers& peers_;
+  Request request_;
+  SessionId id_;
+  ByteVector envelope_;
+  Phase phase_ = Phase::kWaiting;
+  std::uint64_t run_ = 0;
+  std::int64_t began_us_ = 0;
+  std::int64_t deadline_us_ = 0;
+
+  // The key: from the request (keygen), or of the ring when the session begins (sign).
+  std::vector<Participant> participants_;
+  std::uint16_t threshold_ = 0;
+  std::uint64_t epoch_ = 0;
+  Digest record_digest_;
+  CoordinatorOrder order_;
+  ParticipantIndex self_ = 0;
+
+  Attempt attempt_;
+  std::map<std::string, HelloSlot, std::less<>> hellos_;  ///< the newest of each participant
+  std::uint64_t arrivals_ = 0;
+  std::map<std::string, std::string, std::less<>> misbehaved_;  ///< node → what it did, seen here
+  std::map<std::string, std::string, std::less<>> reported_;    ///< node → what others say
+  std::map<std::string, Error, std::less<>> declined_;
+  std::set<std::string, std::less<>> heard_;
+  std::set<std::string, std::less<>> undelivered_;
+  std::map<std::string, std::int64_t, std::less<>> woken_us_;
+  bool executed_ = false;
+  std::optional<KeyOutcome> key_;
+  std::optional<SessionOutcome> outcome_;
+};
+
+}  // namespace cosigner::worker
