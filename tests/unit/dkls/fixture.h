@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "crypto/base/hash.h"
+#include "crypto/base/wire.h"
 #include "crypto/dkls23/ecdsa.h"
 #include "crypto/dkls23/key_state.h"
 #include "crypto/secp256k1/group.h"

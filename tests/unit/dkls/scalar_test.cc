@@ -138,7 +138,7 @@ TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on edge values"
 TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on random values") {
   Oracle oracle;
   SeededRandom random(1);
-  for (int i = 0; i < test::rounds(2'000, 100'000); ++i) {
+  for (int i = 0; i < cosigner::test::rounds(2'000, 100'000); ++i) {
     const Bytes<32> a = random_bytes(random);
     const Bytes<32> b = random_bytes(random);
     check_pair(oracle, a, b);
@@ -151,7 +151,7 @@ TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on random value
 TEST_CASE("reduction of 64 bytes of extreme patterns equals OpenSSL's") {
   Oracle oracle;
   SeededRandom random(2);
-  for (int i = 0; i < test::rounds(2'000, 100'000); ++i) {
+  for (int i = 0; i < cosigner::test::rounds(2'000, 100'000); ++i) {
     // Runs of ones and zeros: they reach the carries that uniform values do not.
     std::array<std::uint8_t, 64> wide{};
     std::uint8_t fill = 0;
