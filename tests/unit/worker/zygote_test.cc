@@ -15,80 +15,17 @@
 #include <set>
 
 #include "crypto/base/random.h"
-#include "ipc/seqpacket.h"
+#include "test_supervisor.h"
 #include "tests/support/full.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/warm_up.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;
+using cosigner::test::TestChild;
+using cosigner::test::TestSupervisor;
 
 namespace {
-
-// This process plays the supervisor: subreaper, owner of the zygote's socket.
-class Supervisor {
- public:
-  explicit Supervisor(const ChildMain& child_main) {
-    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    auto pair = ipc::socket_pair(SOCK_SEQPACKET);
-    REQUIRE(pair);
-    warm_up();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      pair->first.reset();
-      ::_exit(run_zygote(pair->second.get(), child_main));
-    }
-    socket_ = std::move(pair->first);
-    const auto ready = receive();
-    REQUIRE(ipc::decode<ipc::ZygoteReady>(ready)->pid == pid_);
-  }
-  ~Supervisor() {
-    socket_.reset();
-    if (pid_ > 0) {
-      ::waitpid(pid_, nullptr, 0);
-    }
-  }
-  Supervisor(const Supervisor&) = delete;
-  Supervisor& operator=(const Supervisor&) = delete;
-
-  struct Child {
-    pid_t pid = 0;
-    ipc::UniqueFd socket;
-  };
-  Child fork_child(const std::string& user = "alice", std::uint64_t generation = 1) {
-    auto pair = ipc::socket_pair(SOCK_STREAM);
-    REQUIRE(pair);
-    const ipc::ForkOrder order{
-        .order = ++orders_, .role = ipc::Role::kWorker, .user = user, .generation = generation};
-    REQUIRE(ipc::send_packet(socket_.get(), *ipc::encode_frame(order, 0), pair->second.get()));
-    pair->second.reset();
-    const auto result = ipc::decode<ipc::ForkResult>(receive());
-    REQUIRE(result);
-    CHECK(result->order == orders_);
-    CHECK(result->error.empty());
-    return {result->pid, std::move(pair->first)};
-  }
-  // Ends the zygote by closing its socket; returns its exit status.
-  int end() {
-    socket_.reset();
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return status;
-  }
-  void close_socket_only() { socket_.reset(); }
-  [[nodiscard]] pid_t pid() const { return pid_; }
-
- private:
-  ipc::Frame receive() {
-    auto received = ipc::receive_packet(socket_.get());
-    REQUIRE(received);
-    REQUIRE(received->status == ipc::ReceiveStatus::kPacket);
-    return std::move(received->packet.frame);
-  }
-  ipc::UniqueFd socket_;
-  pid_t pid_ = -1;
-  std::uint64_t orders_ = 0;
-};
 
 std::string read_all(int fd) {
   std::string out;
@@ -120,7 +57,7 @@ void write_all(int fd, std::string_view text) {
 TEST_CASE("workers are the supervisor's own children and inherit next to nothing") {
   // Things a careless fork would hand down.
   const ipc::UniqueFd leaked(::dup(2));
-  Supervisor supervisor([](const ipc::ForkOrder& order, int socket) {
+  TestSupervisor supervisor([](const ipc::ForkOrder& order, int socket) {
     std::string report = std::to_string(::getpid()) + " " + std::to_string(::getppid());
     report += " dumpable=" + std::to_string(::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
     report += " no_new_privs=" + std::to_string(::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
@@ -143,12 +80,12 @@ TEST_CASE("workers are the supervisor's own children and inherit next to nothing
     write_all(socket, report);
     return 7;
   });
-  const auto child = supervisor.fork_child("alice", 42);
-  CHECK(read_all(child.socket.get()) ==
-        std::to_string(child.pid) + " " + std::to_string(::getpid()) +
+  auto child = supervisor.fork("alice", 42);
+  CHECK(read_all(child.socket()) ==
+        std::to_string(child.pid()) + " " + std::to_string(::getpid()) +
             " dumpable=0 no_new_privs=1 pdeathsig=9 core=0 name=cosigner: alice fds=3, "
             "user=alice/42");
-  const int status = reap(child.pid);  // ours to reap, nobody else's
+  const int status = child.reap();  // ours to reap, nobody else's
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
   CHECK(WEXITSTATUS(supervisor.end()) == 0);
@@ -156,7 +93,7 @@ TEST_CASE("workers are the supervisor's own children and inherit next to nothing
 
 TEST_CASE("the first random bytes of forked workers all differ") {
   const int forks = cosigner::test::rounds(1000, 10'000);
-  Supervisor supervisor([](const ipc::ForkOrder&, int socket) {
+  TestSupervisor supervisor([](const ipc::ForkOrder&, int socket) {
     std::uint8_t openssl[16];
     RAND_bytes(openssl, sizeof openssl);
     SystemRandom random;
@@ -167,17 +104,17 @@ TEST_CASE("the first random bytes of forked workers all differ") {
   });
   std::set<std::string> seen;
   for (int i = 0; i < forks; ++i) {
-    const auto child = supervisor.fork_child();
-    const std::string drawn = read_all(child.socket.get());
+    auto child = supervisor.fork();
+    const std::string drawn = read_all(child.socket());
     REQUIRE(drawn.size() == 32);
     REQUIRE(seen.insert(drawn.substr(0, 16)).second);
     REQUIRE(seen.insert(drawn.substr(16)).second);
-    REQUIRE(reap(child.pid) == 0);
+    REQUIRE(child.reap() == 0);
   }
 }
 
 TEST_CASE("a child's exception or signal ends that child alone") {
-  Supervisor supervisor([](const ipc::ForkOrder& order, int) -> int {
+  TestSupervisor supervisor([](const ipc::ForkOrder& order, int) -> int {
     if (order.user == "throws") {
       throw std::runtime_error("thrown on purpose by a test");
     }
@@ -186,25 +123,25 @@ TEST_CASE("a child's exception or signal ends that child alone") {
     }
     return 0;
   });
-  const int thrown = reap(supervisor.fork_child("throws").pid);
+  const int thrown = supervisor.fork("throws").reap();
   CHECK(WIFEXITED(thrown));
   CHECK(WEXITSTATUS(thrown) == 70);
-  const int crashed = reap(supervisor.fork_child("crashes").pid);
+  const int crashed = supervisor.fork("crashes").reap();
   CHECK(WIFSIGNALED(crashed));
   CHECK(WTERMSIG(crashed) == SIGSEGV);
-  CHECK(reap(supervisor.fork_child("fine").pid) == 0);
+  CHECK(supervisor.fork("fine").reap() == 0);
 }
 
 TEST_CASE("workers live on when the zygote ends, and neither leaves a zombie") {
-  Supervisor supervisor([](const ipc::ForkOrder&, int socket) {
+  TestSupervisor supervisor([](const ipc::ForkOrder&, int socket) {
     read_all(socket);
     return 0;
   });
-  auto child = supervisor.fork_child();
+  auto child = supervisor.fork();
   CHECK(supervisor.end() == 0);
-  CHECK(::kill(child.pid, 0) == 0);
-  child.socket.reset();
-  CHECK(reap(child.pid) == 0);
+  CHECK(::kill(child.pid(), 0) == 0);
+  child.hang_up();
+  CHECK(child.reap() == 0);
   CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no child is left, the intermediates included
   CHECK(errno == ECHILD);
 }
@@ -217,12 +154,12 @@ TEST_CASE("workers die with their supervisor") {
   const pid_t middle = ::fork();
   if (middle == 0) {
     pair->first.reset();
-    Supervisor supervisor([](const ipc::ForkOrder&, int) {
+    TestSupervisor supervisor([](const ipc::ForkOrder&, int) {
       ::sleep(60);
       return 0;
     });
-    const auto child = supervisor.fork_child();
-    write_all(pair->second.get(), std::to_string(child.pid));
+    auto child = supervisor.fork();
+    write_all(pair->second.get(), std::to_string(child.pid()));
     ::kill(::getpid(), SIGKILL);
   }
   pair->second.reset();

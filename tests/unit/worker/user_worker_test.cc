@@ -1,0 +1,237 @@
+// The user worker as its supervisor sees it: a real forked worker with a real broker.
+
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <sstream>
+
+#include "crypto/identity/certificate.h"
+#include "ipc/answer.h"
+#include "ipc/request.h"
+#include "nats_server.h"
+#include "test_supervisor.h"
+#include "worker/user/subjects.h"
+#include "worker/user/throw_trace.h"
+
+using namespace cosigner;
+using namespace cosigner::worker;
+using cosigner::test::NatsServer;
+using cosigner::test::TestChild;
+using cosigner::test::TestSupervisor;
+
+namespace {
+
+std::uint64_t wall_seconds() {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                        std::chrono::system_clock::now().time_since_epoch())
+                                        .count());
+}
+
+struct Node {
+  SystemRandom random;
+  IdentityKey identity = IdentityKey::generate(random);
+  IdentityKey initiator = IdentityKey::generate(random);
+  NatsServer server;
+  TestSupervisor supervisor;
+  std::uint64_t generation = 0;
+
+  ipc::WorkerStart start_for(const ipc::WorkerHello& hello, const std::string& user) {
+    Certificate certificate;
+    certificate.cluster = "test";
+    certificate.node = "node1";
+    certificate.user = user;
+    certificate.generation = generation;
+    certificate.x25519 = hello.channel_key;
+    certificate.ed25519 = hello.signing_key;
+    certificate.not_before = wall_seconds() - 1;
+    certificate.not_after = certificate.not_before + kCertificateLifetimeSeconds;
+    sign_certificate(certificate, identity);
+    ipc::WorkerStart start;
+    start.cluster = "test";
+    start.node = "node1";
+    start.user = user;
+    start.generation = generation;
+    start.certificate = encode_certificate(certificate);
+    start.broker.url = server.url();
+    start.sealing_key = SecretVector(32, 7);
+    start.peers = {{"node1", identity.public_key()},
+                   {"node2", IdentityKey::generate(random).public_key()}};
+    start.initiators = {{.name = "desk",
+                         .key = initiator.public_key(),
+                         .operations = {"*"},
+                         .users = {"*"},
+                         .requests_per_second = 0}};
+    start.present = {"node1", "node2"};
+    return start;
+  }
+  TestChild ready_worker(const std::string& user = "alice") {
+    TestChild child = supervisor.fork(user, ++generation);
+    child.send(start_for(child.expect<ipc::WorkerHello>(), user));
+    CHECK(child.expect<ipc::WorkerReady>().threads > 1);
+    return child;
+  }
+};
+
+std::size_t private_kib(pid_t pid) {
+  std::ifstream rollup("/proc/" + std::to_string(pid) + "/smaps_rollup");
+  std::size_t total = 0;
+  for (std::string line; std::getline(rollup, line);) {
+    std::istringstream words(line);
+    std::string name;
+    std::size_t value = 0;
+    words >> name >> value;
+    if (name == "Private_Clean:" || name == "Private_Dirty:") {
+      total += value;
+    }
+  }
+  return total;
+}
+
+}  // namespace
+
+TEST_CASE("a worker says hello, becomes ready, agrees to leave when idle, and exits clean") {
+  Node node;
+  TestChild worker = node.ready_worker();
+  worker.send(ipc::Tick{.number = 1});  // not activity
+  worker.send(ipc::EvictAsk{.ask = 9});
+  const auto reply = worker.expect<ipc::EvictReply>();
+  CHECK(reply.ask == 9);
+  CHECK(reply.agree);
+  worker.send(ipc::Work{.request = 1, .envelope = {1}});  // crosses the reply: for the next worker
+  CHECK_THROWS(worker.expect<ipc::Answer>());
+  CHECK(worker.reap() == 0);
+}
+
+TEST_CASE("a worker goes when its supervisor hangs up, before and after it is ready") {
+  Node node;
+  TestChild early = node.supervisor.fork("bob", 5);
+  early.hang_up();
+  CHECK(early.reap() == 0);
+  TestChild ready = node.ready_worker();
+  ready.hang_up();
+  CHECK(ready.reap() == 0);
+}
+
+TEST_CASE("drained without work, a worker exits clean at once") {
+  Node node;
+  TestChild worker = node.ready_worker();
+  const auto began = std::chrono::steady_clock::now();
+  worker.send(ipc::Drain{.deadline_ms = 5000});
+  CHECK(worker.reap() == 0);
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(2));
+}
+
+TEST_CASE("every request gets exactly one answer, whatever it is") {
+  Node node;
+  TestChild worker = node.ready_worker();
+  Request unknown_key;
+  unknown_key.cluster = "test";
+  unknown_key.initiator = node.initiator.public_key();
+  unknown_key.user = "alice";
+  unknown_key.key = "nowhere";
+  unknown_key.id = node.random.bytes<RequestId>();
+  unknown_key.issued_at_ms = wall_seconds() * 1000;
+  unknown_key.expires_at_ms = unknown_key.issued_at_ms + 60'000;
+  unknown_key.message = {1};
+  const auto request = sign_request(unknown_key, node.initiator);
+  REQUIRE(request);
+  worker.send(ipc::Work{.request = 1, .envelope = {0xc1}});
+  worker.send(ipc::Work{.request = 2, .envelope = request->envelope});
+  worker.send(ipc::Work{.request = 3, .envelope = {}});
+  std::map<std::uint64_t, std::string> answers;
+  while (answers.size() < 3) {
+    const auto answer = worker.expect<ipc::Answer>();
+    const auto content = decode_answer(answer.answer);
+    REQUIRE(content);
+    REQUIRE_FALSE(content->ok());
+    REQUIRE(
+        answers.emplace(answer.request, error_name(std::get<Error>(content->content).code)).second);
+  }
+  CHECK(answers[1] == "bad_request");
+  CHECK(answers[2] == "unknown_key");
+  CHECK(answers[3] == "bad_request");
+  worker.send(ipc::EvictAsk{.ask = 1});
+  CHECK(worker.expect<ipc::EvictReply>().agree);
+  CHECK(worker.reap() == 0);
+}
+
+TEST_CASE("a broker that restarts is no reason for a worker to end") {
+  Node node;
+  TestChild worker = node.ready_worker();
+  node.server.kill();
+  CHECK(worker.expect<ipc::Log>().message.find("away") != std::string::npos);
+  node.server.start();
+  for (;;) {
+    if (worker.expect<ipc::Log>().message.find("back") != std::string::npos) {
+      break;
+    }
+  }
+  worker.send(ipc::EvictAsk{.ask = 1});
+  CHECK(worker.expect<ipc::EvictReply>().agree);
+  CHECK(worker.reap() == 0);
+}
+
+TEST_CASE("an idle worker's private memory and the time to ready") {
+  Node node;
+  std::vector<TestChild> workers;
+  std::vector<double> milliseconds;
+  for (int i = 0; i < 20; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    workers.push_back(node.ready_worker("user" + std::to_string(i)));
+    milliseconds.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
+            .count());
+  }
+  ::usleep(200'000);
+  std::size_t total = 0;
+  for (const TestChild& worker : workers) {
+    total += private_kib(worker.pid());
+  }
+  std::ranges::sort(milliseconds);
+  const std::size_t mean = total / workers.size();
+  std::cout << "idle worker: private " << mean << " KiB; order to ready p50 "
+            << milliseconds[milliseconds.size() / 2] << " ms, worst " << milliseconds.back()
+            << " ms\n";
+#if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
+  CHECK(mean <= 614);  // 0.6 MiB
+#endif
+}
+
+TEST_CASE("subjects name sender, receiver and missed packet, and nothing else passes") {
+  const UserSubjects subjects("test", "alice", "node1");
+  const UserSubjects peer("test", "alice", "node2");
+  const std::string own = subjects.subscription().substr(0, subjects.subscription().size() - 1);
+  CHECK(subjects.packet_to("node2") ==
+        peer.subscription().substr(0, peer.subscription().size() - 1) + "node1");
+  const std::string heard = peer.packet_to("node1");
+  REQUIRE(subjects.parse(heard));
+  CHECK(subjects.parse(heard)->node == "node2");
+  CHECK_FALSE(subjects.parse(heard)->missed_packet);
+  const std::string missed = subjects.no_responders("node2", 77);
+  REQUIRE(subjects.parse(missed));
+  CHECK(subjects.parse(missed)->node == "node2");
+  CHECK(subjects.parse(missed)->missed_packet == 77);
+  for (const std::string tail :
+       {"", "none", "all", "none.", "none.node2", "none.node2.", "none.node2.x", "none.node2.1x",
+        "none.node2.-1", "none.node2.99999999999999999999999", "none.NODE.1", "node2.1", "No"}) {
+    INFO(tail);
+    CHECK_FALSE(subjects.parse(own + tail));
+  }
+  CHECK_FALSE(subjects.parse(peer.no_responders("node1", 1)));
+  CHECK_FALSE(subjects.parse(UserSubjects("test", "bob", "node1").no_responders("node2", 1)));
+}
+
+TEST_CASE("the stack of a throw survives its catch") {
+  prepare_throw_trace();
+  try {
+    throw std::runtime_error("thrown on purpose by a test");
+  } catch (const std::exception&) {
+  }
+  const std::string trace = last_throw_trace();
+  CHECK(std::ranges::count(trace, '\n') > 2);
+  CHECK(trace.find("test-worker(+0x") != std::string::npos);
+}

@@ -1,0 +1,87 @@
+// cosigner-worker: one program, three roles. Started with --zygote by cosignerd, it forks gateways
+// and workers on order; nobody starts it by hand.
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+#include "worker/gateway/gateway.h"
+#include "worker/user/user_worker.h"
+#include "worker/zygote/child.h"
+#include "worker/zygote/warm_up.h"
+#include "worker/zygote/zygote.h"
+
+namespace {
+
+constexpr int kExitUsage = 64;
+constexpr int kExitSoftware = 70;
+
+constexpr const char* kHelp =
+    "usage: cosigner-worker --zygote | --version | --help\n"
+    "\n"
+    "Part of cosigner. cosignerd starts it with --zygote and a socket as descriptor 3;\n"
+    "it forks the gateway and one worker for each active user.\n";
+
+int child_main(const cosigner::ipc::ForkOrder& order, int socket) {
+  using namespace cosigner::worker;
+  if (order.role == cosigner::ipc::Role::kGateway) {
+    return run_gateway(socket, order.generation);
+  }
+  return run_user_worker(socket, order.generation);
+}
+
+// Children inherit the standard descriptors: only stderr leads anywhere.
+void close_standard_input_and_output() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null >= 0) {
+    ::dup2(null, 0);
+    ::dup2(null, 1);
+    ::close(null);
+  }
+}
+
+int zygote() {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(cosigner::worker::kSocketFd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+      type != SOCK_SEQPACKET) {
+    std::fputs("cosigner-worker: --zygote needs a SOCK_SEQPACKET socket as descriptor 3\n", stderr);
+    return kExitUsage;
+  }
+  cosigner::worker::configure_memory();
+  close_standard_input_and_output();
+  cosigner::worker::warm_up();
+  return cosigner::worker::run_zygote(cosigner::worker::kSocketFd, child_main);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fputs(kHelp, stderr);
+    return kExitUsage;
+  }
+  if (std::strcmp(argv[1], "--version") == 0) {
+    std::puts("cosigner-worker " COSIGNER_VERSION);
+    return 0;
+  }
+  if (std::strcmp(argv[1], "--help") == 0) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (std::strcmp(argv[1], "--zygote") == 0) {
+    cosigner::worker::remember_title_area(argc, argv);
+    try {
+      return zygote();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "cosigner-worker: %s\n", error.what());
+      return kExitSoftware;
+    }
+  }
+  std::fputs(kHelp, stderr);
+  return kExitUsage;
+}
