@@ -144,7 +144,15 @@ TEST_CASE("every request gets exactly one answer, whatever it is") {
   worker.send(ipc::Work{.request = 3, .envelope = {}});
   std::map<std::uint64_t, std::string> answers;
   while (answers.size() < 3) {
-    const auto answer = worker.expect<ipc::Answer>();
+    const ipc::Frame frame = worker.next();
+    if (const auto lookup = ipc::decode<ipc::ResultLookup>(frame)) {
+      worker.send(ipc::ResultFound{.order = lookup->order, .answer = {}});  // nothing is stored
+    }
+    const auto answered = ipc::decode<ipc::Answer>(frame);
+    if (!answered) {
+      continue;
+    }
+    const ipc::Answer& answer = *answered;
     const auto content = decode_answer(answer.answer);
     REQUIRE(content);
     REQUIRE_FALSE(content->ok());
