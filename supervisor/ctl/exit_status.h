@@ -25,6 +25,7 @@ enum class ExitStatus : int {
 struct Failure {
   ExitStatus status = ExitStatus::kRefused;
   Error error;
+  bool reported = false;  ///< with --json: the output tells already, nothing more is printed
 };
 
 template <class T>
@@ -32,11 +33,12 @@ using Outcome = std::expected<T, Failure>;
 
 /// A typed error of the cluster or of a node.
 inline std::unexpected<Failure> refused(Error error) {
-  return std::unexpected(Failure{ExitStatus::kRefused, std::move(error)});
+  return std::unexpected(Failure{ExitStatus::kRefused, std::move(error), false});
 }
 inline std::unexpected<Failure> failed(ExitStatus status, ErrorCode code, std::string message) {
   return std::unexpected(Failure{
-      status, Error{.code = code, .message = std::move(message), .peer = {}, .peer_reason = {}}});
+      status, Error{.code = code, .message = std::move(message), .peer = {}, .peer_reason = {}},
+      false});
 }
 
 }  // namespace cosigner::ctl

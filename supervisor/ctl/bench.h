@@ -1,0 +1,63 @@
+#pragma once
+// `cosignerctl bench`: measures a cluster the way a client sees it, through one node. It shares the
+// machine with what it measures, so it does no more than a client must: build, sign, submit, judge.
+
+#include <atomic>
+#include <map>
+#include <string>
+
+#include "supervisor/ctl/json.h"
+#include "supervisor/ctl/latency.h"
+#include "supervisor/ctl/pipeline.h"
+
+namespace cosigner::ctl {
+
+struct BenchOptions {
+  Scheme scheme = Scheme::kEd25519;
+  std::uint32_t users = 1;
+  std::uint32_t concurrency = 1;       ///< requests in flight
+  std::optional<double> duration_s;    ///< one of duration and count
+  std::optional<std::uint64_t> count;  ///< requests in all
+  std::uint16_t threshold = 2;
+  std::vector<std::string> evict_sockets;     ///< first-signature: all nodes' control sockets
+  std::chrono::milliseconds timeout{20'000};  ///< of one signature
+  std::chrono::milliseconds keygen_timeout{70'000};
+  bool progress = false;  ///< a line on stderr, redrawn
+};
+
+struct BenchReport {
+  std::string what;  ///< "sign", "keygen", "first-signature"
+  BenchOptions options;
+  Latencies latencies;                          ///< of successes
+  std::map<std::string, std::uint64_t> errors;  ///< by name
+  double seconds = 0;                           ///< from the first request to the last answer
+  bool interrupted = false;
+  std::optional<Failure> lost;  ///< the connection broke: what is here is what was before
+
+  [[nodiscard]] std::uint64_t error_count() const;
+  [[nodiscard]] Json json() const;
+  [[nodiscard]] std::string text() const;
+};
+
+/// What a bench works with.
+struct BenchContext {
+  ControlClient& node;
+  const ClusterView& cluster;
+  const IdentityKey& initiator;
+  Random& random;
+  const std::atomic<bool>& interrupted;  ///< set by SIGINT: stop and report
+};
+
+/// Makes a key for each of `users` new users, then keeps `concurrency` signatures of random 32-byte
+/// messages in flight over them in turn. Every signature is verified. Fails if a key cannot be
+/// made.
+[[nodiscard]] Outcome<BenchReport> bench_sign(const BenchContext& context,
+                                              const BenchOptions& options);
+/// Key generations, each for a new user.
+[[nodiscard]] Outcome<BenchReport> bench_keygen(const BenchContext& context,
+                                                const BenchOptions& options);
+/// Evicts a user everywhere (`evict_sockets`), then times one signature; `count` times.
+[[nodiscard]] Outcome<BenchReport> bench_first_signature(const BenchContext& context,
+                                                         const BenchOptions& options);
+
+}  // namespace cosigner::ctl

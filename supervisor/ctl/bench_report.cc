@@ -1,0 +1,81 @@
+// How a bench's report is printed.
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "supervisor/ctl/bench.h"
+
+namespace cosigner::ctl {
+namespace {
+
+double rounded(double value, double steps) {
+  return std::round(value * steps) / steps;
+}
+
+std::string decimal(double value, int digits) {
+  std::array<char, 48> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+}  // namespace
+
+std::uint64_t BenchReport::error_count() const {
+  std::uint64_t total = 0;
+  for (const auto& [name, number] : errors) {
+    total += number;
+  }
+  return total;
+}
+
+Json BenchReport::json() const {
+  const double per_second = seconds > 0 ? static_cast<double>(latencies.count()) / seconds : 0;
+  Json by_name = Json::object();
+  for (const auto& [name, number] : errors) {
+    by_name[name] = number;
+  }
+  Json out = {{"bench", what},
+              {"scheme", scheme_name(options.scheme)},
+              {"users", options.users},
+              {"concurrency", options.concurrency},
+              {"threshold", options.threshold},
+              {what == "keygen" ? "keys" : "signatures", latencies.count()},
+              {"errors", error_count()},
+              {"errors_by_name", by_name},
+              {"seconds", rounded(seconds, 1000)},
+              {"per_second", rounded(per_second, 10)},
+              {"p50_ms", latencies.quantile_ms(0.50)},
+              {"p90_ms", latencies.quantile_ms(0.90)},
+              {"p99_ms", latencies.quantile_ms(0.99)},
+              {"max_ms", latencies.quantile_ms(1.0)},
+              {"interrupted", interrupted}};
+  if (lost) {
+    out["lost"] = error_json(lost->error);
+  }
+  return out;
+}
+
+std::string BenchReport::text() const {
+  const Json fields = json();
+  std::string out =
+      std::to_string(latencies.count()) + (what == "keygen" ? " keys" : " signatures") + " of " +
+      std::string(scheme_name(options.scheme)) + " in " + decimal(seconds, 2) + " s by " +
+      std::to_string(options.users) + " users, " + std::to_string(options.concurrency) +
+      " at once" + (what == "keygen" ? "" : ", every signature verified") +
+      (interrupted ? " (interrupted)" : "") + "\n";
+  out += "  p50 " + decimal(latencies.quantile_ms(0.50), 2) + " ms   p90 " +
+         decimal(latencies.quantile_ms(0.90), 2) + " ms   p99 " +
+         decimal(latencies.quantile_ms(0.99), 2) + " ms   max " +
+         decimal(latencies.quantile_ms(1.0), 2) + " ms\n";
+  if (what != "first-signature") {
+    out += "  " + decimal(fields["per_second"].get<double>(), 1) + " a second\n";
+  }
+  out += "  errors: " + std::to_string(error_count());
+  for (const auto& [name, number] : errors) {
+    out += "  " + name + " " + std::to_string(number);
+  }
+  return out + "\n";
+}
+
+}  // namespace cosigner::ctl

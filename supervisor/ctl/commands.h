@@ -1,0 +1,62 @@
+#pragma once
+// What each command of cosignerctl does, apart from the parsing of its arguments. A command writes
+// its result to `out`; its failure is returned and printed by whoever called it.
+
+#include <atomic>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include "supervisor/ctl/bench.h"
+#include "supervisor/ctl/message_io.h"
+
+namespace cosigner::ctl {
+
+/// What all commands share.
+struct Context {
+  std::string socket;
+  std::string initiator_file;
+  bool json = false;
+  std::ostream& out;
+  const std::atomic<bool>& interrupted;  ///< set by SIGINT
+};
+
+struct KeygenArguments {
+  std::string user;
+  std::string key;
+  std::string scheme;
+  std::uint16_t threshold = 0;
+  std::vector<std::string> participants;  ///< empty: all nodes of the cluster
+  std::chrono::milliseconds timeout{70'000};
+};
+struct SignArguments {
+  std::string user;
+  std::string key;
+  MessageSource message;
+  std::string out_file;  ///< empty: standard output
+  SignatureFormat format = SignatureFormat::kHex;
+  std::chrono::milliseconds timeout{20'000};
+};
+enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
+
+Outcome<void> run_status(const Context& context);
+Outcome<void> run_users(const Context& context);
+Outcome<void> run_user(const Context& context, const std::string& user);
+Outcome<void> run_keys(const Context& context, const std::string& user);
+Outcome<void> run_peers(const Context& context);
+/// A command whose only argument is a user, or none ("evict", "restart", "quarantine", "clear",
+/// "drain").
+Outcome<void> run_order(const Context& context, std::string_view command, const std::string& user);
+Outcome<void> run_log_level(const Context& context, const std::string& level);
+/// Prints events as they come, one JSON object a line, until interrupted.
+Outcome<void> run_events(const Context& context, bool follow);
+Outcome<void> run_keygen(const Context& context, const KeygenArguments& arguments);
+Outcome<void> run_sign(const Context& context, const SignArguments& arguments);
+Outcome<void> run_config_check(const Context& context, const std::string& file);
+/// Of this program, and of the node if one answers.
+Outcome<void> run_version(const Context& context);
+/// Fails with kRefused when some requests failed, after the report is printed.
+Outcome<void> run_bench(const Context& context, BenchKind kind, const std::string& scheme,
+                        BenchOptions options);
+
+}  // namespace cosigner::ctl

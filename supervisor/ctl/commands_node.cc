@@ -1,0 +1,142 @@
+// The commands that ask one node, or tell it something.
+
+#include <iostream>
+
+#include "ipc/pack.h"
+#include "supervisor/config/config.h"
+#include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/view.h"
+
+namespace cosigner::ctl {
+namespace {
+
+Outcome<Json> ask(const Context& context, std::string_view command, ByteVector arguments) {
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  const auto body = node->call(command, std::move(arguments));
+  if (!body) {
+    return std::unexpected(body.error());
+  }
+  return parse_body(*body);
+}
+
+ByteVector user_argument(const std::string& user) {
+  return ipc::MapPacker().text("user", user).finish();
+}
+
+template <class View>
+Outcome<void> show(const Context& context, const Outcome<Json>& reply, View view) {
+  if (!reply) {
+    return std::unexpected(reply.error());
+  }
+  context.out << (context.json ? reply->dump() + "\n" : view(*reply));
+  return {};
+}
+
+}  // namespace
+
+Outcome<void> run_status(const Context& context) {
+  return show(context, ask(context, "status", no_arguments()), view_status);
+}
+
+Outcome<void> run_users(const Context& context) {
+  return show(context, ask(context, "users", no_arguments()), view_users);
+}
+
+Outcome<void> run_user(const Context& context, const std::string& user) {
+  return show(context, ask(context, "user", user_argument(user)), view_object);
+}
+
+Outcome<void> run_keys(const Context& context, const std::string& user) {
+  return show(context, ask(context, "keys", user_argument(user)), view_keys);
+}
+
+Outcome<void> run_peers(const Context& context) {
+  return show(context, ask(context, "peers", no_arguments()), view_peers);
+}
+
+Outcome<void> run_order(const Context& context, std::string_view command, const std::string& user) {
+  return show(context, ask(context, command, user.empty() ? no_arguments() : user_argument(user)),
+              view_object);
+}
+
+Outcome<void> run_log_level(const Context& context, const std::string& level) {
+  return show(context, ask(context, "log-level", ipc::MapPacker().text("level", level).finish()),
+              view_object);
+}
+
+Outcome<void> run_events(const Context& context, bool follow) {
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  const auto call = node->send("events", ipc::MapPacker().boolean("follow", follow).finish());
+  if (!call) {
+    return std::unexpected(call.error());
+  }
+  while (!context.interrupted) {
+    const auto reply = node->receive(std::chrono::seconds(1));
+    if (!reply) {
+      return std::unexpected(reply.error());
+    }
+    if (!*reply || (*reply)->call != *call) {
+      continue;
+    }
+    if (!(*reply)->error_name.empty()) {
+      return refused(reply_error(**reply));
+    }
+    if (!(*reply)->body.empty()) {
+      const auto event = parse_body((*reply)->body);
+      if (!event) {
+        return std::unexpected(event.error());
+      }
+      context.out << event->dump() << std::endl;  // a follower wants each line at once
+    }
+    if ((*reply)->final) {
+      break;
+    }
+  }
+  return {};
+}
+
+Outcome<void> run_config_check(const Context& context, const std::string& file) {
+  const auto config = supervisor::load_config(file);
+  if (config) {
+    if (context.json) {
+      context.out << Json{{"ok", true}, {"cluster", config->cluster}, {"node", config->node}}.dump()
+                  << "\n";
+    } else {
+      context.out << file << ": good (" << config->node << " of cluster " << config->cluster << ", "
+                  << config->peers.size() << " nodes, " << config->initiators.size()
+                  << " initiators)\n";
+    }
+    return {};
+  }
+  std::string all;
+  for (const supervisor::ConfigProblem& problem : config.error()) {
+    all += (all.empty() ? "" : "\n") + problem.text();
+  }
+  return failed(ExitStatus::kConfiguration, ErrorCode::kBadRequest, all);
+}
+
+Outcome<void> run_version(const Context& context) {
+  Json out = {{"version", COSIGNER_VERSION}};
+  if (!context.socket.empty()) {
+    if (const auto reply = ask(context, "version", no_arguments())) {
+      out["node_version"] = reply->is_object() ? reply->value("version", "unknown") : "unknown";
+    }
+  }
+  if (context.json) {
+    context.out << out.dump() << "\n";
+  } else {
+    context.out << "cosignerctl " << COSIGNER_VERSION << "\n";
+    if (out.contains("node_version")) {
+      context.out << "node        " << out["node_version"].get<std::string>() << "\n";
+    }
+  }
+  return {};
+}
+
+}  // namespace cosigner::ctl

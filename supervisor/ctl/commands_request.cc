@@ -1,0 +1,238 @@
+// The commands that make the cluster do something: they build and sign a request.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "ipc/key_file.h"
+#include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/table.h"
+
+namespace cosigner::ctl {
+namespace {
+
+/// Connected, with what is needed to build requests.
+struct Client {
+  ControlClient node;
+  ClusterView cluster;
+  IdentityKey initiator;
+};
+
+Outcome<Client> connect_client(const Context& context) {
+  if (context.initiator_file.empty()) {
+    return failed(ExitStatus::kConfiguration, ErrorCode::kUnauthorized,
+                  "no initiator key given: requests are signed, use --initiator or "
+                  "COSIGNER_INITIATOR.");
+  }
+  auto initiator = load_identity_file(context.initiator_file);
+  if (!initiator) {
+    return std::unexpected(Failure{ExitStatus::kConfiguration, initiator.error(), false});
+  }
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  auto cluster = fetch_cluster(*node);
+  if (!cluster) {
+    return std::unexpected(cluster.error());
+  }
+  return Client{std::move(*node), std::move(*cluster), std::move(*initiator)};
+}
+
+Outcome<Scheme> parse_scheme(const std::string& name) {
+  const auto scheme = scheme_from_name(name);
+  if (!scheme) {
+    return failed(
+        ExitStatus::kUsage, ErrorCode::kBadRequest,
+        "unknown scheme '" + name + "': one of ed25519, ecdsa-secp256k1, bip340-secp256k1.");
+  }
+  return *scheme;
+}
+
+double milliseconds_since(std::chrono::steady_clock::time_point begin) {
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - begin);
+  return static_cast<double>(took.count()) / 1000;
+}
+
+std::string join(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) {
+    out += (out.empty() ? "" : ", ") + item;
+  }
+  return out;
+}
+
+/// The result is not of the kind that was asked for: the rules should have seen to that.
+std::unexpected<Failure> strange_result() {
+  return failed(ExitStatus::kRefused, ErrorCode::kInternal,
+                "the cluster answered with a result of another operation.");
+}
+
+}  // namespace
+
+Outcome<void> run_keygen(const Context& context, const KeygenArguments& arguments) {
+  const auto scheme = parse_scheme(arguments.scheme);
+  if (!scheme) {
+    return std::unexpected(scheme.error());
+  }
+  auto client = connect_client(context);
+  if (!client) {
+    return std::unexpected(client.error());
+  }
+  SystemRandom random;
+  Request request = new_request(client->cluster, client->initiator, Operation::kKeygen,
+                                arguments.timeout, random);
+  request.user = arguments.user;
+  request.key = arguments.key;
+  request.scheme = *scheme;
+  request.threshold = arguments.threshold;
+  request.participants = arguments.participants;
+  if (request.participants.empty()) {
+    for (const ipc::Peer& peer : client->cluster.nodes) {
+      request.participants.push_back(peer.node);
+    }
+  }
+  std::ranges::sort(request.participants);  // the order is part of the request's form
+  const std::vector<std::string> participants = request.participants;
+
+  const auto begin = std::chrono::steady_clock::now();
+  auto prepared = prepare(client->cluster, client->initiator, std::move(request), std::nullopt);
+  if (!prepared) {
+    return std::unexpected(prepared.error());
+  }
+  const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
+  if (!answered) {
+    return std::unexpected(answered.error());
+  }
+  const auto* result = std::get_if<KeygenResult>(&answered->answer.content);
+  if (result == nullptr) {
+    return strange_result();
+  }
+  if (context.json) {
+    context.out << Json{{"public_key", to_hex(result->public_key)},
+                        {"user", arguments.user},
+                        {"key", arguments.key},
+                        {"scheme", scheme_name(result->scheme)},
+                        {"epoch", result->epoch},
+                        {"threshold", arguments.threshold},
+                        {"participants", participants},
+                        {"session", to_hex(answered->answer.session)},
+                        {"answered_by", answered->by},
+                        {"record", to_hex(result->record)},
+                        {"milliseconds", milliseconds_since(begin)}}
+                       .dump()
+                << "\n";
+    return {};
+  }
+  Table table({"user", arguments.user});
+  table.row({"key", arguments.key});
+  table.row({"scheme", std::string(scheme_name(result->scheme))});
+  table.row({"threshold", std::to_string(arguments.threshold) + " of " +
+                              std::to_string(participants.size()) + " (" + join(participants) +
+                              ")"});
+  table.row({"public key", to_hex(result->public_key)});
+  context.out << table.text();
+  return {};
+}
+
+Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
+  auto message = read_message(arguments.message);
+  if (!message) {
+    return std::unexpected(message.error());
+  }
+  auto client = connect_client(context);
+  if (!client) {
+    return std::unexpected(client.error());
+  }
+  const auto key = fetch_key(client->node, arguments.user, arguments.key);
+  if (!key) {
+    return std::unexpected(key.error());
+  }
+  SystemRandom random;
+  Request request =
+      new_request(client->cluster, client->initiator, Operation::kSign, arguments.timeout, random);
+  request.user = arguments.user;
+  request.key = arguments.key;
+  // The scheme belongs to the request; where this node does not know the key, Ed25519 is assumed
+  // and a node that does know it will say so.
+  request.scheme = *key ? (*key)->scheme : Scheme::kEd25519;
+  request.message = std::move(*message);
+
+  const auto begin = std::chrono::steady_clock::now();
+  auto prepared = prepare(client->cluster, client->initiator, std::move(request), *key);
+  if (!prepared) {
+    return std::unexpected(prepared.error());
+  }
+  const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
+  if (!answered) {
+    return std::unexpected(answered.error());
+  }
+  const auto* result = std::get_if<SignResult>(&answered->answer.content);
+  if (result == nullptr) {
+    return strange_result();
+  }
+  const std::string signature = format_signature(result->signature, arguments.format);
+  if (!arguments.out_file.empty()) {
+    if (auto written = write_file(arguments.out_file, signature); !written) {
+      return written;
+    }
+  }
+  if (context.json) {
+    context.out << Json{{"signature", to_hex(result->signature)},
+                        {"public_key", to_hex(result->public_key)},
+                        {"user", arguments.user},
+                        {"key", arguments.key},
+                        {"scheme", scheme_name(result->scheme)},
+                        {"epoch", result->epoch},
+                        {"session", to_hex(answered->answer.session)},
+                        {"answered_by", answered->by},
+                        {"milliseconds", milliseconds_since(begin)}}
+                       .dump()
+                << "\n";
+  } else if (arguments.out_file.empty()) {
+    context.out << signature;
+  }
+  return {};
+}
+
+Outcome<void> run_bench(const Context& context, BenchKind kind, const std::string& scheme,
+                        BenchOptions options) {
+  const auto parsed = parse_scheme(scheme);
+  if (!parsed) {
+    return std::unexpected(parsed.error());
+  }
+  options.scheme = *parsed;
+  options.progress = ::isatty(STDERR_FILENO) == 1;
+  if (options.evict_sockets.empty()) {
+    options.evict_sockets.push_back(context.socket);
+  }
+  auto client = connect_client(context);
+  if (!client) {
+    return std::unexpected(client.error());
+  }
+  SystemRandom random;
+  const BenchContext bench{client->node, client->cluster, client->initiator, random,
+                           context.interrupted};
+  const auto report = kind == BenchKind::kSign     ? bench_sign(bench, options)
+                      : kind == BenchKind::kKeygen ? bench_keygen(bench, options)
+                                                   : bench_first_signature(bench, options);
+  if (!report) {
+    return std::unexpected(report.error());
+  }
+  context.out << (context.json ? report->json().dump() + "\n" : report->text());
+  context.out.flush();
+  if (report->lost) {
+    return std::unexpected(Failure{report->lost->status, report->lost->error, true});
+  }
+  if (report->error_count() > 0) {
+    auto failure = failed(ExitStatus::kRefused, ErrorCode::kInternal,
+                          std::to_string(report->error_count()) + " requests failed.");
+    failure.error().reported = true;
+    return failure;
+  }
+  return {};
+}
+
+}  // namespace cosigner::ctl

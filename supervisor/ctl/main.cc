@@ -1,0 +1,255 @@
+// cosignerctl: the operator's and the demonstrator's hand on a node. This file parses; commands.h
+// does.
+
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <iostream>
+
+#include "supervisor/ctl/commands.h"
+
+namespace cosigner::ctl {
+namespace {
+
+std::atomic<bool> g_interrupted{false};
+
+void on_interrupt(int) {
+  g_interrupted = true;
+}
+
+void print_failure(const Failure& failure, bool json) {
+  if (!json) {
+    std::cerr << "cosignerctl: " << error_text(failure.error) << "\n";
+  } else if (!failure.reported) {
+    std::cout << error_json(failure.error).dump() << "\n";
+  }
+}
+
+std::chrono::milliseconds from_seconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+/// Everything the command line can say.
+struct CommandLine {
+  std::string socket;
+  std::string initiator;
+  bool json = false;
+  std::string user;
+  std::string file;
+  std::string level;
+  bool follow = false;
+  double timeout_s = 0;
+  std::string stdin_mark;
+  std::string format;
+  std::string message_file;
+  std::optional<std::string> message_hex;
+  KeygenArguments keygen;
+  SignArguments sign;
+  BenchOptions bench;
+  std::string bench_scheme = "ed25519";
+
+  std::function<Outcome<void>(const Context&)> action;
+};
+
+using Action = std::function<Outcome<void>(const Context&)>;
+
+/// A subcommand that accepts the global options after its name as well.
+CLI::App* add(CLI::App& app, CommandLine& line, const char* name, const char* help, Action action) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->fallthrough();
+  command->callback([&line, action = std::move(action)] { line.action = action; });
+  return command;
+}
+
+void add_node_commands(CLI::App& app, CommandLine& line) {
+  add(app, line, "status", "the node: processes, broker, peers", run_status);
+  add(app, line, "users", "the users with a process or a past", run_users);
+  add(app, line, "user", "one user in detail",
+      [&line](const Context& context) { return run_user(context, line.user); })
+      ->add_option("ID", line.user, "user id")
+      ->required();
+  add(app, line, "keys", "the keys of a user",
+      [&line](const Context& context) { return run_keys(context, line.user); })
+      ->add_option("--user", line.user, "user id")
+      ->required();
+  add(app, line, "peers", "the nodes of the cluster and whether they are present", run_peers);
+  const std::pair<const char*, const char*> orders[] = {
+      {"evict", "end a user's idle process (the next request starts another)"},
+      {"restart", "replace a user's process"},
+      {"quarantine", "serve this user no more until cleared"},
+      {"clear", "lift a user's quarantine"}};
+  for (const auto& [name, help] : orders) {
+    add(app, line, name, help,
+        [&line, name = std::string(name)](const Context& context) {
+          return run_order(context, name, line.user);
+        })
+        ->add_option("--user", line.user, "user id")
+        ->required();
+  }
+  add(app, line, "drain", "take no new requests, finish the ones in flight",
+      [](const Context& context) { return run_order(context, "drain", {}); });
+  add(app, line, "log-level", "change the node's log level while it runs",
+      [&line](const Context& context) { return run_log_level(context, line.level); })
+      ->add_option("LEVEL", line.level, "trace, debug, info, warning or error")
+      ->required();
+  add(app, line, "events", "what happens on the node, one JSON object a line",
+      [&line](const Context& context) { return run_events(context, line.follow); })
+      ->add_flag("--follow", line.follow, "go on until interrupted");
+  add(app, line, "version", "version of this program, and of the node if one answers", run_version);
+  CLI::App* config = app.add_subcommand("config", "configuration files");
+  config->fallthrough();
+  config->require_subcommand(1);
+  add(*config, line, "check", "read a node's configuration and report every mistake in it",
+      [&line](const Context& context) { return run_config_check(context, line.file); })
+      ->add_option("FILE", line.file, "cosigner.toml")
+      ->required();
+}
+
+void add_threshold(CLI::App* command, std::uint16_t& threshold, bool required) {
+  auto* option =
+      command
+          ->add_option("--threshold", threshold, "how many nodes sign together (t of n, 2 or more)")
+          ->envname("COSIGNER_THRESHOLD");
+  if (required) {
+    option->required();
+  }
+}
+
+void add_request_commands(CLI::App& app, CommandLine& line) {
+  CLI::App* keygen = add(app, line, "keygen", "make a key; prints its public key",
+                         [&line](const Context& context) {
+                           if (line.timeout_s > 0) {
+                             line.keygen.timeout = from_seconds(line.timeout_s);
+                           }
+                           return run_keygen(context, line.keygen);
+                         });
+  keygen->add_option("--user", line.keygen.user, "user id")->required();
+  keygen->add_option("--key", line.keygen.key, "name of the new key")->required();
+  keygen->add_option("--scheme", line.keygen.scheme, "ed25519, ecdsa-secp256k1 or bip340-secp256k1")
+      ->required();
+  add_threshold(keygen, line.keygen.threshold, true);
+  keygen
+      ->add_option("--participants", line.keygen.participants,
+                   "nodes that hold a share (default: all of the cluster)")
+      ->delimiter(',');
+  keygen->add_option("--timeout", line.timeout_s, "seconds to wait (default 70)")
+      ->check(CLI::PositiveNumber);
+
+  CLI::App* sign = add(app, line, "sign", "sign a message; prints the signature",
+                       [&line](const Context& context) {
+                         line.sign.message.file = line.stdin_mark.empty() ? line.message_file : "-";
+                         line.sign.message.hex = line.message_hex;
+                         line.sign.format = line.format == "raw"      ? SignatureFormat::kRaw
+                                            : line.format == "base64" ? SignatureFormat::kBase64
+                                                                      : SignatureFormat::kHex;
+                         if (line.timeout_s > 0) {
+                           line.sign.timeout = from_seconds(line.timeout_s);
+                         }
+                         return run_sign(context, line.sign);
+                       });
+  sign->add_option("--user", line.sign.user, "user id")->required();
+  sign->add_option("--key", line.sign.key, "name of the key")->required();
+  auto* file =
+      sign->add_option("--message-file", line.message_file, "read the message from a file");
+  auto* hex = sign->add_option("--message-hex", line.message_hex, "the message as hex digits");
+  auto* standard_input =
+      sign->add_option("MESSAGE", line.stdin_mark, "-: read it from standard input")
+          ->check(CLI::IsMember({"-"}));
+  file->excludes(hex)->excludes(standard_input);
+  hex->excludes(standard_input);
+  sign->add_option("--out", line.sign.out_file, "write the signature to a file");
+  sign->add_option("--format", line.format, "hex (default), raw or base64")
+      ->check(CLI::IsMember({"hex", "raw", "base64"}));
+  sign->add_option("--timeout", line.timeout_s, "seconds to wait (default 20)")
+      ->check(CLI::PositiveNumber);
+}
+
+void add_bench_commands(CLI::App& app, CommandLine& line) {
+  CLI::App* bench = app.add_subcommand("bench", "measure the cluster through this node");
+  bench->fallthrough();
+  bench->require_subcommand(1);
+  const auto common = [&line, bench](const char* name, const char* help, BenchKind kind) {
+    CLI::App* command = add(*bench, line, name, help, [&line, kind](const Context& context) {
+      return run_bench(context, kind, line.bench_scheme, line.bench);
+    });
+    command->add_option("--scheme", line.bench_scheme, "of the keys (default ed25519)");
+    add_threshold(command, line.bench.threshold, false);
+    return command;
+  };
+  const auto load = [&line](CLI::App* command) {
+    command->add_option("--concurrency", line.bench.concurrency, "requests in flight (default 1)")
+        ->check(CLI::Range(1U, 1000U));  // a node accepts 1024 calls on one control connection
+    auto* duration =
+        command->add_option("--duration", line.bench.duration_s, "seconds to go on (default 10)");
+    auto* count = command->add_option("--count", line.bench.count, "requests to make");
+    duration->check(CLI::PositiveNumber)->excludes(count);
+  };
+  CLI::App* sign =
+      common("sign", "sign random messages; every signature is verified", BenchKind::kSign);
+  load(sign);
+  sign->add_option("--users", line.bench.users, "users that take turns (default 1)")
+      ->check(CLI::Range(1U, 100000U));
+  CLI::App* keygen = common("keygen", "make keys, each for a new user", BenchKind::kKeygen);
+  load(keygen);
+  CLI::App* first =
+      common("first-signature", "evict a user, then time its next signature, one after another",
+             BenchKind::kFirstSignature);
+  first->add_option("--count", line.bench.count, "signatures (default 50)");
+  first
+      ->add_option("--evict-socket", line.bench.evict_sockets,
+                   "control sockets of all nodes to evict at (default: --socket only)")
+      ->delimiter(',');
+}
+
+int run(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("cosignerctl: look at a cosigner node, make keys, sign");
+  app.add_option("--socket", line.socket, "the node's control socket")->envname("COSIGNER_SOCKET");
+  app.add_option("--initiator", line.initiator, "file with the key that signs requests")
+      ->envname("COSIGNER_INITIATOR");
+  app.add_flag("--json", line.json, "one JSON object on stdout, for errors as well");
+  app.require_subcommand(1);
+  app.footer(std::string(exit_status_help()) +
+             "\nErrors are one sentence and the error's name; the names are a closed set, the same "
+             "on the wire.");
+  add_node_commands(app, line);
+  add_request_commands(app, line);
+  add_bench_commands(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      return app.exit(error);  // --help
+    }
+    const bool json = line.json || std::any_of(argv, argv + argc, [](const char* argument) {
+                        return std::string_view(argument) == "--json";
+                      });
+    print_failure(failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                         std::string(error.what()) + " (see --help)")
+                      .error(),
+                  json);
+    return static_cast<int>(ExitStatus::kUsage);
+  }
+
+  struct sigaction interrupt{};
+  interrupt.sa_handler = on_interrupt;
+  interrupt.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends it the usual way
+  ::sigaction(SIGINT, &interrupt, nullptr);
+
+  const Context context{line.socket, line.initiator, line.json, std::cout, g_interrupted};
+  const auto outcome = line.action(context);
+  std::cout.flush();
+  if (!outcome) {
+    print_failure(outcome.error(), line.json);
+    return static_cast<int>(outcome.error().status);
+  }
+  return std::cout ? 0 : static_cast<int>(ExitStatus::kCannotWrite);
+}
+
+}  // namespace
+}  // namespace cosigner::ctl
+
+int main(int argc, char** argv) {
+  return cosigner::ctl::run(argc, argv);
+}

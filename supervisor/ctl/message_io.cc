@@ -1,0 +1,108 @@
+#include "supervisor/ctl/message_io.h"
+
+#include <fcntl.h>
+#include <sodium.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "ipc/unique_fd.h"
+
+namespace cosigner::ctl {
+namespace {
+
+Outcome<ByteVector> read_all(int fd, const std::string& name) {
+  ByteVector out;
+  for (;;) {
+    const std::size_t size = out.size();
+    out.resize(size + (64U << 10));
+    const ssize_t got = ::read(fd, out.data() + size, out.size() - size);
+    out.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got == 0) {
+      return out;
+    }
+    if (got < 0 && errno != EINTR) {
+      return failed(ExitStatus::kNoInput, ErrorCode::kBadRequest,
+                    "reading " + name + ": " + std::strerror(errno) + ".");
+    }
+  }
+}
+
+}  // namespace
+
+Outcome<ByteVector> read_message(const MessageSource& source) {
+  if (source.file.empty() == !source.hex) {
+    return failed(
+        ExitStatus::kUsage, ErrorCode::kBadRequest,
+        "give the message once: --message-file FILE, --message-hex HEX, or - for standard "
+        "input.");
+  }
+  if (source.hex) {
+    auto bytes = from_hex(*source.hex);
+    if (!bytes) {
+      return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                    "--message-hex takes an even number of hex digits and nothing else.");
+    }
+    return std::move(*bytes);
+  }
+  if (source.file == "-") {
+    return read_all(STDIN_FILENO, "standard input");
+  }
+  const ipc::UniqueFd fd(::open(source.file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) {
+    return failed(ExitStatus::kNoInput, ErrorCode::kBadRequest,
+                  "opening " + source.file + ": " + std::strerror(errno) + ".");
+  }
+  return read_all(fd.get(), source.file);
+}
+
+std::string format_signature(ByteView signature, SignatureFormat format) {
+  switch (format) {
+    case SignatureFormat::kHex:
+      return to_hex(signature) + "\n";
+    case SignatureFormat::kRaw:
+      return std::string(as_text(signature));
+    case SignatureFormat::kBase64:
+      break;
+  }
+  std::string out(sodium_base64_encoded_len(signature.size(), sodium_base64_VARIANT_ORIGINAL),
+                  '\0');
+  sodium_bin2base64(out.data(), out.size(), signature.data(), signature.size(),
+                    sodium_base64_VARIANT_ORIGINAL);
+  out.back() = '\n';  // in place of the terminating zero
+  return out;
+}
+
+Outcome<void> write_file(const std::string& path, std::string_view bytes) {
+  const auto refuse = [&path] {
+    return failed(ExitStatus::kCannotWrite, ErrorCode::kBadRequest,
+                  "writing " + path + ": " + std::strerror(errno) + ".");
+  };
+  // A device or a pipe (/dev/stdout) is written to; only a regular file can be replaced.
+  const std::string target = path + ".part." + std::to_string(::getpid());
+  const bool direct = ::access(path.c_str(), F_OK) == 0;
+  const ipc::UniqueFd fd(::open(direct ? path.c_str() : target.c_str(),
+                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!fd) {
+    return refuse();
+  }
+  while (!bytes.empty()) {
+    const ssize_t size = ::write(fd.get(), bytes.data(), bytes.size());
+    if (size < 0 && errno != EINTR) {
+      auto failure = refuse();
+      if (!direct) {
+        ::unlink(target.c_str());
+      }
+      return failure;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  }
+  if (!direct && std::rename(target.c_str(), path.c_str()) != 0) {
+    return refuse();
+  }
+  return {};
+}
+
+}  // namespace cosigner::ctl

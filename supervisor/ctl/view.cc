@@ -1,0 +1,137 @@
+#include "supervisor/ctl/view.h"
+
+#include "supervisor/ctl/table.h"
+
+namespace cosigner::ctl {
+namespace {
+
+/// A field as text; "-" if it is missing, null or empty.
+std::string field(const Json& object, std::string_view name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  if (!object.is_object() || found == object.end() || found->is_null()) {
+    return "-";
+  }
+  if (found->is_string()) {
+    const auto text = found->get<std::string>();
+    return text.empty() ? "-" : text;
+  }
+  if (found->is_boolean()) {
+    return found->get<bool>() ? "yes" : "no";
+  }
+  if (found->is_array()) {
+    std::string out;
+    for (const Json& item : *found) {
+      out += (out.empty() ? "" : ", ") + (item.is_string() ? item.get<std::string>() : item.dump());
+    }
+    return out.empty() ? "-" : out;
+  }
+  return found->dump();
+}
+
+std::optional<std::uint64_t> number(const Json& object, std::string_view name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  if (!object.is_object() || found == object.end() || !found->is_number_integer()) {
+    return std::nullopt;
+  }
+  return found->get<std::uint64_t>();
+}
+
+const Json& part(const Json& object, std::string_view name) {
+  static const Json kNone = Json::object();
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? *found : kNone;
+}
+
+std::string process(const Json& entry) {
+  return field(entry, "state") + "  pid " + field(entry, "pid") + "  restarts " +
+         field(entry, "restarts");
+}
+
+}  // namespace
+
+std::string view_status(const Json& status) {
+  std::string out = field(status, "node") + " of cluster " + field(status, "cluster") + ": " +
+                    (field(status, "ready") == "yes" ? "ready" : "NOT READY");
+  if (const std::string degraded = field(status, "degraded"); degraded != "-") {
+    out += ", degraded: " + degraded;
+  }
+  out += "\n";
+  Table table({"version", field(status, "version")});
+  table.row({"supervisor", "pid " + field(status, "pid") + "  up " +
+                               human_seconds(number(status, "uptime_s").value_or(0))});
+  const Json& broker = part(status, "broker");
+  table.row({"broker", (field(broker, "connected") == "yes" ? "connected  " : "NOT CONNECTED  ") +
+                           field(broker, "url")});
+  table.row({"gateway", process(part(status, "gateway"))});
+  table.row({"zygote", process(part(status, "zygote"))});
+  std::string workers;
+  for (const auto& [state, count] : part(status, "workers").items()) {
+    workers += (workers.empty() ? "" : "  ") + state + " " + count.dump();
+  }
+  table.row({"workers", workers.empty() ? "none" : workers});
+  std::string peers;
+  for (const Json& peer : part(status, "peers")) {
+    const bool self = field(peer, "self") == "yes";
+    peers += (peers.empty() ? "" : "  ") + field(peer, "node") +
+             (self                              ? " (this)"
+              : field(peer, "present") == "yes" ? " present"
+                                                : " ABSENT");
+  }
+  table.row({"peers", peers});
+  return out + table.text();
+}
+
+std::string view_users(const Json& reply) {
+  const Json& users = part(reply, "users");
+  Table table({"USER", "STATE", "PID", "GENERATION", "MEMORY", "IN FLIGHT", "QUEUED", "RESTARTS",
+               "LAST ACTIVE", "LAST DEATH"});
+  for (const Json& user : users) {
+    const auto memory = number(user, "memory_bytes");
+    const auto active = number(user, "last_active_ms");
+    table.row({field(user, "user"), field(user, "state"), field(user, "pid"),
+               field(user, "generation"), memory && *memory > 0 ? human_bytes(*memory) : "-",
+               field(user, "in_flight"), field(user, "queued"), field(user, "restarts"),
+               active ? human_seconds(*active / 1000) + " ago" : "-", field(user, "last_death")});
+  }
+  return table.empty() ? "No users.\n" : table.text();
+}
+
+std::string view_keys(const Json& reply) {
+  Table table({"KEY", "SCHEME", "EPOCH", "STATE", "THRESHOLD", "PARTICIPANTS", "PUBLIC KEY"});
+  for (const Json& key : part(reply, "keys")) {
+    const Json& participants = part(key, "participants");
+    const std::string of =
+        participants.is_array() ? " of " + std::to_string(participants.size()) : "";
+    table.row({field(key, "key"), field(key, "scheme"), field(key, "epoch"), field(key, "state"),
+               field(key, "threshold") + of, field(key, "participants"), field(key, "public_key")});
+  }
+  return table.empty() ? "No keys.\n" : table.text();
+}
+
+std::string view_peers(const Json& reply) {
+  Table table({"NODE", "PRESENT", "IDENTITY"});
+  for (const Json& peer : part(reply, "peers")) {
+    table.row({field(peer, "node"),
+               field(peer, "self") == "yes" ? "this node" : field(peer, "present"),
+               field(peer, "identity")});
+  }
+  return table.text();
+}
+
+std::string view_object(const Json& object) {
+  if (!object.is_object() || object.empty()) {
+    return "Done.\n";
+  }
+  std::optional<Table> table;
+  for (const auto& [name, value] : object.items()) {
+    std::vector<std::string> row{name, value.is_object() ? value.dump() : field(object, name)};
+    if (table) {
+      table->row(std::move(row));
+    } else {
+      table.emplace(std::move(row));
+    }
+  }
+  return table->text();
+}
+
+}  // namespace cosigner::ctl
