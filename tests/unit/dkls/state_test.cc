@@ -1,0 +1,378 @@
+// The life of OT state, keys and presignatures: key generation, renewal, erasure, single use, and
+// what stays in memory.
+
+#include <malloc.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <new>
+#include <set>
+
+#include "crypto/dkls23/sign_messages.h"
+#include "crypto/protocol/key_share.h"
+#include "tests/support/full.h"
+#include "tests/unit/dkls/fixture.h"
+
+using namespace cosigner;
+using namespace cosigner::dkls23;
+using namespace cosigner::dkls23::test;
+
+namespace {
+
+/// Patterns that must not be in memory given back to the heap. Fixed storage: the search runs
+/// inside operator delete.
+struct Canaries {
+  static constexpr std::size_t kMax = 64;
+  std::array<std::array<std::uint8_t, 16>, kMax> patterns{};
+  std::size_t count = 0;
+  std::size_t found = 0;
+  bool armed = false;
+
+  void add(ByteView bytes) {
+    for (std::size_t at = 0; at + 16 <= bytes.size() && at < 32 && count < kMax; at += 16) {
+      std::memcpy(patterns[count++].data(), bytes.data() + at, 16);
+    }
+  }
+  /// As limbs in memory: 8-byte words, least significant byte first.
+  void add_scalar(ByteView big_endian) {
+    add(big_endian);
+    std::array<std::uint8_t, 32> little;
+    std::reverse_copy(big_endian.begin(), big_endian.end(), little.begin());
+    add(little);
+  }
+  void search(const void* block, std::size_t size) {
+    const auto* bytes = static_cast<const std::uint8_t*>(block);
+    for (std::size_t at = 0; at + 16 <= size; at += 1) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (bytes[at] == patterns[i][0] && std::memcmp(bytes + at, patterns[i].data(), 16) == 0) {
+          ++found;
+        }
+      }
+    }
+  }
+};
+Canaries canaries;
+
+void release(void* block) {
+  if (block != nullptr && canaries.armed) {
+    canaries.search(block, malloc_usable_size(block));
+  }
+  std::free(block);  // NOLINT: this is operator delete
+}
+
+}  // namespace
+
+#ifndef COSIGNER_SANITIZED
+void* operator new(std::size_t size) {
+  if (void* block = std::malloc(size)) {
+    return block;
+  }
+  throw std::bad_alloc();
+}
+void operator delete(void* block) noexcept {
+  release(block);
+}
+void operator delete(void* block, std::size_t) noexcept {
+  release(block);
+}
+#endif
+
+TEST_CASE(
+    "key generation: all participants hold the same record, shares that add up, mirrored state") {
+  const Key& key = shared_key(2, 3);
+  const PublicKeyRecord& record = key.at(1).record;
+  CHECK(record.scheme == Scheme::kEcdsaSecp256k1);
+  CHECK(record.public_key.size() == 33);
+  std::map<ParticipantIndex, std::map<ParticipantIndex, PairState>> states;
+  for (const auto& [index, own] : key) {
+    CHECK(own.record == record);
+    const auto share = KeyShare<Secp256k1Group>::decode(as_view(own.secret));
+    REQUIRE(share);
+    CHECK(share->index == index);
+    CHECK(Point::generator_times(share->share)->encode().view().size() == 33);
+    CHECK(std::ranges::equal(Point::generator_times(share->share)->encode().view(),
+                             record.public_shares[index - 1U].second));
+    const std::array<ParticipantIndex, 3> everyone{1, 2, 3};
+    states[index] = decode_states(as_view(share->state), everyone).value();
+    CHECK(states[index].size() == 2);
+    CHECK(live_pairs(as_view(own.secret)).size() == 2);
+  }
+  for (const auto& [a, peers] : states) {
+    for (const auto& [b, state] : peers) {
+      const PairState& mirror = states.at(b).at(a);
+      CHECK(state.id == mirror.id);
+      CHECK(constant_time_equal(state.zero_seed.expose(), mirror.zero_seed.expose()));
+      // Our sender's leaves are the peer's receiver's, but for one in each group.
+      for (std::size_t g = 0; g < kGroups; ++g) {
+        std::size_t same = 0;
+        for (std::size_t y = 0; y < kGroupSize; ++y) {
+          const std::size_t at = (g * kGroupSize + y) * kSeedBytes;
+          same += std::ranges::equal(state.sender.leaves.expose().subspan(at, kSeedBytes),
+                                     mirror.receiver.leaves.expose().subspan(at, kSeedBytes))
+                      ? 1U
+                      : 0U;
+        }
+        CHECK(same == kGroupSize - 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("key generation: tampering with the OT items names the sender; PPRF is class C") {
+  // Round 1 carries base OT message 1 in clear, as the direct part at the end of the payload.
+  SeededRandom random(30);
+  ProtocolRunner runner;
+  runner.hook = [](Envelope& envelope) {
+    if (envelope.from == 2 && envelope.to == 1 && envelope.round == 1) {
+      envelope.payload[envelope.payload.size() - 33] = 5;  // no such prefix
+    }
+  };
+  const RunReport report = run_keygen(runner, 2, 3, random);
+  REQUIRE(report.at(1).abort);
+  CHECK(report.at(1).abort->abort_class == AbortClass::kRecoverable);
+  CHECK(report.at(1).abort->culprits == std::vector<ParticipantIndex>{2});
+
+  // Another valid base OT message of the same length: the chooser, participant 2, then derives
+  // other keys than 1 does, and 2's PPRF check fails: class C, against 1 as it must look from
+  // there.
+  ProtocolRunner second;
+  second.hook = [](Envelope& envelope) {
+    if (envelope.from == 2 && envelope.to == 1 && envelope.round == 1) {
+      const ByteVector point = to_vector(Point::generator().encode());
+      std::ranges::copy(point, envelope.payload.end() - 33);
+    }
+  };
+  const RunReport burnt = run_keygen(second, 2, 3, random);
+  bool any_key = false;
+  for (const auto& [index, participant] : burnt.participants) {
+    any_key = any_key || participant.outcome.has_value();
+    if (participant.abort && participant.abort->abort_class == AbortClass::kBurn) {
+      CHECK(index == 2);
+      CHECK(participant.abort->culprits == std::vector<ParticipantIndex>{1});
+    }
+  }
+  CHECK_FALSE(any_key);
+}
+
+TEST_CASE("the key secret: damage is refused, erasing and replacing touch one pair only") {
+  const Key& key = shared_key(2, 3);
+  const ByteView secret = as_view(key.at(1).secret);
+  for (const std::size_t cut :
+       {std::size_t{0}, std::size_t{1}, std::size_t{34}, std::size_t{36}, secret.size() - 1}) {
+    CHECK_FALSE(erase_pair(secret.first(cut), 2));
+    CHECK(live_pairs(secret.first(cut)).empty());
+  }
+  CHECK_FALSE(erase_pair(secret, 1));
+  CHECK_FALSE(erase_pair(secret, 9));
+  const auto erased = erase_pair(secret, 2);
+  REQUIRE(erased);
+  CHECK(erased->size() == secret.size() - PairState::kEncodedSize);
+  CHECK(erase_pair(as_view(*erased), 2) == erased);  // again: nothing more to do
+  const auto none = erase_pair(as_view(*erased), 3);
+  REQUIRE(none);
+  CHECK(live_pairs(as_view(*none)).empty());
+  // A trailing byte, a wrong version, an unsorted list.
+  SecretVector bad = key.at(1).secret;
+  bad.push_back(0);
+  CHECK_FALSE(erase_pair(as_view(bad), 2));
+  bad = key.at(1).secret;
+  bad[35] = 9;
+  CHECK_FALSE(erase_pair(as_view(bad), 2));
+}
+
+TEST_CASE("renewal gives a burnt pair new OT state, and the pair signs again") {
+  const Key& key = shared_key(2, 3);
+  SeededRandom random(31);
+  const Digest digest = digest_of("after a renewal");
+  Key renewed;
+  ProtocolRunner runner;
+  std::map<ParticipantIndex, SecretVector> erased;
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{3}}) {
+    const auto peer = static_cast<ParticipantIndex>(4 - i);
+    erased[i] = erase_pair(as_view(key.at(i).secret), peer).value();
+    runner.add(
+        i, make_renewal({key.at(i).record, as_view(erased[i]), digest, i, peer}, random).value());
+  }
+  RunReport report = runner.run();
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{3}}) {
+    REQUIRE_FALSE(report.at(i).abort);
+    CHECK(report.key(i).record == key.at(i).record);
+    renewed.emplace(i, std::get<KeyOutcome>(std::move(*report.at(i).outcome)));
+    CHECK(live_pairs(as_view(renewed.at(i).secret)).size() == 2);
+  }
+  CHECK(verify_signature_vartime(Scheme::kEcdsaSecp256k1, key.at(1).record.public_key, digest,
+                                 run_sign(renewed, {1, 3}, digest, random).signature(1)));
+
+  SECTION("one side with the renewed state, one with the old: refused before OT, nobody burnt") {
+    Key mixed;
+    mixed.emplace(1, KeyOutcome{renewed.at(1).record, renewed.at(1).secret});
+    mixed.emplace(3, KeyOutcome{key.at(3).record, key.at(3).secret});
+    const RunReport refused = run_sign(mixed, {1, 3}, digest, random);
+    for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{3}}) {
+      REQUIRE(refused.at(i).abort);
+      CHECK(refused.at(i).abort->abort_class == AbortClass::kRecoverable);
+    }
+  }
+  SECTION("tampering with a renewal's messages ends it without a new state") {
+    for (const std::uint8_t round : std::array<std::uint8_t, 3>{1, 2, 3}) {
+      ProtocolRunner tampered;
+      tampered.hook = [=](Envelope& envelope) {
+        if (envelope.from == 3 && envelope.round == round) {
+          // The last point's sign, the last PPRF byte, the first byte of the new id.
+          envelope.payload[round == 3 ? 0 : envelope.payload.size() - 33] ^= 1U;
+        }
+      };
+      for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{3}}) {
+        const auto peer = static_cast<ParticipantIndex>(4 - i);
+        tampered.add(
+            i, make_renewal({key.at(i).record, as_view(key.at(i).secret), digest, i, peer}, random)
+                   .value());
+      }
+      const RunReport failed = tampered.run();
+      CHECK_FALSE(failed.at(1).outcome);
+      // In round 1 it is 3 who finds its own base OT answered wrongly.
+      const auto& abort = failed.at(round == 1 ? 3 : 1).abort;
+      REQUIRE(abort);
+      CHECK(abort->abort_class == (round == 3 ? AbortClass::kRecoverable : AbortClass::kBurn));
+    }
+  }
+  SECTION("parameters that do not fit") {
+    for (const ParticipantIndex peer : {ParticipantIndex{1}, ParticipantIndex{9}}) {
+      CHECK_FALSE(
+          make_renewal({key.at(1).record, as_view(key.at(1).secret), digest, 1, peer}, random));
+    }
+    CHECK_FALSE(make_renewal({key.at(1).record, as_view(key.at(2).secret), digest, 1, 2}, random));
+  }
+}
+
+TEST_CASE("checklist: presignature double use: a token is moved out and cannot come back") {
+  // Move-only, not serialisable, no way to copy: what cannot be written cannot be restored from a
+  // backup or used by two messages. Enforced by the types.
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Presignature>);
+  STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<Presignature>);
+  const Key& key = shared_key(2, 3);
+  SeededRandom random(32);
+  const Digest digest = digest_of("once");
+  ProtocolRunner runner;
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{2}}) {
+    runner.add(i, make_presign(sign_parameters(key, i, 1, {}), random).value());
+  }
+  REQUIRE_FALSE(runner.run().any_abort());
+  auto& one = dynamic_cast<PresignProtocol&>(runner.protocol(1));
+  auto token = one.take_presignature();
+  REQUIRE(token);
+  CHECK_FALSE(one.take_presignature());
+  const auto sign =
+      make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(*token), random).value();
+  // A start that fails has spent it: a second start of the same object finds nothing.
+  const std::vector<SetMember> wrong{{1, sign->hello()}, {2, ByteVector(64)}};
+  CHECK_FALSE(sign->start(wrong, Digest()));
+  const std::vector<SetMember> right{{1, sign->hello()}, {2, sign->hello()}};
+  CHECK_FALSE(sign->start(right, Digest()));
+}
+
+TEST_CASE(
+    "presignatures of different runs, sets or sides do not mix: a recoverable end, no signature") {
+  const Key& key = shared_key(2, 3);
+  SeededRandom random(33);
+  const Digest digest = digest_of("mixed");
+  auto first = presign(key, {1, 2}, random);
+  auto second = presign(key, {1, 2}, random);
+  std::map<ParticipantIndex, Presignature> mixed;
+  mixed.emplace(1, std::move(first.at(1)));
+  mixed.emplace(2, std::move(second.at(2)));
+  const RunReport report = run_presigned(key, std::move(mixed), digest, random);
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{2}}) {
+    REQUIRE(report.at(i).abort);
+    CHECK(report.at(i).abort->abort_class == AbortClass::kRecoverable);
+    CHECK(report.at(i).messages_sent == 0);
+  }
+  // Different messages, paths or nonces at the two sides: the echo tells before anything is added.
+  auto third = presign(key, {1, 2}, random);
+  ProtocolRunner runner;
+  runner.add(1,
+             make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(third.at(1)), random)
+                 .value());
+  runner.add(2, make_presigned_sign(sign_parameters(key, 2, 1, digest, {5}), std::move(third.at(2)),
+                                    random)
+                    .value());
+  const RunReport differ = runner.run();
+  REQUIRE(differ.at(1).abort);
+  CHECK(differ.at(1).abort->abort_class == AbortClass::kRecoverable);
+  // A tampered share: nobody can be named.
+  for (const std::size_t at : {std::size_t{63}, std::size_t{95}}) {
+    const RunReport bad = run_presigned(key, presign(key, {1, 2}, random), digest, random, {},
+                                        [=](Envelope& envelope) {
+                                          if (envelope.round == 1) {
+                                            envelope.payload[at] ^= 1U;
+                                          }
+                                        });
+    REQUIRE(bad.at(1).abort);
+    CHECK(bad.at(1).abort->abort_class == AbortClass::kUnattributable);
+  }
+}
+
+TEST_CASE("ToB-4, simulated: t−1 shares plus a share of another key generation give nothing") {
+  // What an adversary holds that sat through a refresh with t−1 parties: shares of two different
+  // polynomials. They do not interpolate to the key.
+  const Key& old_epoch = shared_key(2, 3);
+  const Key& new_epoch = shared_key(2, 2);
+  const auto a = KeyShare<Secp256k1Group>::decode(as_view(old_epoch.at(1).secret));
+  const auto b = KeyShare<Secp256k1Group>::decode(as_view(new_epoch.at(2).secret));
+  // λ_1 = 2, λ_2 = −1 for the set {1, 2}.
+  const SecretScalar combined = Scalar::from_u64(2) * a->share + -b->share;
+  CHECK_FALSE(*Point::generator_times(combined) == root_of(old_epoch));
+  CHECK_FALSE(*Point::generator_times(combined) == root_of(new_epoch));
+  // And such a mixture does not sign: different transcripts, found by the echo.
+  Key mixed;
+  mixed.emplace(1, KeyOutcome{old_epoch.at(1).record, old_epoch.at(1).secret});
+  mixed.emplace(2, KeyOutcome{old_epoch.at(1).record, new_epoch.at(2).secret});
+  SeededRandom random(34);
+  const RunReport report = run_sign(mixed, {1, 2}, digest_of("mixed epochs"), random);
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{2}}) {
+    REQUIRE(report.at(i).abort);
+    CHECK(report.at(i).abort->abort_class == AbortClass::kRecoverable);  // pair ids differ
+  }
+}
+
+#ifndef COSIGNER_SANITIZED
+TEST_CASE("checklist: wiping: no freed memory holds a share, Δ, leaf or seed (canary scan)") {
+  const Key& key = shared_key(2, 3);
+  SeededRandom random(35);
+  canaries = {};
+  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{2}}) {
+    const auto share = KeyShare<Secp256k1Group>::decode(as_view(key.at(i).secret));
+    canaries.add_scalar(share->share.encode().expose());
+    const std::array<ParticipantIndex, 2> both{1, 2};
+    const auto states = decode_states(as_view(share->state), both).value();
+    const PairState& state = states.begin()->second;
+    canaries.add(state.sender.delta.expose());
+    canaries.add(state.sender.leaves.expose().subspan(16, 16));
+    canaries.add(state.sender.leaves.expose().subspan(32, 16));
+    canaries.add(state.receiver.leaves.expose());
+    canaries.add(state.zero_seed.expose());
+  }
+  canaries.armed = true;
+  {
+    // The scan sees what is not wiped: this is the proof that it can fail.
+    const auto leak =
+        std::make_unique<ByteVector>(canaries.patterns[0].begin(), canaries.patterns[0].end());
+  }
+  CHECK(canaries.found > 0);
+  canaries.found = 0;
+  {
+    run_sign(key, {1, 2}, digest_of("wiped"), random);
+    run_presigned(key, presign(key, {1, 2}, random), digest_of("wiped"), random);
+    ProtocolRunner dead;
+    dead.hook = [](Envelope& envelope) {
+      if (envelope.round == 1) {
+        envelope.payload[100] ^= 1U;
+      }
+    };
+    add_signers(dead, key, {1, 2}, digest_of("burnt"), random);
+    CHECK(dead.run().at(1).abort);
+  }
+  canaries.armed = false;
+  CHECK(canaries.found == 0);
+}
+#endif
