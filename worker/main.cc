@@ -10,6 +10,8 @@
 #include <exception>
 
 #include "worker/gateway/gateway.h"
+#include "worker/sandbox/sandbox.h"
+#include "worker/user/throw_trace.h"
 #include "worker/user/user_worker.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/warm_up.h"
@@ -55,6 +57,8 @@ int zygote() {
   cosigner::worker::configure_memory();
   close_standard_input_and_output();
   cosigner::worker::warm_up();
+  cosigner::worker::prepare_sandbox();
+  cosigner::worker::prepare_throw_trace();
   return cosigner::worker::run_zygote(cosigner::worker::kSocketFd, child_main);
 }
 

@@ -16,6 +16,7 @@
 #include "worker/exit_status.h"
 #include "worker/nats/broker_connection.h"
 #include "worker/process.h"
+#include "worker/sandbox/sandbox.h"
 #include "worker/session/engine.h"
 #include "worker/user/log_limit.h"
 #include "worker/user/subjects.h"
@@ -149,6 +150,13 @@ class UserWorker {
     if (engine_) {
       return;
     }
+    threads_.emplace();
+    const auto sandbox = enter_sandbox(start.broker.url);
+    if (!sandbox) {
+      log(4, "the sandbox could not be entered: " + sandbox.error().message);
+      leave_now(kExitSoftware);
+    }
+    log(1, *sandbox);
     heartbeat_ms_ = start.settings.heartbeat_ms;
     subjects_.emplace(start.cluster, start.user, start.node);
     BrokerOptions options{
@@ -255,7 +263,8 @@ class UserWorker {
       case BrokerState::kSubscribed:
         if (phase_ == Phase::kStarting) {
           phase_ = Phase::kReady;
-          send(ipc::WorkerReady{.threads = thread_count()});
+          send(ipc::WorkerReady{.threads = threads_->count()});
+          threads_.reset();
         } else {
           log(2, "the broker is back");
         }
@@ -434,6 +443,7 @@ class UserWorker {
   Phase phase_ = Phase::kStarting;
   std::set<std::uint64_t> waiting_;  ///< requests of the supervisor without an answer yet
   std::uint32_t heartbeat_ms_ = 500;
+  std::optional<ThreadCounter> threads_;  ///< from the start to the first subscription
   bool dirty_ = false;
   bool beating_ = false;
   LogLimit log_limit_;

@@ -69,6 +69,7 @@ class NatsServer {
   void stop() const { ::kill(pid_, SIGSTOP); }
   void resume() const { ::kill(pid_, SIGCONT); }
 
+  [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::string url(const std::string& user = {}) const {
     return "nats://" + (user.empty() ? "" : user + ":secret@") +
            "127.0.0.1:" + std::to_string(port_);

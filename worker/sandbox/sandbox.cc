@@ -1,0 +1,74 @@
+#include "worker/sandbox/sandbox.h"
+
+#include <sys/resource.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "worker/sandbox/landlock.h"
+#include "worker/sandbox/seccomp_filter.h"
+
+namespace cosigner::worker {
+namespace {
+
+/// A worker has about a dozen descriptors; a second broker connection during a renewal one more.
+constexpr rlim_t kMaxDescriptors = 64;
+/// Private writable memory. A user with 256 sessions of 1 MiB messages stays below half of it.
+constexpr rlim_t kMaxDataBytes = rlim_t{1} << 30;
+
+std::optional<SeccompFilter> prepared_filter;
+
+void limit(__rlimit_resource resource, rlim_t value) {
+  const rlimit both{value, value};
+  ::setrlimit(resource, &both);  // lowering one's own limit does not fail
+}
+
+}  // namespace
+
+std::uint16_t broker_port(const std::string& url) {
+  const std::size_t host = url.find("://");
+  const std::size_t colon = url.rfind(':');
+  if (host == std::string::npos || colon <= host) {
+    return 4222;
+  }
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(url.data() + colon + 1, url.data() + url.size(), port);
+  return error == std::errc() && end == url.data() + url.size() ? port : std::uint16_t{0};
+}
+
+void prepare_sandbox() {
+#ifndef COSIGNER_SANITIZED
+  auto filter = SeccompFilter::compile();
+  if (!filter) {
+    std::fprintf(stderr, "cosigner-worker: %s\n", filter.error().message.c_str());
+    std::abort();
+  }
+  prepared_filter = std::move(*filter);
+#endif
+}
+
+Expected<std::string> enter_sandbox(const std::string& broker_url) {
+#ifdef COSIGNER_SANITIZED
+  static_cast<void>(broker_url);
+  return "sandbox: relaxed (sanitizer build)";
+#else
+  limit(RLIMIT_NOFILE, kMaxDescriptors);
+  limit(RLIMIT_DATA, kMaxDataBytes);
+  const auto landlock = apply_landlock(broker_port(broker_url));
+  if (!landlock) {
+    return std::unexpected(landlock.error());
+  }
+  if (!prepared_filter) {
+    return fail(ErrorCode::kInternal, "prepare_sandbox() was not called");
+  }
+  if (const auto applied = prepared_filter->apply(); !applied) {
+    return std::unexpected(applied.error());
+  }
+  return "sandbox: seccomp, landlock " +
+         (*landlock == 0 ? std::string("not in this kernel") : "v" + std::to_string(*landlock));
+#endif
+}
+
+}  // namespace cosigner::worker
