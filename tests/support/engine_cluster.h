@@ -208,6 +208,7 @@ class EngineCluster {
     std::vector<std::function<void()>> waiting;  ///< while stopped
     std::vector<std::uint64_t> queued;           ///< works for the next worker
     std::int64_t armed_us = -1;
+    std::int64_t stopped_us = 0;
   };
 
   EngineCluster(std::uint64_t seed, std::size_t size, NetworkFaults network = {})
@@ -309,9 +310,18 @@ class EngineCluster {
       start_worker(target);
     }
   }
-  void stop(Node& target) { target.stopped = true; }
+  void stop(Node& target) {
+    if (!target.stopped && target.engine != nullptr) {
+      target.stopped = true;
+      target.stopped_us = now_;
+    }
+  }
   void resume(Node& target) {
+    if (!target.stopped) {
+      return;
+    }
     target.stopped = false;
+    longest_stop_us = std::max(longest_stop_us, now_ - target.stopped_us);
     for (auto& action : std::exchange(target.waiting, {})) {
       action();
     }
@@ -385,6 +395,8 @@ class EngineCluster {
     }
     return true;
   }
+  [[nodiscard]] const ByteVector& envelope(std::uint64_t id) const { return envelopes_.at(id); }
+  [[nodiscard]] const std::vector<ipc::Peer>& peers() const { return peers_; }
   /// Runs until all are answered; false if the time is over first.
   bool settle(const std::vector<std::uint64_t>& ids, std::int64_t limit_us = 90 * kSecond) {
     return run(limit_us, [&] { return answered(ids); });
@@ -421,6 +433,7 @@ class EngineCluster {
   std::vector<std::string> log;
   std::uint64_t published = 0;
   std::uint64_t wakes = 0;
+  std::int64_t longest_stop_us = 0;
   worker::Counters dead;  ///< counters of workers that are gone (those the tests ask about)
 
   SeededRandom& random() { return random_; }

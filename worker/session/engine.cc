@@ -137,7 +137,11 @@ void SessionEngine::Impl::run_commit_events() {
           session.commit_refused(event.by);
           return;
         case Commits::Event::Kind::kFailed:
-          session.fail(event.error);
+          if (event.error.code == ErrorCode::kConflict) {
+            session.commit_refused(environment_.node);  // this node has refused that very record
+          } else {
+            session.fail(event.error);
+          }
           return;
       }
     });
