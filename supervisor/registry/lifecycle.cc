@@ -38,10 +38,11 @@ void Registry::pump_spawns(std::int64_t now) {
       make_room(now);
       return;
     }
-    std::uint64_t generation = 0;
-    if (!take_generation(now, generation)) {
+    const auto reserved = take_generation(now);
+    if (!reserved) {
       return;
     }
+    const std::uint64_t generation = *reserved;
     User& user = *spawn_queue_.front();
     leave_spawn_queue(user);
     user.generation = generation;
@@ -80,17 +81,17 @@ void Registry::make_room(std::int64_t now) {
   }
 }
 
-bool Registry::take_generation(std::int64_t now, std::uint64_t& out) {
+std::optional<std::uint64_t> Registry::take_generation(std::int64_t now) {
   if (next_generation_ == generations_end_) {
     next_generation_ = std::exchange(spare_first_, 0);
     generations_end_ = std::exchange(spare_end_, 0);
   }
-  const bool have = next_generation_ != generations_end_;
-  if (have) {
+  std::optional<std::uint64_t> out;
+  if (next_generation_ != generations_end_) {
     out = next_generation_++;
   }
   order_generations(now);
-  return have;
+  return out;
 }
 
 void Registry::order_generations(std::int64_t now) {

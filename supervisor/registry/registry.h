@@ -72,6 +72,8 @@ class Registry {
   Expected<void> clear(std::int64_t now, const std::string& user);
   /// No more requests; workers finish what they have, those left at the deadline are killed.
   void drain(std::int64_t now, std::int64_t deadline_ms);
+  /// A generation for the gateway, from the same numbers; nothing while none is reserved.
+  std::optional<std::uint64_t> take_generation(std::int64_t now);
   [[nodiscard]] bool draining() const { return drain_deadline_.has_value(); }
 
   // ---- what it wants and knows
@@ -134,7 +136,6 @@ class Registry {
   void end_ask(User& user);
   void end_starting(User& user);
   [[nodiscard]] bool may_spawn_now(std::int64_t now) const;
-  bool take_generation(std::int64_t now, std::uint64_t& out);
   void order_generations(std::int64_t now);
 
   /// The moment at which something is to happen to this user if nothing else does.

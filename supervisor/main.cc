@@ -1,0 +1,128 @@
+// cosignerd: the supervisor of one node.
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "supervisor/config/config.h"
+#include "supervisor/service/log_format.h"
+#include "supervisor/service/node.h"
+
+namespace {
+
+using namespace cosigner;
+using namespace cosigner::supervisor;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
+
+void set_up_logging(const Config& config) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("cosignerd"));
+  if (config.log_format == LogFormat::kJson) {
+    spdlog::set_formatter(make_json_formatter(config.node));
+  } else {
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l [" + config.node + "] %v");
+  }
+  static constexpr std::array kLevels{spdlog::level::trace, spdlog::level::debug,
+                                      spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+  spdlog::set_level(kLevels[static_cast<std::size_t>(config.log_level)]);
+  spdlog::flush_on(spdlog::level::info);
+}
+
+/// Each worker takes two descriptors here (socket and pidfd).
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+struct Stopper {
+  uv_loop_t* loop;
+  std::unique_ptr<Node>* node;
+  bool stopping = false;
+};
+
+int serve(Config config) {
+  set_up_logging(config);
+  raise_descriptor_limit();
+  std::signal(SIGPIPE, SIG_IGN);
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  int status = kExitFailed;
+  {
+    auto opened = Node::open(&loop, std::move(config));
+    if (!opened) {
+      spdlog::error("{}", opened.error().message);
+      uv_run(&loop, UV_RUN_NOWAIT);
+      return kExitFailed;
+    }
+    std::unique_ptr<Node> node = std::move(*opened);
+    Stopper stopper{&loop, &node};
+    std::array<uv_signal_t, 3> signals{};
+    for (auto& handle : signals) {
+      uv_signal_init(&loop, &handle);
+      handle.data = &stopper;
+    }
+    const uv_signal_cb stop = [](uv_signal_t* handle, int) {
+      auto* self = static_cast<Stopper*>(handle->data);
+      if (!std::exchange(self->stopping, true)) {
+        (*self->node)->stop([self] { uv_stop(self->loop); });
+      }
+    };
+    uv_signal_start(&signals[0], stop, SIGTERM);
+    uv_signal_start(&signals[1], stop, SIGINT);
+    uv_signal_start(
+        &signals[2],
+        [](uv_signal_t*, int) {
+          spdlog::warn("SIGHUP: configuration is read at start only; restart the node");
+        },
+        SIGHUP);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    status = stopper.stopping ? 0 : kExitFailed;
+    for (auto& handle : signals) {
+      uv_close(reinterpret_cast<uv_handle_t*>(&handle), nullptr);
+    }
+    node.reset();
+    uv_run(&loop, UV_RUN_NOWAIT);
+    uv_run(&loop, UV_RUN_NOWAIT);
+  }
+  spdlog::info("stopped");
+  spdlog::shutdown();
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"cosignerd: the supervisor of one cosigner node"};
+  std::string path = "/etc/cosigner/cosigner.toml";
+  bool check = false;
+  app.add_option("--config", path, "configuration file (TOML)")->capture_default_str();
+  app.add_flag("--check", check, "check the configuration and its key files, then exit");
+  app.set_version_flag("--version", std::string(COSIGNER_VERSION));
+  app.footer("Exit status: 0 stopped by order, 1 failed, 78 configuration error.");
+  CLI11_PARSE(app, argc, argv);
+
+  auto config = load_config(path);
+  if (!config) {
+    for (const ConfigProblem& problem : config.error()) {
+      std::fprintf(stderr, "%s\n", problem.text().c_str());
+    }
+    return kExitConfig;
+  }
+  if (check) {
+    if (const auto issuer = Issuer::load(*config); !issuer) {
+      std::fprintf(stderr, "%s\n", issuer.error().message.c_str());
+      return kExitConfig;
+    }
+    std::puts("The configuration is good.");
+    return 0;
+  }
+  return serve(std::move(*config));
+}

@@ -1,0 +1,97 @@
+#include "supervisor/process/state_lock.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+namespace cosigner::supervisor {
+namespace {
+
+constexpr auto kPause = std::chrono::milliseconds(10);
+
+/// Processes of other supervisors whose working directory is `directory`.
+std::vector<ipc::UniqueFd> stragglers(const struct stat& directory) {
+  std::vector<ipc::UniqueFd> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) {
+      continue;
+    }
+    const pid_t pid = static_cast<pid_t>(std::stol(name));
+    struct stat cwd{};
+    if (pid == ::getpid() || ::stat((entry.path() / "cwd").c_str(), &cwd) != 0 ||
+        cwd.st_dev != directory.st_dev || cwd.st_ino != directory.st_ino) {
+      continue;
+    }
+    std::string program;
+    std::getline(std::ifstream(entry.path() / "cmdline"), program, '\0');
+    if (!program.starts_with("cosigner")) {
+      continue;  // an operator's shell
+    }
+    ipc::UniqueFd pidfd(pidfd_open(pid, 0));
+    if (pidfd) {
+      found.push_back(std::move(pidfd));
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+Expected<ipc::UniqueFd> lock_state(const std::string& directory, std::chrono::milliseconds wait) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  const std::string path = directory + "/lock";
+  ipc::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    return fail(ErrorCode::kStorageFailed, path + " cannot be opened: " + std::strerror(errno) +
+                                               " (check state_directory and its permissions)");
+  }
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(ErrorCode::kConflict, "another cosignerd runs with state directory " + directory);
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  return fd;
+}
+
+void wait_for_stragglers(const std::string& directory, std::chrono::milliseconds wait) {
+  struct stat info{};
+  if (::stat(directory.c_str(), &info) != 0) {
+    return;
+  }
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  for (;;) {
+    const std::vector<ipc::UniqueFd> left = stragglers(info);
+    if (left.empty()) {
+      return;
+    }
+    const bool over = std::chrono::steady_clock::now() >= deadline;
+    for (const ipc::UniqueFd& pidfd : left) {
+      if (over) {
+        pidfd_send_signal(pidfd.get(), SIGKILL, nullptr, 0);
+      }
+      pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
+      ::poll(&ended, 1, 100);
+    }
+    if (over) {
+      return;
+    }
+  }
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,57 @@
+#pragma once
+// What operators may ask over the control socket. Arguments and bodies are msgpack maps.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipc/map_reader.h"
+#include "supervisor/control/control_server.h"
+#include "supervisor/registry/types.h"
+
+namespace cosigner::supervisor {
+
+class Node;
+
+class Commands {
+ public:
+  explicit Commands(Node& node) : node_(node) {}
+
+  void handle(std::shared_ptr<ControlRequest> request);
+  /// The user's process is gone (or stays, with the reason): answers `evict` and `restart`.
+  void evicted(const std::string& user, std::optional<Error> error);
+
+ private:
+  using Request = std::shared_ptr<ControlRequest>;
+  struct Command;
+  static const std::map<std::string, Command, std::less<>>& table();
+
+  enum class Rights : std::uint8_t { kNone, kView, kAdmin };
+  [[nodiscard]] Rights rights_of(const ControlPeer& peer) const;
+
+  // commands.cc
+  void evict(const Request& request, ipc::MapReader& arguments);
+  void restart(const Request& request, ipc::MapReader& arguments);
+  void quarantine(const Request& request, ipc::MapReader& arguments);
+  void clear(const Request& request, ipc::MapReader& arguments);
+  void drain(const Request& request, ipc::MapReader& arguments);
+  void log_level(const Request& request, ipc::MapReader& arguments);
+  void events(const Request& request, ipc::MapReader& arguments);
+  void submit(const Request& request, ipc::MapReader& arguments);
+  // views.cc
+  void status(const Request& request, ipc::MapReader& arguments);
+  void cluster(const Request& request, ipc::MapReader& arguments);
+  void peers(const Request& request, ipc::MapReader& arguments);
+  void version(const Request& request, ipc::MapReader& arguments);
+  void users(const Request& request, ipc::MapReader& arguments);
+  void user(const Request& request, ipc::MapReader& arguments);
+  void keys(const Request& request, ipc::MapReader& arguments);
+  [[nodiscard]] ByteVector pack_peers() const;
+
+  Node& node_;
+  std::multimap<std::string, Request> waiting_;  ///< for the end of a user's process
+};
+
+}  // namespace cosigner::supervisor

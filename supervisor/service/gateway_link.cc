@@ -1,0 +1,425 @@
+#include "supervisor/service/gateway_link.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <csignal>
+
+#include "ipc/names.h"
+#include "ipc/seqpacket.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+constexpr BudgetLimits kBudget{
+    .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
+/// How long a start waits for what it needs (a generation) before it asks again.
+constexpr std::uint64_t kAskAgainMs = 5;
+/// A gateway with requests waiting behind an unread socket is of no use.
+constexpr std::size_t kMaxQueuedBytes = 64U << 20;
+
+}  // namespace
+
+GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& issuer,
+                         ProcessTree& tree, Random& random, Outlets outlets)
+    : loop_(loop),
+      config_(config),
+      issuer_(issuer),
+      tree_(tree),
+      random_(random),
+      outlets_(std::move(outlets)),
+      restart_timer_(loop, [this] { try_start(); }),
+      watch_timer_(loop,
+                   [this] {
+                     const std::int64_t limit = 1000LL * (ready_ ? config_.workers.unresponsive_s
+                                                                 : config_.workers.start_timeout_s);
+                     if (monotonic_ms() >= last_sign_ + limit) {
+                       kill(ready_ ? "it showed no life" : "it did not become ready in time");
+                     }
+                   }),
+      presence_timer_(loop, [this] {
+        for (const std::string& node : std::set<std::string>(present_)) {
+          if (node != config_.node && !heard_.contains(node)) {
+            present_.erase(node);
+            outlets_.presence(node, false);
+          }
+        }
+      }) {
+  present_.insert(config_.node);
+}
+
+GatewayLink::~GatewayLink() = default;
+
+const char* GatewayLink::state() const {
+  return ready_ ? "ready" : (forking_ || process_) ? "starting" : "backoff";
+}
+
+// ---- life
+
+void GatewayLink::start() {
+  try_start();
+}
+
+void GatewayLink::try_start() {
+  if (stopping_ || forking_ || process_) {
+    return;
+  }
+  const auto generation = outlets_.take_generation();
+  if (!generation) {
+    restart_timer_.start(kAskAgainMs);
+    return;
+  }
+  auto pair = ipc::socket_pair(SOCK_STREAM);
+  if (!pair) {
+    died(pair.error().message);
+    return;
+  }
+  dead_channel_.reset();
+  ipc::FrameChannel::Handlers handlers;
+  handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
+  handlers.on_close = [this](ipc::CloseReason, std::string_view detail) { on_socket_end(detail); };
+  ipc::FrameChannel::Limits limits;
+  limits.max_queued_bytes = kMaxQueuedBytes;
+  auto channel =
+      ipc::FrameChannel::open(loop_, std::move(pair->first), std::move(handlers), limits);
+  if (!channel) {
+    died(channel.error().message);
+    return;
+  }
+  generation_ = *generation;
+  channel_ = std::move(*channel);
+  channel_->set_generation(generation_);
+  hello_.reset();
+  heard_.clear();
+  forking_ = true;
+  last_sign_ = monotonic_ms();
+  watch_timer_.start(1000, 500);
+  tree_.fork(ipc::Role::kGateway, {}, generation_, std::move(pair->second),
+             [this, mine = generation_](pid_t pid, const std::string& error) {
+               forked(mine, pid, error);
+             });
+}
+
+void GatewayLink::forked(std::uint64_t generation, pid_t pid, const std::string& error) {
+  if (generation != generation_ || !forking_) {
+    return;
+  }
+  forking_ = false;
+  if (pid <= 0) {
+    died(error);
+    return;
+  }
+  auto process = ChildProcess::watch(loop_, pid, [this](ExitStatus status) { exited(status); });
+  if (!process) {
+    ::kill(pid, SIGKILL);
+    tree_.reap_unknown();
+    died(process.error().message);
+    return;
+  }
+  process_ = std::move(*process);
+  tree_.know(pid);
+  if (stopping_) {
+    process_->kill(SIGKILL);
+  }
+}
+
+void GatewayLink::kill(std::string_view why) {
+  if (process_) {
+    spdlog::warn("gateway generation={}: killed: {}", generation_, why);
+    process_->kill(SIGKILL);
+    watch_timer_.stop();
+  }
+}
+
+void GatewayLink::on_socket_end(std::string_view why) {
+  if (!channel_) {
+    return;
+  }
+  dead_channel_ = std::move(channel_);  // it is calling us
+  if (process_ && !stopping_) {
+    kill(why.empty() ? "it closed its socket" : why);
+  }
+}
+
+void GatewayLink::exited(ExitStatus status) {
+  if (process_) {
+    tree_.forget(process_->pid());
+  }
+  const auto process = std::move(process_);
+  if (status.signalled &&
+      (status.code == SIGSEGV || status.code == SIGBUS || status.code == SIGILL ||
+       status.code == SIGABRT || status.code == SIGSYS)) {
+    tree_.note_bad_death();
+  }
+  died(status.describe());
+}
+
+void GatewayLink::died(const std::string& why) {
+  if (channel_) {
+    dead_channel_ = std::move(channel_);
+    dead_channel_->close();
+  }
+  forking_ = false;
+  ready_ = false;
+  broker_connected_ = false;
+  watch_timer_.stop();
+  presence_timer_.stop();
+  for (auto& [number, publish] : std::exchange(publishes_, {})) {
+    publish.on_failed({.code = ErrorCode::kWorkerCrashed,
+                       .message = "This node's gateway died; other nodes may have the request.",
+                       .may_have_executed = true,
+                       .retryable = true,
+                       .peer = {},
+                       .peer_reason = {}});
+  }
+  if (stopping_) {
+    outlets_.on_gone();
+    return;
+  }
+  ++restarts_;
+  const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
+  spdlog::warn("gateway generation={}: {}; starting another in {} ms", generation_, why, delay);
+  restart_timer_.start(static_cast<std::uint64_t>(delay));
+  outlets_.on_change();
+}
+
+void GatewayLink::stop(std::int64_t deadline_ms) {
+  stopping_ = true;
+  restart_timer_.stop();
+  watch_timer_.stop();
+  if (!process_ && !forking_) {
+    outlets_.on_gone();
+    return;
+  }
+  ipc::Drain drain;
+  drain.deadline_ms = static_cast<std::uint32_t>(deadline_ms);
+  if (!ready_ || !send(drain)) {
+    kill("it cannot be asked to end");
+  }
+}
+
+// ---- frames
+
+template <class Message>
+bool GatewayLink::send(const Message& message) {
+  if (!channel_) {
+    return false;
+  }
+  const ipc::SendStatus status = channel_->send(message);
+  if (status == ipc::SendStatus::kFull) {
+    kill("it does not read its socket");
+  }
+  return ipc::accepted(status);
+}
+
+template <class Message, class Handle>
+void GatewayLink::with(const ipc::Frame& frame, Handle handle) {
+  auto message = ipc::decode<Message>(frame);
+  if (message) {
+    handle(*message);
+  } else {
+    kill(message.error().message);
+  }
+}
+
+void GatewayLink::on_frame(const ipc::Frame& frame) {
+  using Type = ipc::MessageType;
+  last_sign_ = monotonic_ms();
+  switch (frame.type) {
+    case Type::kGatewayHello:
+      return with<ipc::GatewayHello>(frame, [this](auto& hello) { on_hello(hello); });
+    case Type::kGatewayReady:
+      return with<ipc::GatewayReady>(frame, [this](auto&) { on_ready(); });
+    case Type::kGatewayRequest:
+      return with<ipc::GatewayRequest>(frame,
+                                       [this](auto& request) { on_request(std::move(request)); });
+    case Type::kPublishedAnswer:
+      return with<ipc::PublishedAnswer>(frame, [this](auto& answer) {
+        if (const auto found = publishes_.find(answer.publish); found != publishes_.end()) {
+          const auto deliver = found->second.on_answer;  // it may cancel
+          deliver(std::move(answer.envelope));
+        }
+      });
+    case Type::kPublishFailed:
+      return with<ipc::PublishFailed>(frame, [this](auto& failed) {
+        if (auto found = publishes_.extract(failed.publish)) {
+          found.mapped().on_failed({.code = error_from_name(failed.error_name),
+                                    .message = failed.error_message,
+                                    .retryable = true,
+                                    .peer = {},
+                                    .peer_reason = {}});
+        }
+      });
+    case Type::kPeerPresence:
+      return with<ipc::PeerPresence>(frame, [this](auto& presence) { on_presence(presence); });
+    case Type::kBrokerState:
+      return with<ipc::BrokerState>(frame, [this](auto& state) {
+        if (broker_connected_ != state.connected) {
+          spdlog::log(state.connected ? spdlog::level::info : spdlog::level::warn, "broker: {} {}",
+                      state.connected ? "connected" : "disconnected", state.detail);
+        }
+        broker_connected_ = state.connected;
+        broker_detail_ = state.detail;
+        outlets_.on_change();
+      });
+    case Type::kRenewAsk:
+      return with<ipc::RenewAsk>(frame, [this](auto&) { on_renew(); });
+    case Type::kHeartbeat:
+      return;
+    case Type::kLog:
+      return with<ipc::Log>(frame, [this](auto& line) {
+        spdlog::log(line.level >= 4   ? spdlog::level::err
+                    : line.level == 3 ? spdlog::level::warn
+                    : line.level == 2 ? spdlog::level::info
+                                      : spdlog::level::debug,
+                    "{}", line.message);
+      });
+    default:
+      kill("it sent a frame of a type that no gateway sends");
+  }
+}
+
+void GatewayLink::on_hello(const ipc::GatewayHello& hello) {
+  if (hello_) {
+    kill("it said hello twice");
+    return;
+  }
+  hello_ = hello;
+  const std::uint64_t now_s = wall_seconds();
+  auto access = issuer_.broker_access({{}, generation_}, hello.broker_key, now_s);
+  if (!access) {
+    kill(access.error().message);
+    return;
+  }
+  ipc::GatewayStart start;
+  start.cluster = config_.cluster;
+  start.node = config_.node;
+  start.generation = generation_;
+  start.certificate = issuer_.gateway_certificate(generation_, hello.signing_key, now_s);
+  start.broker = std::move(*access);
+  start.peers = config_.peers;
+  start.initiators = config_.initiators;
+  start.settings = config_.sessions;
+  send(start);
+}
+
+void GatewayLink::on_ready() {
+  if (!hello_ || ready_) {
+    return;
+  }
+  ready_ = true;
+  broker_connected_ = true;
+  presence_timer_.start(config_.sessions.presence_timeout_ms +
+                        config_.sessions.presence_interval_ms);
+  spdlog::info("gateway generation={}: ready", generation_);
+  outlets_.on_change();
+}
+
+void GatewayLink::on_renew() {
+  if (!hello_) {
+    return;
+  }
+  const std::uint64_t now_s = wall_seconds();
+  auto access = issuer_.broker_access({{}, generation_}, hello_->broker_key, now_s);
+  if (!access) {
+    return;
+  }
+  ipc::Renewed renewed;
+  renewed.certificate = issuer_.gateway_certificate(generation_, hello_->signing_key, now_s);
+  renewed.broker = std::move(*access);
+  send(renewed);
+}
+
+void GatewayLink::on_request(ipc::GatewayRequest request) {
+  // The gateway parses network bytes and may have been taken over: nothing of its frame is used for
+  // more than finding the worker, which checks the envelope again.
+  if (!valid_user_name(request.user) || (!request.key.empty() && !valid_key_name(request.key)) ||
+      request.operation.size() > 32) {
+    kill("it sent a request with names that are none");
+    return;
+  }
+  RequestInfo info;
+  info.has_client = request.woken_by.empty();
+  info.gateway_generation = generation_;
+  info.gateway_request = request.request;
+  info.session = request.session;
+  info.operation = std::move(request.operation);
+  info.key = std::move(request.key);
+  outlets_.request(request.user, std::move(info), std::move(request.envelope));
+}
+
+void GatewayLink::on_presence(const ipc::PeerPresence& presence) {
+  const bool known =
+      std::ranges::find(config_.peers, presence.node, &ipc::Peer::node) != config_.peers.end();
+  if (!known || presence.node == config_.node) {
+    return;
+  }
+  heard_.insert(presence.node);
+  const bool changed =
+      presence.present ? present_.insert(presence.node).second : present_.erase(presence.node) > 0;
+  if (changed) {
+    spdlog::info("peer {} is {}", presence.node, presence.present ? "present" : "absent");
+    outlets_.presence(presence.node, presence.present);
+  }
+}
+
+// ---- what goes out
+
+void GatewayLink::answer(const RequestInfo& info, ByteVector envelope) {
+  if (info.gateway_generation != generation_ || !ready_) {
+    ++answers_lost_;
+    return;
+  }
+  ipc::GatewayAnswer answer;
+  answer.request = info.gateway_request;
+  answer.envelope = std::move(envelope);
+  send(answer);
+}
+
+void GatewayLink::wake(const ipc::PublishWake& wake) {
+  if (ready_) {
+    send(wake);
+  }
+}
+
+Expected<std::uint64_t> GatewayLink::publish(ByteVector envelope, Publish publish) {
+  if (!ready_ || stopping_) {
+    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
+                                 .message = "This node's gateway is starting; ask again.",
+                                 .retryable = true,
+                                 .retry_after_ms = 200,
+                                 .peer = {},
+                                 .peer_reason = {}});
+  }
+  if (publishes_.size() >= kMaxPublishes) {
+    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
+                                 .message = "Too many submitted requests wait on this node.",
+                                 .retryable = true,
+                                 .retry_after_ms = 500,
+                                 .peer = {},
+                                 .peer_reason = {}});
+  }
+  ipc::PublishRequest request;
+  request.publish = next_publish_++;
+  request.envelope = std::move(envelope);
+  if (!send(request)) {
+    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
+                                 .message = "This node's gateway does not take requests now.",
+                                 .retryable = true,
+                                 .retry_after_ms = 200,
+                                 .peer = {},
+                                 .peer_reason = {}});
+  }
+  publishes_.emplace(request.publish, std::move(publish));
+  return request.publish;
+}
+
+void GatewayLink::cancel(std::uint64_t publish) {
+  if (publishes_.erase(publish) > 0) {
+    ipc::PublishDone done;
+    done.publish = publish;
+    send(done);
+  }
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,215 @@
+#include "supervisor/service/node.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "supervisor/process/state_lock.h"
+#include "supervisor/service/commands.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kPurgeEveryMs = 60'000;
+constexpr std::uint64_t kPurgeAtOnce = 10'000;
+
+}  // namespace
+
+Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config) {
+  auto lock = lock_state(config.state_directory, 5000ms);
+  if (!lock) {
+    return std::unexpected(lock.error());
+  }
+  wait_for_stragglers(config.state_directory, 2000ms);
+  if (::chdir(config.state_directory.c_str()) != 0) {
+    return fail(ErrorCode::kStorageFailed,
+                "state directory " + config.state_directory + " cannot be entered");
+  }
+  auto issuer = Issuer::load(config);
+  if (!issuer) {
+    return std::unexpected(issuer.error());
+  }
+  std::unique_ptr<Node> node(
+      new Node(loop, std::move(config), std::move(*lock), std::move(*issuer)));
+  if (auto started = node->start(); !started) {
+    return std::unexpected(started.error());
+  }
+  return node;
+}
+
+Node::Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer)
+    : loop_(loop),
+      config_(std::move(config)),
+      lock_(std::move(lock)),
+      issuer_(std::move(issuer)),
+      started_at_ms_(monotonic_ms()),
+      tick_timer_(loop, [this] { pool_->tick(); }),
+      purge_timer_(loop, [this] { purge(); }),
+      watchdog_timer_(loop, [] { sd_notify(0, "WATCHDOG=1"); }) {}
+
+Node::~Node() = default;
+
+Expected<void> Node::start() {
+  auto store = Store::open(config_.state_directory + "/cosigner.db", issuer_.key_encryption_key(),
+                           {config_.cluster, config_.node, config_.peers});
+  if (!store) {
+    return std::unexpected(store.error());
+  }
+  store_ = std::make_unique<StoreThread>(loop_, std::move(*store));
+  tree_ =
+      std::make_unique<ProcessTree>(loop_, config_.worker_program, random_, [this] { changed(); });
+  gateway_ = std::make_unique<GatewayLink>(
+      loop_, config_, issuer_, *tree_, random_,
+      GatewayLink::Outlets{
+          .request =
+              [this](const std::string& user, RequestInfo info, ByteVector envelope) {
+                pool_->request(user, std::move(info), std::move(envelope));
+              },
+          .presence = [this](const std::string& node, bool present) { on_presence(node, present); },
+          .take_generation = [this] { return pool_->take_generation(); },
+          .on_change = [this] { changed(); },
+          .on_gone =
+              [this] {
+                if (const auto done = std::exchange(on_stopped_, nullptr)) {
+                  done();
+                }
+              }});
+  pool_ = std::make_unique<WorkerPool>(
+      loop_, config_, issuer_, *store_, *tree_, random_,
+      WorkerPool::Outlets{
+          .answer = [this](const RequestInfo& info,
+                           ByteVector envelope) { gateway_->answer(info, std::move(envelope)); },
+          .wake = [this](const ipc::PublishWake& wake) { gateway_->wake(wake); },
+          .present =
+              [this] {
+                return std::vector<std::string>(gateway_->present().begin(),
+                                                gateway_->present().end());
+              },
+          .on_change =
+              [this](const action::Changed& change) {
+                events_.emit("user", change.user, user_state_name(change.from),
+                             user_state_name(change.to), change.generation, change.reason);
+                spdlog::debug("user={} generation={}: {} -> {}: {}", change.user, change.generation,
+                              user_state_name(change.from), user_state_name(change.to),
+                              change.reason);
+                if (change.to == UserState::kBackoff || change.to == UserState::kQuarantined) {
+                  spdlog::warn("user={}: {}: {}", change.user, user_state_name(change.to),
+                               change.reason);
+                }
+              },
+          .on_evicted =
+              [this](const std::string& user, std::optional<Error> error) {
+                commands_->evicted(user, std::move(error));
+              },
+          .on_empty = [this] { stop_gateway(); }});
+  commands_ = std::make_unique<Commands>(*this);
+  if (auto started = tree_->start(); !started) {
+    return started;
+  }
+  auto control = ControlServer::listen(
+      loop_, config_.control_socket,
+      [this](std::shared_ptr<ControlRequest> request) { commands_->handle(std::move(request)); },
+      {});
+  if (!control) {
+    return std::unexpected(control.error());
+  }
+  control_ = std::move(*control);
+  gateway_->start();
+  tick_timer_.start(std::uint64_t{config_.workers.tick_s} * 1000,
+                    std::uint64_t{config_.workers.tick_s} * 1000);
+  purge_timer_.start(1000, kPurgeEveryMs);
+  if (std::uint64_t watchdog_us = 0; sd_watchdog_enabled(0, &watchdog_us) > 0) {
+    watchdog_timer_.start(0, std::max<std::uint64_t>(1, watchdog_us / 2000));
+  }
+  spdlog::info("node {} of cluster {}: started, pid {}", config_.node, config_.cluster, ::getpid());
+  return {};
+}
+
+bool Node::ready() const {
+  return control_ && gateway_->ready() && tree_->ready() && !stopping_;
+}
+
+std::vector<std::string> Node::degraded() const {
+  std::vector<std::string> out;
+  if (stopping_) {
+    out.emplace_back("shutting down");
+  }
+  if (!tree_->ready()) {
+    out.emplace_back(std::string("no zygote: ") + tree_->state());
+  }
+  if (!gateway_->ready()) {
+    out.emplace_back(std::string("no gateway: ") + gateway_->state());
+  } else if (!gateway_->broker_connected()) {
+    out.emplace_back("the broker is away");
+  }
+  for (const ipc::Peer& peer : config_.peers) {
+    if (gateway_->ready() && !gateway_->present().contains(peer.node)) {
+      out.push_back("peer " + peer.node + " is absent");
+    }
+  }
+  return out;
+}
+
+void Node::changed() {
+  if (!pool_ || !gateway_) {
+    return;
+  }
+  if (ready() && !announced_) {
+    announced_ = true;
+    spdlog::info("ready after {} ms", monotonic_ms() - started_at_ms_);
+    sd_notify(0, "READY=1");
+  }
+  std::string status = ready() ? "serving" : "not ready";
+  for (const std::string& reason : degraded()) {
+    status += "; " + reason;
+  }
+  if (status != status_) {
+    status_ = status;
+    events_.emit("node", "", "", ready() ? "ready" : "degraded", 0, status);
+    sd_notifyf(0, "STATUS=%s", status.c_str());
+  }
+}
+
+void Node::on_presence(const std::string& node, bool present) {
+  ipc::Presence presence;
+  presence.node = node;
+  presence.present = present;
+  pool_->broadcast(presence);
+  changed();
+}
+
+void Node::purge() {
+  store_->submit(
+      StoreThread::Urgency::kBehind,
+      [now = wall_ms()](Store& store) { return store.purge_results(now, kPurgeAtOnce); },
+      [](const Expected<std::uint64_t>& count) {
+        if (!count) {
+          spdlog::error("purging results: {}", count.error().message);
+        }
+      });
+}
+
+void Node::stop(std::function<void()> on_stopped) {
+  if (stopping_) {
+    return;
+  }
+  stopping_ = true;
+  on_stopped_ = std::move(on_stopped);
+  sd_notify(0, "STOPPING=1");
+  spdlog::info("stopping: {} workers to drain", pool_->registry().live());
+  pool_->drain(std::int64_t{config_.workers.stop_timeout_s} * 1000);
+}
+
+void Node::stop_gateway() {
+  // After the workers, whose last answers go out through it.
+  if (std::exchange(gateway_stopping_, true)) {
+    return;
+  }
+  control_.reset();
+  gateway_->stop(1000);
+}
+
+}  // namespace cosigner::supervisor

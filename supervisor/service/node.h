@@ -1,0 +1,74 @@
+#pragma once
+// One node: the supervisor's parts put together on one loop, from start to stop.
+
+#include <memory>
+#include <string>
+
+#include "supervisor/control/control_server.h"
+#include "supervisor/service/events.h"
+#include "supervisor/service/gateway_link.h"
+#include "supervisor/service/worker_pool.h"
+
+namespace cosigner::supervisor {
+
+class Commands;
+
+class Node {
+ public:
+  /// Takes the state directory, opens keys and store, starts the zygote, listens on the control
+  /// socket; the gateway follows as the loop runs. Errors: what cannot be opened, with a remedy.
+  [[nodiscard]] static Expected<std::unique_ptr<Node>> open(uv_loop_t* loop, Config config);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  /// Drains workers in parallel under one deadline, kills those left, says goodbye to the peers,
+  /// then `on_stopped`. Again: at once.
+  void stop(std::function<void()> on_stopped);
+
+  // What the control commands look at.
+  [[nodiscard]] const Config& config() const { return config_; }
+  [[nodiscard]] uv_loop_t* loop() const { return loop_; }
+  [[nodiscard]] WorkerPool& pool() { return *pool_; }
+  [[nodiscard]] GatewayLink& gateway() { return *gateway_; }
+  [[nodiscard]] ProcessTree& tree() { return *tree_; }
+  [[nodiscard]] StoreThread& store() { return *store_; }
+  [[nodiscard]] Events& events() { return events_; }
+  [[nodiscard]] std::int64_t started_at_ms() const { return started_at_ms_; }
+  /// Store open, gateway subscribed, control socket listening, zygote warm.
+  [[nodiscard]] bool ready() const;
+  /// One sentence for each thing that is not as it should be.
+  [[nodiscard]] std::vector<std::string> degraded() const;
+
+ private:
+  Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer);
+  Expected<void> start();
+  void changed();
+  void on_presence(const std::string& node, bool present);
+  void purge();
+  void stop_gateway();
+
+  uv_loop_t* loop_;
+  Config config_;
+  ipc::UniqueFd lock_;
+  Issuer issuer_;
+  SystemRandom random_;
+  Events events_;
+  std::int64_t started_at_ms_;
+  std::unique_ptr<StoreThread> store_;
+  std::unique_ptr<ProcessTree> tree_;
+  std::unique_ptr<GatewayLink> gateway_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<Commands> commands_;
+  std::unique_ptr<ControlServer> control_;
+  LoopTimer tick_timer_;
+  LoopTimer purge_timer_;
+  LoopTimer watchdog_timer_;
+  bool announced_ = false;
+  std::string status_;
+  bool stopping_ = false;
+  bool gateway_stopping_ = false;
+  std::function<void()> on_stopped_;
+};
+
+}  // namespace cosigner::supervisor

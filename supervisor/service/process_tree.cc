@@ -1,0 +1,205 @@
+#include "supervisor/service/process_tree.h"
+
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+
+namespace cosigner::supervisor {
+namespace {
+
+/// A zygote has no user to blame: it is tried again for ever, at most every five seconds.
+constexpr BudgetLimits kBudget{
+    .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
+
+}  // namespace
+
+ProcessTree::ProcessTree(uv_loop_t* loop, std::string program, Random& random,
+                         std::function<void()> on_change)
+    : loop_(loop),
+      program_(std::move(program)),
+      random_(random),
+      on_change_(std::move(on_change)),
+      restart_timer_(loop,
+                     [this] {
+                       if (const auto launched = launch(); !launched) {
+                         spdlog::error("zygote: {}", launched.error().message);
+                         restart_timer_.start(5000);
+                       }
+                     }),
+      renew_timer_(loop, [this] { renew(); }),
+      failed_timer_(loop, [this] {
+        for (auto& [callback, why] : std::exchange(failed_, {})) {
+          callback(0, why);
+        }
+      }) {}
+
+ProcessTree::~ProcessTree() = default;
+
+Expected<void> ProcessTree::start() {
+  renew_timer_.start(kRenewEveryMs, kRenewEveryMs);
+  return launch();
+}
+
+void ProcessTree::stop() {
+  stopping_ = true;
+  restart_timer_.stop();
+  renew_timer_.stop();
+  fail_waiting("the node is shutting down");
+  if (zygote_) {
+    zygote_->retire();
+  }
+}
+
+const char* ProcessTree::state() const {
+  return !zygote_ ? "backoff" : ready_ ? "ready" : "starting";
+}
+
+Expected<void> ProcessTree::launch() {
+  ready_ = false;
+  auto holder = std::make_shared<Zygote*>(nullptr);
+  Zygote::Handlers handlers;
+  handlers.on_ready = [this, holder] {
+    if (*holder == zygote_.get()) {
+      ready_ = true;
+      flush();
+      on_change_();
+    }
+  };
+  handlers.on_forked = [this](std::uint64_t order, pid_t pid, const std::string& error) {
+    const auto found = orders_.find(order);
+    if (found == orders_.end()) {
+      return;
+    }
+    OnForked callback = std::move(found->second);
+    orders_.erase(found);
+    if (pid > 0) {
+      callback(pid, {});
+    } else {
+      failed_.emplace_back(std::move(callback), error);
+      failed_timer_.start(0);
+    }
+    let_old_go();
+  };
+  handlers.on_exit = [this, holder](ExitStatus status) { exited(*holder, status); };
+  handlers.known_children = [this] { return known_children(); };
+  auto launched = Zygote::launch(loop_, program_, std::move(handlers));
+  if (!launched) {
+    return std::unexpected(launched.error());
+  }
+  zygote_ = std::move(*launched);
+  *holder = zygote_.get();
+  renewed_at_ = monotonic_ms();
+  return {};
+}
+
+std::vector<pid_t> ProcessTree::known_children() const {
+  std::vector<pid_t> all(known_.begin(), known_.end());
+  for (const Zygote* zygote : {zygote_.get(), old_.get()}) {
+    if (zygote != nullptr) {
+      all.push_back(zygote->pid());
+    }
+  }
+  return all;
+}
+
+void ProcessTree::reap_unknown() {
+  reap_unknown_children(known_children());
+}
+
+void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t generation,
+                       ipc::UniqueFd socket, OnForked on_forked) {
+  Order order;
+  order.order.order = next_order_++;
+  order.order.role = role;
+  order.order.user = user;
+  order.order.generation = generation;
+  order.socket = std::move(socket);
+  orders_.emplace(order.order.order, std::move(on_forked));
+  waiting_.push_back(std::move(order));
+  flush();
+}
+
+void ProcessTree::flush() {
+  // One zygote at a time has orders outstanding: when it dies, whatever unknown child there is
+  // must be its work.
+  if (!zygote_ || !ready_ || (old_ && old_->outstanding() > 0)) {
+    return;
+  }
+  for (Order& order : std::exchange(waiting_, {})) {
+    zygote_->fork(order.order, std::move(order.socket));
+  }
+}
+
+void ProcessTree::note_bad_death() {
+  if (stopping_ || old_ || !ready()) {
+    return;  // a renewal is under way
+  }
+  const std::int64_t next = renewed_at_ + kRenewAtMostEveryMs;
+  const std::int64_t now = monotonic_ms();
+  if (now >= next) {
+    renew();
+  } else {
+    renew_timer_.start(static_cast<std::uint64_t>(next - now), kRenewEveryMs);
+  }
+}
+
+void ProcessTree::renew() {
+  if (stopping_ || old_ || !ready()) {
+    return;
+  }
+  old_ = std::move(zygote_);
+  old_retired_ = false;
+  if (const auto launched = launch(); !launched) {
+    spdlog::error("zygote: {}", launched.error().message);
+    zygote_ = std::move(old_);
+    ready_ = true;
+    return;
+  }
+  ++renewals_;
+  renew_timer_.start(kRenewEveryMs, kRenewEveryMs);
+  let_old_go();
+}
+
+void ProcessTree::let_old_go() {
+  if (old_ && !old_retired_ && old_->outstanding() == 0) {
+    old_retired_ = true;
+    old_->retire();
+    flush();
+  }
+}
+
+void ProcessTree::fail_waiting(const std::string& why) {
+  for (Order& order : std::exchange(waiting_, {})) {
+    const auto found = orders_.find(order.order.order);
+    if (found != orders_.end()) {
+      failed_.emplace_back(std::move(found->second), why);
+      orders_.erase(found);
+    }
+  }
+  if (!failed_.empty()) {
+    failed_timer_.start(0);
+  }
+}
+
+void ProcessTree::exited(Zygote* which, ExitStatus status) {
+  if (which == old_.get()) {
+    if (!status.clean()) {
+      spdlog::warn("zygote: the old one ended with {}", status.describe());
+    }
+    old_.reset();
+    flush();
+    return;
+  }
+  zygote_.reset();
+  ready_ = false;
+  if (stopping_) {
+    return;
+  }
+  ++restarts_;
+  const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
+  spdlog::warn("zygote: ended with {}; starting another in {} ms", status.describe(), delay);
+  restart_timer_.start(static_cast<std::uint64_t>(delay));
+  on_change_();
+}
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,85 @@
+#pragma once
+// Who forks: keeps one zygote ready, renews it every ten minutes and after deaths that may have
+// been attempts at its memory layout (all its forks share address layout and stack canary), starts
+// it again by a budget of its own when it dies. Knows every child of this process.
+
+#include <set>
+#include <unordered_map>
+
+#include "supervisor/process/zygote.h"
+#include "supervisor/registry/budget.h"
+#include "supervisor/service/clock.h"
+
+namespace cosigner::supervisor {
+
+class ProcessTree {
+ public:
+  static constexpr std::int64_t kRenewEveryMs = 600'000;
+  /// Renewals after bad deaths come at most this often: a crash loop must not become an exec loop.
+  static constexpr std::int64_t kRenewAtMostEveryMs = 1000;
+
+  ProcessTree(uv_loop_t* loop, std::string program, Random& random,
+              std::function<void()> on_change);
+  ~ProcessTree();
+
+  /// Launches the first zygote. Errors: the program cannot be started.
+  [[nodiscard]] Expected<void> start();
+  /// Takes no more orders and lets the zygote go.
+  void stop();
+
+  using OnForked = std::function<void(pid_t pid, const std::string& error)>;
+  /// `pid` 0: it failed. The callback comes later, never from within this call.
+  void fork(ipc::Role role, const std::string& user, std::uint64_t generation, ipc::UniqueFd socket,
+            OnForked on_forked);
+  /// Children that others watch, for as long as they do.
+  void know(pid_t pid) { known_.insert(pid); }
+  void forget(pid_t pid) { known_.erase(pid); }
+  /// Kills and reaps a child that could not be watched. Blocks until the kernel has ended it.
+  void reap_unknown();
+  /// A fork of the zygote ended in a way that asks for new randomness: SIGSEGV, SIGBUS, SIGILL,
+  /// SIGABRT, SIGSYS.
+  void note_bad_death();
+
+  [[nodiscard]] bool ready() const { return zygote_ != nullptr && ready_; }
+  [[nodiscard]] pid_t pid() const { return zygote_ ? zygote_->pid() : 0; }
+  [[nodiscard]] std::uint64_t restarts() const { return restarts_; }
+  [[nodiscard]] std::uint64_t renewals() const { return renewals_; }
+  [[nodiscard]] const char* state() const;
+
+ private:
+  struct Order {
+    ipc::ForkOrder order;
+    ipc::UniqueFd socket;
+  };
+  [[nodiscard]] std::vector<pid_t> known_children() const;
+  [[nodiscard]] Expected<void> launch();
+  void renew();
+  void let_old_go();
+  void flush();
+  void fail_waiting(const std::string& why);
+  void exited(Zygote* which, ExitStatus status);
+
+  uv_loop_t* loop_;
+  std::string program_;
+  Random& random_;
+  std::function<void()> on_change_;
+  std::unique_ptr<Zygote> zygote_;
+  std::unique_ptr<Zygote> old_;  ///< finishing its orders, or ending
+  bool old_retired_ = false;
+  bool ready_ = false;
+  bool stopping_ = false;
+  std::vector<Order> waiting_;  ///< for the zygote, or for the old one to be done
+  std::unordered_map<std::uint64_t, OnForked> orders_;
+  std::uint64_t next_order_ = 1;
+  std::set<pid_t> known_;
+  RestartBudget budget_;
+  std::int64_t renewed_at_ = 0;
+  std::uint64_t restarts_ = 0;
+  std::uint64_t renewals_ = 0;
+  LoopTimer restart_timer_;
+  LoopTimer renew_timer_;
+  LoopTimer failed_timer_;
+  std::vector<std::pair<OnForked, std::string>> failed_;
+};
+
+}  // namespace cosigner::supervisor

@@ -1,0 +1,348 @@
+// What workers say. User and generation are those of the socket; what a frame claims about itself
+// concerns that one user and nobody else.
+
+#include <spdlog/spdlog.h>
+
+#include "ipc/answer.h"
+#include "ipc/names.h"
+#include "supervisor/service/worker_pool.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+constexpr std::uint32_t kLogLinesPerSecond = 50;
+constexpr std::int64_t kRenewAtMostEveryMs = 1000;
+/// A result is never kept longer than the longest request lives, and a day.
+constexpr std::uint64_t kLongestKeepMs = 402ULL * 24 * 3600 * 1000;
+
+spdlog::level::level_enum log_level(std::uint8_t level) {
+  switch (level) {
+    case 0:
+      return spdlog::level::trace;
+    case 1:
+      return spdlog::level::debug;
+    case 2:
+      return spdlog::level::info;
+    case 3:
+      return spdlog::level::warn;
+    default:
+      return spdlog::level::err;
+  }
+}
+
+}  // namespace
+
+template <class Message, class Handle>
+void WorkerPool::with(Worker& worker, const ipc::Frame& frame, Handle handle) {
+  auto message = ipc::decode<Message>(frame);
+  if (!message) {
+    distrust(worker, message.error().message);
+    return;
+  }
+  handle(*message);
+}
+
+void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
+  using Type = ipc::MessageType;
+  const std::uint64_t generation = worker.holder.generation;
+  registry_.alive(monotonic_ms(), generation);
+  switch (frame.type) {
+    case Type::kWorkerHello:
+      with<ipc::WorkerHello>(worker, frame, [&](auto& hello) { on_hello(worker, hello); });
+      break;
+    case Type::kWorkerReady:
+      with<ipc::WorkerReady>(worker, frame, [&](auto& ready) {
+        worker.threads = ready.threads;
+        if (worker.started) {
+          registry_.ready(monotonic_ms(), generation);
+        } else {
+          distrust(worker, "it was ready before it was started");
+        }
+      });
+      break;
+    case Type::kAnswer:
+      with<ipc::Answer>(worker, frame, [&](auto& answer) { on_answer(worker, std::move(answer)); });
+      break;
+    case Type::kStorePending:
+      with<ipc::StorePending>(worker, frame,
+                              [&](auto& order) { on_store_pending(worker, std::move(order)); });
+      break;
+    case Type::kStoreActivate:
+      with<ipc::StoreActivate>(worker, frame,
+                               [&](auto& order) { on_store_activate(worker, std::move(order)); });
+      break;
+    case Type::kStoreDiscard:
+      with<ipc::StoreDiscard>(worker, frame,
+                              [&](auto& order) { on_store_discard(worker, std::move(order)); });
+      break;
+    case Type::kStoreRefusal:
+      with<ipc::StoreRefusal>(worker, frame,
+                              [&](auto& order) { on_store_refusal(worker, std::move(order)); });
+      break;
+    case Type::kStoreResult:
+      with<ipc::StoreResult>(worker, frame,
+                             [&](auto& result) { on_store_result(worker, std::move(result)); });
+      break;
+    case Type::kResultLookup:
+      with<ipc::ResultLookup>(worker, frame,
+                              [&](auto& lookup) { on_lookup(worker, std::move(lookup)); });
+      break;
+    case Type::kWake:
+      with<ipc::Wake>(worker, frame, [&](auto& wake) { on_wake(worker, std::move(wake)); });
+      break;
+    case Type::kHeartbeat:
+      with<ipc::Heartbeat>(worker, frame, [&](auto& heartbeat) {
+        registry_.heartbeat(monotonic_ms(), generation, heartbeat.sessions);
+      });
+      break;
+    case Type::kEvictReply:
+      with<ipc::EvictReply>(worker, frame, [&](auto& reply) {
+        registry_.evict_reply(monotonic_ms(), generation, reply.ask, reply.agree);
+      });
+      break;
+    case Type::kRenewAsk:
+      with<ipc::RenewAsk>(worker, frame, [&](auto&) { on_renew(worker); });
+      break;
+    case Type::kLog:
+      with<ipc::Log>(worker, frame, [&](auto& line) { on_log(worker, line); });
+      break;
+    default:
+      distrust(worker, "it sent a frame of a type that no worker sends");
+  }
+  pump();
+}
+
+// ---- starting
+
+void WorkerPool::on_hello(Worker& worker, const ipc::WorkerHello& hello) {
+  if (worker.hello) {
+    distrust(worker, "it said hello twice");
+    return;
+  }
+  worker.hello = hello;
+  start_if_complete(worker);
+}
+
+void WorkerPool::start_if_complete(Worker& worker) {
+  if (!worker.hello || !worker.keys || worker.started) {
+    return;
+  }
+  const std::uint64_t now_s = wall_seconds();
+  auto access = issuer_.broker_access(worker.holder, worker.hello->broker_key, now_s);
+  if (!access) {
+    distrust(worker, access.error().message);
+    return;
+  }
+  ipc::WorkerStart start;
+  start.cluster = config_.cluster;
+  start.node = config_.node;
+  start.user = worker.holder.user;
+  start.generation = worker.holder.generation;
+  start.certificate = issuer_.worker_certificate(worker.holder, worker.hello->channel_key,
+                                                 worker.hello->signing_key, now_s);
+  start.broker = std::move(*access);
+  start.sealing_key = issuer_.sealing_key(worker.holder.user);
+  start.peers = config_.peers;
+  start.initiators = config_.initiators;
+  start.keys = std::move(*worker.keys);
+  start.present = outlets_.present();
+  start.settings = config_.sessions;
+  worker.keys.emplace();  // they are the worker's now
+  worker.started = true;
+  send(worker, start);
+}
+
+void WorkerPool::on_renew(Worker& worker) {
+  const std::int64_t now = monotonic_ms();
+  if (!worker.started || now < worker.renewed_at + kRenewAtMostEveryMs) {
+    return;
+  }
+  worker.renewed_at = now;
+  const std::uint64_t now_s = wall_seconds();
+  auto access = issuer_.broker_access(worker.holder, worker.hello->broker_key, now_s);
+  if (!access) {
+    return;
+  }
+  ipc::Renewed renewed;
+  renewed.certificate = issuer_.worker_certificate(worker.holder, worker.hello->channel_key,
+                                                   worker.hello->signing_key, now_s);
+  renewed.broker = std::move(*access);
+  send(worker, renewed);
+}
+
+// ---- answers, wake-ups, logs
+
+void WorkerPool::on_answer(Worker& worker, ipc::Answer answer) {
+  const auto info = registry_.answer(monotonic_ms(), worker.holder.generation, answer.request);
+  if (!info || !info->has_client) {
+    return;
+  }
+  if (!answer.key.empty() && !valid_key_name(answer.key)) {
+    answer.key.clear();
+  }
+  AnswerEnvelope envelope;
+  envelope.node = config_.node;
+  envelope.answer = std::move(answer.answer);
+  envelope.origin = issuer_.statement(StatementKind::kAnswer, worker.holder, std::move(answer.key),
+                                      answer.epoch, answer.session, answer_digest(envelope.answer));
+  outlets_.answer(*info, encode_answer_envelope(envelope));
+}
+
+void WorkerPool::on_wake(Worker& worker, ipc::Wake wake) {
+  if (wake.node == config_.node ||
+      std::ranges::find(config_.peers, wake.node, &ipc::Peer::node) == config_.peers.end()) {
+    distrust(worker, "it wanted to wake a node that is no peer");
+    return;
+  }
+  ipc::PublishWake publish;
+  publish.node = std::move(wake.node);
+  publish.envelope = std::move(wake.envelope);
+  outlets_.wake(std::move(publish));
+}
+
+void WorkerPool::on_log(Worker& worker, const ipc::Log& line) {
+  const std::int64_t second = monotonic_ms() / 1000;
+  if (worker.log_second != second) {
+    worker.log_second = second;
+    worker.log_lines = 0;
+  }
+  if (++worker.log_lines > kLogLinesPerSecond) {
+    return;
+  }
+  spdlog::log(log_level(line.level), "user={} generation={}{}{}: {}", worker.holder.user,
+              worker.holder.generation, line.session.empty() ? "" : " session=", line.session,
+              line.message);
+}
+
+// ---- the store
+
+void WorkerPool::confirm(std::uint64_t generation, std::uint64_t order,
+                         const Expected<void>& outcome, ByteVector statement) {
+  Worker* worker = find(generation);
+  if (worker == nullptr || order == 0) {
+    return;
+  }
+  ipc::Stored stored;
+  stored.order = order;
+  stored.ok = outcome.has_value();
+  if (!outcome) {
+    stored.error_name = error_name(outcome.error().code);
+    stored.error_message = outcome.error().message;
+    if (outcome.error().code == ErrorCode::kStorageFailed) {
+      spdlog::error("user={} generation={}: {}", worker->holder.user, generation,
+                    outcome.error().message);
+    }
+  } else {
+    stored.statement = std::move(statement);
+  }
+  send(*worker, stored);
+  pump();
+}
+
+void WorkerPool::on_store_pending(Worker& worker, ipc::StorePending order) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  const std::uint64_t number = order.order;
+  auto key = std::make_shared<ipc::StoredKey>(std::move(order.key));
+  store_.submit(
+      StoreThread::Urgency::kNow,
+      [user, key](Store& store) { return store.store_pending(user, *key); },
+      [this, user, generation, number, key](const Expected<void>& done) {
+        ByteVector statement;
+        if (done) {
+          statement = encode_statement(
+              issuer_.statement(StatementKind::kKeyAcknowledgement, {user, generation}, key->key,
+                                key->epoch, key->session, acknowledgement_digest(key->record)));
+        }
+        confirm(generation, number, done, std::move(statement));
+      });
+}
+
+void WorkerPool::on_store_activate(Worker& worker, ipc::StoreActivate order) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  const std::uint64_t number = order.order;
+  store_.submit(
+      StoreThread::Urgency::kNow,
+      [user, order = std::move(order)](Store& store) { return store.activate(user, order); },
+      [this, generation, number](const Expected<void>& done) {
+        confirm(generation, number, done, {});
+      });
+}
+
+void WorkerPool::on_store_discard(Worker& worker, ipc::StoreDiscard order) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  const std::uint64_t number = order.order;
+  store_.submit(
+      StoreThread::Urgency::kNow,
+      [user, order = std::move(order)](Store& store) { return store.discard(user, order); },
+      [this, generation, number](const Expected<void>& done) {
+        confirm(generation, number, done, {});
+      });
+}
+
+void WorkerPool::on_store_refusal(Worker& worker, ipc::StoreRefusal order) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  if (!valid_key_name(order.key)) {
+    confirm(generation, order.order, fail(ErrorCode::kBadRequest, "this is no key name"), {});
+    return;
+  }
+  store_.submit(
+      StoreThread::Urgency::kNow, [user, order](Store& store) { return store.refuse(user, order); },
+      [this, user, generation, order](const Expected<void>& done) {
+        ByteVector statement;
+        if (done) {
+          statement = encode_statement(issuer_.statement(StatementKind::kKeyRefusal,
+                                                         {user, generation}, order.key, order.epoch,
+                                                         order.session, order.digest));
+        }
+        confirm(generation, order.order, done, std::move(statement));
+      });
+}
+
+void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  const std::uint64_t number = result.order;
+  result.keep_until_ms = std::min(result.keep_until_ms, wall_ms() + kLongestKeepMs);
+  store_.submit(
+      number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow,
+      [user, result = std::move(result)](Store& store) { return store.store_result(user, result); },
+      [this, generation, number](const Expected<void>& done) {
+        if (!done && number == 0) {
+          spdlog::warn("a result was not stored: {}", done.error().message);
+        }
+        confirm(generation, number, done, {});
+      });
+}
+
+void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
+  const std::string user = worker.holder.user;
+  const std::uint64_t generation = worker.holder.generation;
+  const std::uint64_t number = lookup.order;
+  store_.submit(
+      StoreThread::Urgency::kNow,
+      [user, lookup = std::move(lookup)](Store& store) { return store.find_result(user, lookup); },
+      [this, generation, number](Expected<FoundResult> found) {
+        Worker* asking = find(generation);
+        if (asking == nullptr) {
+          return;
+        }
+        ipc::ResultFound reply;
+        reply.order = number;
+        if (!found) {
+          // Unreadable is not there: the session runs again, on the same message.
+          spdlog::error("user={}: {}", asking->holder.user, found.error().message);
+        } else {
+          reply.replayed = found->replayed;
+          reply.found = found->answer.has_value();
+          reply.answer = std::move(found->answer).value_or(ByteVector());
+        }
+        send(*asking, reply);
+        pump();
+      });
+}
+
+}  // namespace cosigner::supervisor

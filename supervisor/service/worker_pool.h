@@ -1,0 +1,165 @@
+#pragma once
+// The shell around the registry: turns its actions into forks, frames and signals, and what
+// processes, sockets and the store report into its inputs. One Worker for each live process.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ipc/uv_stream.h"
+#include "supervisor/registry/registry.h"
+#include "supervisor/service/issuer.h"
+#include "supervisor/service/process_tree.h"
+#include "supervisor/store/store_thread.h"
+
+namespace cosigner::supervisor {
+
+/// How the registry's limits follow from the configuration.
+[[nodiscard]] RegistryLimits registry_limits(const WorkerLimits& workers);
+/// What a status of waitid() means for a worker.
+[[nodiscard]] ExitCause exit_cause(const ExitStatus& status);
+
+class WorkerPool {
+ public:
+  /// Where the pool's results go.
+  struct Outlets {
+    /// An answer envelope for the client behind `info`.
+    std::function<void(const RequestInfo& info, ByteVector envelope)> answer;
+    std::function<void(ipc::PublishWake wake)> wake;
+    std::function<std::vector<std::string>()> present;  ///< nodes present now, this one included
+    std::function<void(const action::Changed& change)> on_change;
+    /// evict() came to its end: empty error, or why not.
+    std::function<void(const std::string& user, std::optional<Error> error)> on_evicted;
+    /// No worker is left while draining.
+    std::function<void()> on_empty;
+  };
+
+  WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer, StoreThread& store,
+             ProcessTree& tree, Random& random, Outlets outlets);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  void request(const std::string& user, RequestInfo info, ByteVector envelope);
+  /// To every live worker; those that do not take it (lossy) are counted.
+  void broadcast(const ipc::Presence& presence);
+  void tick();
+  void drain(std::int64_t deadline_ms);
+  /// A generation for the gateway; nothing while none is reserved (ask again).
+  [[nodiscard]] std::optional<std::uint64_t> take_generation();
+
+  Expected<void> evict(const std::string& user);
+  Expected<void> restart(const std::string& user);
+  void quarantine(const std::string& user);
+  Expected<void> clear(const std::string& user);
+
+  [[nodiscard]] const Registry& registry() const { return registry_; }
+  /// 0 if no process of this generation is known.
+  [[nodiscard]] pid_t pid_of(std::uint64_t generation) const;
+  [[nodiscard]] std::uint32_t threads_of(std::uint64_t generation) const;
+  [[nodiscard]] std::uint64_t stray_frames() const { return stray_frames_; }
+  [[nodiscard]] std::uint64_t ticks_dropped() const { return ticks_dropped_; }
+
+ private:
+  struct Worker;
+  // worker_pool.cc: actions and endings
+  void pump();
+  void arm();
+  void perform(action::ReserveGenerations& wanted);
+  void perform(action::Fork& fork);
+  void perform(action::Deliver& deliver);
+  void perform(action::Kill& kill);
+  void perform(action::AskEvict& ask);
+  void perform(action::Drain& drain);
+  void perform(action::Fail& fail);
+  void perform(action::Changed& change);
+  void perform(action::EvictDeclined& declined);
+  void forked(std::uint64_t generation, pid_t pid, const std::string& error);
+  void exited(std::uint64_t generation, ExitStatus status);
+  void socket_ended(std::uint64_t generation, ipc::CloseReason reason, std::string_view detail);
+  void finish_if_over(Worker& worker);
+  void finish(Worker& worker);
+  void bury(std::uint64_t generation);
+  Worker* find(std::uint64_t generation);
+  /// A worker that speaks nonsense or does not read: ended.
+  void distrust(Worker& worker, std::string_view why);
+  template <class Message>
+  void send(Worker& worker, const Message& message);
+
+  // worker_frames.cc: what workers say
+  void on_frame(Worker& worker, const ipc::Frame& frame);
+  template <class Message, class Handle>
+  void with(Worker& worker, const ipc::Frame& frame, Handle handle);
+  void on_hello(Worker& worker, const ipc::WorkerHello& hello);
+  void start_if_complete(Worker& worker);
+  void on_answer(Worker& worker, ipc::Answer answer);
+  void on_store_pending(Worker& worker, ipc::StorePending order);
+  void on_store_activate(Worker& worker, ipc::StoreActivate order);
+  void on_store_discard(Worker& worker, ipc::StoreDiscard order);
+  void on_store_refusal(Worker& worker, ipc::StoreRefusal order);
+  void on_store_result(Worker& worker, ipc::StoreResult result);
+  void on_lookup(Worker& worker, ipc::ResultLookup lookup);
+  void on_wake(Worker& worker, ipc::Wake wake);
+  void on_renew(Worker& worker);
+  void on_log(Worker& worker, const ipc::Log& line);
+  /// Stored, if the worker still lives.
+  void confirm(std::uint64_t generation, std::uint64_t order, const Expected<void>& outcome,
+               ByteVector statement);
+
+  uv_loop_t* loop_;
+  const Config& config_;
+  const Issuer& issuer_;
+  StoreThread& store_;
+  ProcessTree& tree_;
+  Outlets outlets_;
+  Registry registry_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Worker>> graveyard_;  ///< freed in a later turn of the loop
+  LoopTimer timer_;
+  LoopTimer burial_;
+  std::optional<std::int64_t> armed_for_;
+  bool pumping_ = false;
+  std::uint64_t stray_frames_ = 0;
+  std::uint64_t ticks_ = 0;
+  std::uint64_t ticks_dropped_ = 0;
+};
+
+/// One live process of a user and its socket.
+struct WorkerPool::Worker {
+  Worker(std::string user, std::uint64_t generation) : holder{std::move(user), generation} {}
+
+  Holder holder;
+  std::unique_ptr<ipc::FrameChannel> channel;
+  std::unique_ptr<ChildProcess> process;
+  pid_t pid = 0;
+  bool forking = true;  ///< no result of the fork yet
+  bool kill_when_forked = false;
+  bool socket_over = false;
+  std::optional<ExitStatus> exit;
+  std::optional<LoopTimer> exit_grace;  ///< the process is gone, its socket not read to the end
+
+  std::optional<ipc::WorkerHello> hello;
+  std::optional<std::vector<ipc::StoredKey>> keys;
+  bool started = false;
+  std::int64_t renewed_at = 0;
+  std::uint32_t threads = 0;
+  // Log lines in the current second.
+  std::int64_t log_second = 0;
+  std::uint32_t log_lines = 0;
+};
+
+template <class Message>
+void WorkerPool::send(Worker& worker, const Message& message) {
+  if (worker.channel && !worker.socket_over) {
+    const ipc::SendStatus status = worker.channel->send(message);
+    if (status == ipc::SendStatus::kFull || status == ipc::SendStatus::kTooLarge) {
+      distrust(worker, "it does not read its socket");
+    }
+  }
+}
+
+}  // namespace cosigner::supervisor
