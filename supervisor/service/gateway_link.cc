@@ -37,6 +37,7 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
                        kill(ready_ ? "it showed no life" : "it did not become ready in time");
                      }
                    }),
+      stop_timer_(loop, [this] { kill("it did not end in time"); }),
       presence_timer_(loop, [this] {
         for (const std::string& node : std::set<std::string>(present_)) {
           if (node != config_.node && !heard_.contains(node)) {
@@ -164,6 +165,7 @@ void GatewayLink::died(const std::string& why) {
   broker_connected_ = false;
   watch_timer_.stop();
   presence_timer_.stop();
+  stop_timer_.stop();
   for (auto& [number, publish] : std::exchange(publishes_, {})) {
     publish.on_failed({.code = ErrorCode::kWorkerCrashed,
                        .message = "This node's gateway died; other nodes may have the request.",
@@ -196,6 +198,7 @@ void GatewayLink::stop(std::int64_t deadline_ms) {
   if (!ready_ || !send(drain)) {
     kill("it cannot be asked to end");
   }
+  stop_timer_.start(static_cast<std::uint64_t>(deadline_ms));
 }
 
 // ---- frames

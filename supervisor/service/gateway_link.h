@@ -103,6 +103,7 @@ class GatewayLink {
   std::int64_t last_sign_ = 0;
   LoopTimer restart_timer_;
   LoopTimer watch_timer_;     ///< start timeout, then heartbeats
+  LoopTimer stop_timer_;      ///< it was told to end
   LoopTimer presence_timer_;  ///< peers that a new gateway does not hear of are absent
 };
 
