@@ -1,6 +1,5 @@
 #include "supervisor/process/child.h"
 
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <vector>
+
+#include "supervisor/process/pidfd.h"
 
 namespace cosigner::supervisor {
 namespace {

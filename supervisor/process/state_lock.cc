@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +13,8 @@
 #include <fstream>
 #include <thread>
 #include <vector>
+
+#include "supervisor/process/pidfd.h"
 
 namespace cosigner::supervisor {
 namespace {
