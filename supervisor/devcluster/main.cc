@@ -72,7 +72,11 @@ int run(int argc, char** argv) {
   std::error_code ignored;
   std::string directory;
   std::string programs = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  app.add_option("--programs", programs, "folder of cosignerd (default: this program's own)");
+  if (!std::filesystem::exists(std::filesystem::path(programs) / "cosignerd", ignored)) {
+    programs = "/usr/sbin";  // where the Debian package puts it; this program is in /usr/bin
+  }
+  app.add_option("--programs", programs,
+                 "folder of cosignerd (default: this program's own, else /usr/sbin)");
 
   UpOptions options;
   std::string topology = "single";
