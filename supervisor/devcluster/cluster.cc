@@ -175,12 +175,12 @@ Expected<void> Cluster::up(const UpOptions& options) {
       options.threshold > options.nodes) {
     return fail(ErrorCode::kBadRequest, "a cluster has 2 to 32 nodes, and 2 to all of them sign.");
   }
-  for (const char* program : {"cosignerd", "cosigner-worker"}) {
-    if (::access((environment_.programs / program).c_str(), X_OK) != 0) {
-      return fail(ErrorCode::kBadRequest,
-                  (environment_.programs / program).string() +
-                      " is missing: build everything, or name the folder with --programs.");
-    }
+  // cosignerd finds its worker itself: beside itself, or where the package puts it.
+  if (const auto program = environment_.programs / "cosignerd";
+      ::access(program.c_str(), X_OK) != 0) {
+    return fail(
+        ErrorCode::kBadRequest,
+        program.string() + " is missing: build everything, or name the folder with --programs.");
   }
   if (auto prepared = prepare_directory(); !prepared) {
     return prepared;
