@@ -12,9 +12,11 @@
 #include "crypto/identity/certificate.h"
 #include "ipc/names.h"
 #include "ipc/uv_stream.h"
+#include "worker/exit_status.h"
 #include "worker/gateway/presence.h"
 #include "worker/gateway/request_gate.h"
 #include "worker/nats/broker_connection.h"
+#include "worker/sandbox/sandbox.h"
 
 namespace cosigner::worker {
 namespace {
@@ -165,6 +167,12 @@ void Gateway::on_frame(const ipc::Frame& frame) {
 
 void Gateway::start(ipc::GatewayStart start) {
   start_ = std::move(start);
+  const auto sandbox = enter_sandbox(start_.broker.url);
+  if (!sandbox) {
+    log(4, "the sandbox could not be entered: " + sandbox.error().message);
+    _exit(kExitSoftware);
+  }
+  log(1, *sandbox);
   prefix_ = "cosigner." + start_.cluster + ".";
   inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
   const auto certificate = decode_certificate(start_.certificate);

@@ -130,11 +130,12 @@ class TestSupervisor {
   TestSupervisor(const TestSupervisor&) = delete;
   TestSupervisor& operator=(const TestSupervisor&) = delete;
 
-  TestChild fork(const std::string& user = "alice", std::uint64_t generation = 1) {
+  TestChild fork(const std::string& user = "alice", std::uint64_t generation = 1,
+                 ipc::Role role = ipc::Role::kWorker) {
     auto pair = ipc::socket_pair(SOCK_STREAM);
     require(pair.has_value(), "socketpair");
     const ipc::ForkOrder order{
-        .order = ++orders_, .role = ipc::Role::kWorker, .user = user, .generation = generation};
+        .order = ++orders_, .role = role, .user = user, .generation = generation};
     const auto frame = ipc::encode_frame(order, 0);
     require(frame && ipc::send_packet(socket_.get(), *frame, pair->second.get()).has_value(),
             "the order was not sent");

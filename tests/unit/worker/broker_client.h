@@ -1,0 +1,122 @@
+#pragma once
+// A uv loop for tests, and a broker connection that remembers what came.
+
+#include <uv.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "worker/nats/broker_connection.h"
+
+namespace cosigner::test {
+
+// A loop that can have several connections, and measures how long one turn took at most.
+struct Loop {
+  Loop() {
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &pulse);
+    pulse.data = this;
+    last_ns = uv_hrtime();
+    uv_timer_start(
+        &pulse,
+        [](uv_timer_t* timer) {
+          auto* self = static_cast<Loop*>(timer->data);
+          const std::uint64_t now = uv_hrtime();
+          self->worst_ns = std::max(self->worst_ns, now - self->last_ns);
+          self->last_ns = now;
+        },
+        1, 1);
+  }
+  ~Loop() {
+    uv_close(reinterpret_cast<uv_handle_t*>(&pulse), nullptr);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+  }
+  bool until(const std::function<bool()>& condition,
+             std::chrono::milliseconds timeout = std::chrono::milliseconds(5000)) {
+    const std::uint64_t end = uv_hrtime() + static_cast<std::uint64_t>(timeout.count()) * 1000000;
+    while (!condition()) {
+      if (uv_hrtime() > end) {
+        return false;
+      }
+      uv_run(&loop, UV_RUN_ONCE);
+    }
+    return true;
+  }
+  void run_for(std::chrono::milliseconds duration) {
+    until([] { return false; }, duration);
+  }
+
+  uv_loop_t loop{};
+  uv_timer_t pulse{};
+  std::uint64_t last_ns = 0;
+  std::uint64_t worst_ns = 0;
+};
+
+struct Client {
+  Client(Loop& loop, std::string url, std::vector<std::string> subjects,
+         worker::EventQueue::Limits incoming = {}, worker::Outbox::Limits outgoing = {})
+      : connection(&loop.loop, options(std::move(url), std::move(subjects), incoming, outgoing),
+                   key(), handlers()) {}
+
+  static worker::BrokerOptions options(std::string url, std::vector<std::string> subjects,
+                                       worker::EventQueue::Limits incoming,
+                                       worker::Outbox::Limits outgoing) {
+    worker::BrokerOptions options;
+    options.access.url = std::move(url);
+    options.link.name = "test";
+    options.link.subjects = std::move(subjects);
+    options.incoming = incoming;
+    options.outgoing = outgoing;
+    return options;
+  }
+  static Ed25519SecretKey key() {
+    SystemRandom random;
+    return ed25519_generate(random);
+  }
+  worker::BrokerConnection::Handlers handlers() {
+    return {
+        .on_message =
+            [this](worker::BrokerMessage message) {
+              if (message.no_responders) {
+                ++no_responders;
+              }
+              messages.push_back(std::move(message));
+            },
+        .on_state =
+            [this](const worker::BrokerStateChange& change) {
+              switch (change.state) {
+                case worker::BrokerState::kSubscribed:
+                  ++subscribed;
+                  break;
+                case worker::BrokerState::kDisconnected:
+                  ++disconnected;
+                  break;
+                case worker::BrokerState::kClosed:
+                  ++closed;
+              }
+            },
+        .on_problem = [this](const worker::BrokerProblem& problem) { problems.push_back(problem); },
+        .on_batch_end = {}};
+  }
+  bool has(worker::BrokerProblemKind kind) const {
+    return std::ranges::any_of(problems, [&](const auto& problem) { return problem.kind == kind; });
+  }
+  bool send(const std::string& subject, std::size_t size = 3, const std::string& reply = {}) {
+    return connection.publish(
+        {.subject = subject, .reply = reply, .payload = ByteVector(size, 0x5a)});
+  }
+
+  std::vector<worker::BrokerMessage> messages;
+  std::vector<worker::BrokerProblem> problems;
+  int no_responders = 0;
+  int subscribed = 0;
+  int disconnected = 0;
+  int closed = 0;
+  worker::BrokerConnection connection;
+};
+
+}  // namespace cosigner::test
