@@ -209,6 +209,8 @@ class EngineCluster {
     std::vector<std::uint64_t> queued;           ///< works for the next worker
     std::int64_t armed_us = -1;
     std::int64_t stopped_us = 0;
+    Certificate certificate;         ///< of the running worker
+    X25519SecretKey channel_secret;  ///< of the running worker, for tests that play it
   };
 
   EngineCluster(std::uint64_t seed, std::size_t size, NetworkFaults network = {})
@@ -440,6 +442,9 @@ class EngineCluster {
   double chance() { return static_cast<double>(random_.next_u64() >> 11U) / 9007199254740992.0; }
   std::uint64_t pick(std::uint64_t bound) { return random_.next_u64() % bound; }
 
+  /// Looks at what a worker wants and when, after a test has called its engine itself.
+  void poke(Node& target) { flush(target); }
+
   /// Hands `payload` to the worker on `to` as if it came from `from`.
   void deliver(const std::string& from, const std::string& to, ByteVector payload) {
     input(node(to), [this, from, payload = std::move(payload)](worker::SessionEngine& engine) {
@@ -484,6 +489,8 @@ class EngineCluster {
     certificate.not_before = static_cast<std::uint64_t>(clock().wall_ms / 1000);
     certificate.not_after = certificate.not_before + kCertificateLifetimeSeconds;
     sign_certificate(certificate, target.identity);
+    target.certificate = certificate;
+    target.channel_secret = keys.channel.duplicate();
     ipc::WorkerStart start;
     start.cluster = "test";
     start.node = target.name;
@@ -679,6 +686,7 @@ class EngineCluster {
                     store.apply(order);
                   } else if constexpr (std::is_same_v<Order, ipc::RenewAsk>) {
                     ++renewals;
+                    renew(target, generation);
                   }
                 },
                 effect);
@@ -689,6 +697,20 @@ class EngineCluster {
     if (target.generation == generation) {
       reply(target, std::move(message));
     }
+  }
+
+  /// A new hour for the certificate of the running worker, same keys.
+  void renew(Node& target, std::uint64_t generation) {
+    if (target.generation != generation) {
+      return;
+    }
+    target.certificate.not_before = static_cast<std::uint64_t>(clock().wall_ms / 1000);
+    target.certificate.not_after = target.certificate.not_before + kCertificateLifetimeSeconds;
+    sign_certificate(target.certificate, target.identity);
+    input(target,
+          [this, bytes = encode_certificate(target.certificate)](worker::SessionEngine& engine) {
+            engine.on_renewed(clock(), ipc::Renewed{.certificate = bytes, .broker = {}});
+          });
   }
 
   void add_dead_counters(const worker::SessionEngine& engine) {
