@@ -5,7 +5,7 @@ _cosigner_devcluster() {
     _init_completion || return
 
     case $prev in
-        --dir)
+        --dir | --programs)
             _filedir -d
             return
             ;;
@@ -13,15 +13,17 @@ _cosigner_devcluster() {
             COMPREPLY=($(compgen -W 'single leaf' -- "$cur"))
             return
             ;;
-        --nodes | --threshold) return ;;
+        --nodes | --threshold | --idle-timeout | --set | --wait | --node) return ;;
     esac
 
-    if ((cword == 1)); then
-        COMPREPLY=($(compgen -W 'up down status --help' -- "$cur"))
-    elif [[ ${words[1]} == up ]]; then
-        COMPREPLY=($(compgen -W '--dir --nodes --threshold --topology --help' -- "$cur"))
-    else
-        COMPREPLY=($(compgen -W '--dir --help' -- "$cur"))
-    fi
+    local options='--dir --programs --help'
+    case ${words[1]} in
+        up) options+=' --nodes --threshold --topology --idle-timeout --set --wait' ;;
+        status) options+=' --json' ;;
+        start) options+=' --node --wait' ;;
+        stop) options+=' --node' ;;
+    esac
+    ((cword == 1)) && options='up down status start stop --help'
+    COMPREPLY=($(compgen -W "$options" -- "$cur"))
 } &&
     complete -F _cosigner_devcluster cosigner-devcluster

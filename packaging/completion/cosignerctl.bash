@@ -9,10 +9,10 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='status users user keys keygen sign evict config version bench'
+    local commands='status users user keys peers keygen sign bench evict restart quarantine clear drain log-level events config version'
 
     case $prev in
-        --socket | --initiator | --message-file | --out)
+        --socket | --initiator | --message-file | --out | --evict-socket)
             _filedir
             return
             ;;
@@ -28,7 +28,7 @@ _cosignerctl() {
             COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
             return
             ;;
-        --key | --threshold | --participants | --message-hex | --users | --concurrency | --duration | --count)
+        --key | --threshold | --participants | --message-hex | --users | --concurrency | --duration | --count | --timeout)
             return
             ;;
     esac
@@ -54,17 +54,27 @@ _cosignerctl() {
         user)
             [[ -z $sub && $cur != -* ]] && COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur")) && return
             ;;
-        keys | evict) options='--user' ;;
-        keygen) options='--user --key --scheme --threshold --participants' ;;
-        sign) options='--user --key --message-file --message-hex --out --format -' ;;
+        keys | evict | restart | quarantine | clear) options='--user' ;;
+        events) options='--follow' ;;
+        log-level)
+            COMPREPLY=($(compgen -W 'trace debug info warning error' -- "$cur"))
+            return
+            ;;
+        keygen) options='--user --key --scheme --threshold --participants --timeout' ;;
+        sign) options='--user --key --message-file --message-hex --out --format --timeout -' ;;
         config)
             [[ -z $sub ]] && COMPREPLY=($(compgen -W 'check' -- "$cur")) && return
             _filedir toml
             return
             ;;
         bench)
-            [[ -z $sub ]] && COMPREPLY=($(compgen -W 'sign' -- "$cur")) && return
-            options='--scheme --users --concurrency --duration --count --threshold'
+            [[ -z $sub ]] && COMPREPLY=($(compgen -W 'sign keygen first-signature' -- "$cur")) && return
+            options='--scheme --threshold --count'
+            case $sub in
+                sign) options+=' --users --concurrency --duration' ;;
+                keygen) options+=' --concurrency --duration' ;;
+                first-signature) options+=' --evict-socket' ;;
+            esac
             ;;
     esac
     COMPREPLY=($(compgen -W "$options --json --help" -- "$cur"))

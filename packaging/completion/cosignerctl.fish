@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands status users user keys keygen sign evict config version bench
+set -l commands status users user keys peers keygen sign bench evict restart quarantine clear drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -18,13 +18,20 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keys -d "A user's keys"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keygen -d 'Make a key'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a sign -d 'Sign a message'
-complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a evict -d "End a user's worker when idle"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a evict -d "End a user's idle process"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a peers -d "The nodes of the cluster"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a restart -d "Replace a user's process"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a quarantine -d "Serve this user no more until cleared"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a clear -d "Lift a user's quarantine"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a drain -d "Take no new requests"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a log-level -d "Change the log level"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a events -d "What happens on the node"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a config -d 'Check a configuration'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print the version'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bench -d Measure
 
 complete -c cosignerctl -n '__fish_seen_subcommand_from user' -a '(__cosignerctl_users)'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict restart quarantine clear' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l key -x -d 'Name of the key'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l scheme -x -a 'ed25519 ecdsa-secp256k1 bip340-secp256k1' -d 'Signature scheme'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l threshold -x -d 'Nodes that sign together'
@@ -35,8 +42,12 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l out -rF -d 'Whe
 complete -c cosignerctl -n '__fish_seen_subcommand_from sign' -l format -x -a 'hex raw base64' -d 'Of the signature'
 complete -c cosignerctl -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from check' -a check -d 'Every mistake with file and line'
 complete -c cosignerctl -n '__fish_seen_subcommand_from check' -F
-complete -c cosignerctl -n '__fish_seen_subcommand_from bench; and test (count (commandline -opc)) -eq 2' -a sign
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench; and test (count (commandline -opc)) -eq 2' -a 'sign keygen first-signature'
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l users -x -d 'Number of users'
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l concurrency -x -d 'Requests at once'
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d Seconds
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
+complete -c cosignerctl -n '__fish_seen_subcommand_from first-signature' -l evict-socket -rF -d 'Control sockets of all nodes to evict at'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l timeout -x -d 'Seconds to wait'
+complete -c cosignerctl -n '__fish_seen_subcommand_from log-level' -a 'trace debug info warning error'
+complete -c cosignerctl -n '__fish_seen_subcommand_from events' -l follow -d 'Until interrupted'
