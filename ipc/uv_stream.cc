@@ -3,13 +3,20 @@
 #include <array>
 #include <csignal>
 #include <exception>
+#include <memory>
 
 namespace cosigner::ipc {
 namespace {
 
 // libuv reads into it and calls back at once, where it is emptied and wiped before any handler
 // runs; so one serves all channels of a thread. One each would cost 640 MiB at 10,000 workers.
-thread_local std::array<std::uint8_t, 64U << 10> input;
+// Allocated on first use: as plain thread-local storage it would be zeroed, and so resident, in
+// every thread of the process (384 KiB in a worker with nats.c's threads).
+using Input = std::array<std::uint8_t, 64U << 10>;
+Input& input_buffer() {
+  thread_local const std::unique_ptr<Input> input(new Input);
+  return *input;
+}
 
 // libuv writes with write(2): a peer that has closed must be an error code, not a signal.
 void ignore_sigpipe() {
@@ -185,6 +192,7 @@ class FrameChannel::Impl {
 
   static void on_allocate(uv_handle_t* handle, std::size_t /*suggested*/, uv_buf_t* out) {
     static_cast<void>(handle);
+    Input& input = input_buffer();
     *out = uv_buf_init(reinterpret_cast<char*>(input.data()), static_cast<unsigned>(input.size()));
   }
 
@@ -193,11 +201,11 @@ class FrameChannel::Impl {
     if (size > 0) {
       const auto count = static_cast<std::size_t>(size);
       try {
-        impl->reader_.feed(ByteView(input.data(), count));
+        impl->reader_.feed(ByteView(input_buffer().data(), count));
       } catch (const std::bad_alloc&) {
         impl->finish(CloseReason::kError, "out of memory");
       }
-      sodium_memzero(input.data(), count);
+      sodium_memzero(input_buffer().data(), count);
       impl->deliver();
     } else if (size < 0) {
       impl->ended(static_cast<int>(size));
