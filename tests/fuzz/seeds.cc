@@ -1,0 +1,160 @@
+// Writes a seed corpus: one well-formed input of each kind for each target.
+// usage: fuzz-seeds DIRECTORY
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "ipc/answer.h"
+#include "ipc/frame.h"
+#include "ipc/request.h"
+
+using namespace cosigner;
+
+namespace {
+
+class Corpus {
+ public:
+  explicit Corpus(std::filesystem::path root) : root_(std::move(root)) {}
+  void add(const std::string& target, ByteView bytes) {
+    const auto directory = root_ / target;
+    std::filesystem::create_directories(directory);
+    std::ofstream out(directory / ("seed-" + std::to_string(count_++)), std::ios::binary);
+    out << as_text(bytes);
+  }
+
+ private:
+  std::filesystem::path root_;
+  int count_ = 0;
+};
+
+template <class... Messages>
+void add_frames(Corpus& corpus) {
+  const auto add = [&](const auto& message) {
+    ByteVector input = {255};  // the step in which the target feeds the rest
+    const auto frame = ipc::encode_frame(message, 1);
+    input.insert(input.end(), frame->begin(), frame->end());
+    corpus.add("frames", input);
+  };
+  (add(Messages{}), ...);
+}
+
+void add_start_messages(Corpus& corpus) {
+  ipc::WorkerStart start;
+  start.cluster = "demo";
+  start.node = "node1";
+  start.user = "alice";
+  start.sealing_key.resize(32);
+  start.peers = {{.node = "node1", .identity = {}}, {.node = "node2", .identity = {}}};
+  start.initiators.resize(1);
+  start.initiators[0].operations = {"*"};
+  start.initiators[0].users = {"*"};
+  start.keys.resize(1);
+  start.present = {"node2"};
+  ByteVector input = {255};
+  const auto frame = ipc::encode_frame(start, 1);
+  input.insert(input.end(), frame->begin(), frame->end());
+  corpus.add("frames", input);
+}
+
+Request example(const IdentityKey& key, Operation operation) {
+  Request out;
+  out.cluster = "demo";
+  out.initiator = key.public_key();
+  out.operation = operation;
+  out.user = "alice";
+  out.key = "main";
+  out.issued_at_ms = 1'790'000'000'000;
+  out.expires_at_ms = out.issued_at_ms + 1000;
+  if (operation == Operation::kKeygen) {
+    out.threshold = 2;
+    out.participants = {"node1", "node2"};
+  } else {
+    out.message = {1, 2, 3};
+  }
+  return out;
+}
+
+KeyRecord example_record() {
+  KeyRecord out;
+  out.cluster = "demo";
+  out.user = "alice";
+  out.key = "main";
+  out.epoch = 1;
+  out.threshold = 2;
+  out.participants = {{1, "node1"}, {2, "node2"}};
+  out.public_key.resize(32);
+  out.public_shares.assign(2, ByteVector(32));
+  return out;
+}
+
+void add_answer(Corpus& corpus, const RequestAnswer& answer, const Certificate& certificate) {
+  const ByteVector bytes = encode_answer(answer);
+  corpus.add("answer", bytes);
+  AnswerEnvelope envelope{.node = "node1", .answer = bytes, .origin = Statement{}};
+  corpus.add("answer", encode_answer_envelope(envelope));
+  envelope.origin = GatewaySignature{encode_certificate(certificate), {}};
+  corpus.add("answer", encode_answer_envelope(envelope));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 2) {
+    std::cerr << "usage: fuzz-seeds DIRECTORY\n";
+    return 64;
+  }
+  Corpus corpus(arguments[1]);
+  SeededRandom random(1);
+  const IdentityKey key = IdentityKey::generate(random);
+
+  using namespace cosigner::ipc;
+  add_frames<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
+             ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
+             StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
+             Renewed, Tick, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
+             GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
+             PublishDone, PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply,
+             ControlCancel>(corpus);
+  add_start_messages(corpus);
+
+  for (const auto operation : {Operation::kKeygen, Operation::kSign}) {
+    const Request request = example(key, operation);
+    corpus.add("request", encode_request(request));
+    corpus.add("request", sign_request(request, key)->envelope);
+  }
+
+  Certificate certificate;
+  certificate.cluster = "demo";
+  certificate.node = "node1";
+  certificate.user = "alice";
+  certificate.not_after = 3600;
+  sign_certificate(certificate, key);
+  corpus.add("identity", encode_certificate(certificate));
+  Statement statement;
+  statement.cluster = "demo";
+  statement.node = "node1";
+  sign_statement(statement, key);
+  corpus.add("identity", encode_statement(statement));
+
+  const KeyRecord record = example_record();
+  const std::vector<Acknowledgement> acknowledgements(
+      2, {.node = "node1", .generation = 1, .signature = {}});
+  corpus.add("answer", encode_key_record(record));
+  corpus.add("answer", encode_commit_certificate(acknowledgements));
+  RequestAnswer answer;
+  answer.operation = "sign";
+  answer.content = SignResult{};
+  add_answer(corpus, answer, certificate);
+  answer.operation = "keygen";
+  answer.content = KeygenResult{.scheme = Scheme::kEd25519,
+                                .epoch = 1,
+                                .public_key = ByteVector(32),
+                                .record = encode_key_record(record),
+                                .acknowledgements = acknowledgements};
+  add_answer(corpus, answer, certificate);
+  answer.content = Error{};
+  add_answer(corpus, answer, certificate);
+  return 0;
+}
