@@ -1,0 +1,81 @@
+// Requests, crashes, hangs, evictions, operators and shutdown raced against one another.
+
+#include "tests/support/full.h"
+#include "tests/unit/supervisor/registry_world.h"
+
+namespace cosigner::supervisor::test {
+namespace {
+
+RegistryLimits tight() {
+  RegistryLimits limits;
+  limits.max_workers = 4;
+  limits.mailbox_entries = 6;
+  limits.mailbox_bytes = 1000;
+  limits.total_mailbox_bytes = 3000;
+  limits.starting_at_once = 2;
+  limits.spawns_per_second = 200;
+  limits.idle_timeout_ms = 60;
+  limits.start_timeout_ms = 150;
+  limits.unresponsive_ms = 120;
+  limits.quarantine_ms = 400;
+  limits.budget = {
+      .max_restarts = 4, .window_ms = 500, .backoff_first_ms = 10, .backoff_cap_ms = 100};
+  return limits;
+}
+
+void race(std::uint64_t seed) {
+  World world(tight(), seed);
+  const auto user = [&] { return "user" + std::to_string(world.dice(7)); };
+  const std::uint64_t steps = 40 + world.dice(80);
+  for (std::uint64_t step = 0; step < steps; ++step) {
+    switch (world.dice(16)) {
+      case 0:
+        static_cast<void>(world.registry().evict(world.now(), user()));
+        break;
+      case 1:
+        static_cast<void>(world.registry().restart(world.now(), user()));
+        break;
+      case 2:
+        if (world.dice(4) == 0) {
+          world.registry().quarantine(world.now(), user());
+        }
+        break;
+      case 3:
+        static_cast<void>(world.registry().clear(world.now(), user()));
+        break;
+      case 4:
+        world.kill_from_outside(user());
+        break;
+      case 5:
+        world.run(static_cast<std::int64_t>(world.dice(300)));
+        break;
+      default:
+        world.request(user(), world.dice(5) != 0, 50 + world.dice(400));
+    }
+    world.settle();
+    world.run(static_cast<std::int64_t>(world.dice(20)));
+  }
+  if (world.dice(3) == 0) {
+    world.registry().drain(world.now(), 100);
+    world.settle();
+    world.run(1000);
+    REQUIRE(world.live() == 0);
+    REQUIRE(world.registry().live() == 0);
+  } else {
+    world.run(5000);  // idle workers are evicted, quarantine is forgiven
+    REQUIRE(world.live() == 0);
+  }
+  REQUIRE(world.unanswered() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("registry: randomised races keep every promise") {
+  const int rounds = cosigner::test::rounds(3000, 50000);
+  for (int seed = 1; seed <= rounds; ++seed) {
+    INFO("seed " << seed);
+    race(static_cast<std::uint64_t>(seed));
+  }
+}
+
+}  // namespace cosigner::supervisor::test

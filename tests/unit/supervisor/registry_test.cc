@@ -1,0 +1,268 @@
+// The registry's rules one by one.
+
+#include "tests/unit/supervisor/registry_world.h"
+
+namespace cosigner::supervisor::test {
+namespace {
+
+RegistryLimits ordinary() {
+  RegistryLimits limits;
+  limits.budget = {
+      .max_restarts = 3, .window_ms = 10'000, .backoff_first_ms = 100, .backoff_cap_ms = 1000};
+  return limits;
+}
+
+UserState state_of(World& world, const std::string& user) {
+  const auto view = world.registry().user(world.now(), user);
+  return view ? view->state : UserState::kAbsent;
+}
+
+/// A live, idle worker.
+void warm(World& world, const std::string& user) {
+  const std::uint64_t id = world.request(user);
+  world.run(100);
+  REQUIRE(world.answered(id));
+  REQUIRE_FALSE(world.error_of(id));
+  REQUIRE(state_of(world, user) == UserState::kReady);
+}
+
+}  // namespace
+
+TEST_CASE("registry: a request spawns lazily, waits, and is answered") {
+  World world(ordinary(), 1, calm());
+  REQUIRE(world.live() == 0);
+  const auto first = world.request("alice");
+  const auto second = world.request("alice");
+  REQUIRE(state_of(world, "alice") == UserState::kStarting);
+  world.run(200);
+  REQUIRE(world.answered(first));
+  REQUIRE(world.answered(second));
+  REQUIRE(world.live() == 1);
+  REQUIRE(world.registry().counters().spawns == 1);
+}
+
+TEST_CASE("registry: a death answers everything at once and the first one costs no wait") {
+  World world(ordinary(), 2, calm());
+  warm(world, "alice");
+  const auto id = world.request("alice");
+  world.kill_from_outside("alice");
+  world.run(5);
+  REQUIRE(world.answered(id));
+  REQUIRE(world.error_of(id)->code == ErrorCode::kWorkerCrashed);
+  REQUIRE(world.error_of(id)->may_have_executed);
+  const auto next = world.request("alice");
+  world.run(100);
+  REQUIRE(world.answered(next));
+  REQUIRE_FALSE(world.error_of(next));
+}
+
+TEST_CASE("registry: requests not delivered have not executed") {
+  World world(ordinary(), 3, calm());
+  world.odds().dies_starting = 100;
+  const auto id = world.request("alice");
+  world.run(50);
+  REQUIRE(world.answered(id));
+  REQUIRE(world.error_of(id)->code == ErrorCode::kWorkerCrashed);
+  REQUIRE_FALSE(world.error_of(id)->may_have_executed);
+  REQUIRE(world.registry().user(world.now(), "alice")->start_failures == 1);
+}
+
+TEST_CASE("registry: crash loop: backoff, quarantine, clear; another user is not slowed") {
+  World world(ordinary(), 4, calm());
+  warm(world, "ben");
+  world.odds().crashes = 100;
+  for (int death = 1; death <= 3; ++death) {
+    const auto id = world.request("alice");
+    world.run(1500);
+    REQUIRE(world.answered(id));
+  }
+  REQUIRE(state_of(world, "alice") == UserState::kQuarantined);
+  const auto refused = world.request("alice");
+  REQUIRE(world.error_of(refused)->code == ErrorCode::kQuarantined);
+  REQUIRE_FALSE(world.error_of(refused)->may_have_executed);
+  world.odds().crashes = 0;
+  warm(world, "ben");
+  REQUIRE(world.registry().user(world.now(), "ben")->starts == 1);
+
+  SECTION("an operator clears it") {
+    REQUIRE(world.registry().clear(world.now(), "alice"));
+    warm(world, "alice");
+  }
+  SECTION("time forgives it") {
+    world.run(ordinary().quarantine_ms + 1);
+    REQUIRE(state_of(world, "alice") == UserState::kAbsent);
+    warm(world, "alice");
+  }
+}
+
+TEST_CASE("registry: requests wait through a backoff") {
+  World world(ordinary(), 5, calm());
+  warm(world, "alice");
+  world.kill_from_outside("alice");
+  world.run(10);
+  warm(world, "alice");
+  world.kill_from_outside("alice");
+  world.run(10);
+  REQUIRE(state_of(world, "alice") == UserState::kBackoff);
+  const auto id = world.request("alice");
+  REQUIRE_FALSE(world.answered(id));
+  world.run(300);
+  REQUIRE(world.answered(id));
+  REQUIRE_FALSE(world.error_of(id));
+}
+
+TEST_CASE("registry: silence with work in flight is death, idleness is not") {
+  World world(ordinary(), 6, calm());
+  warm(world, "alice");
+  world.run(60'000);
+  REQUIRE(world.live() == 1);
+  world.odds().hangs = 100;
+  const auto id = world.request("alice");
+  world.run(9'000);
+  REQUIRE_FALSE(world.answered(id));
+  world.run(2'000);
+  REQUIRE(world.answered(id));
+  REQUIRE(world.error_of(id)->code == ErrorCode::kWorkerUnresponsive);
+  REQUIRE(world.error_of(id)->may_have_executed);
+  REQUIRE(world.live() == 0);
+}
+
+TEST_CASE("registry: eviction at the idle timeout, and a request that races it is served") {
+  World world(ordinary(), 7, calm());
+  warm(world, "alice");
+  SECTION("after the timeout") {
+    world.run(ordinary().idle_timeout_ms + 1000);
+    REQUIRE(world.live() == 0);
+    REQUIRE(world.registry().counters().deaths == 0);
+    REQUIRE_FALSE(world.registry().user(world.now(), "alice"));
+  }
+  SECTION("a request while it is asked") {
+    REQUIRE(world.registry().evict(world.now(), "alice"));
+    const auto id = world.request("alice");
+    world.run(200);
+    REQUIRE(world.answered(id));
+    REQUIRE_FALSE(world.error_of(id));
+    REQUIRE(world.registry().counters().spawns == 2);
+  }
+  SECTION("ordered while busy") {
+    world.request("alice");
+    REQUIRE(world.registry().evict(world.now(), "alice").error().code == ErrorCode::kConflict);
+  }
+  SECTION("ordered where nobody lives") {
+    REQUIRE(world.registry().evict(world.now(), "ben").error().code == ErrorCode::kUnknownUser);
+  }
+}
+
+TEST_CASE("registry: at the cap the least recently used idle worker goes, never a busy one") {
+  auto limits = ordinary();
+  limits.max_workers = 2;
+  World world(limits, 8, calm());
+  warm(world, "alice");
+  warm(world, "ben");
+  warm(world, "alice");  // ben is the older one now
+  warm(world, "carol");
+  REQUIRE(state_of(world, "ben") == UserState::kAbsent);
+  REQUIRE(state_of(world, "alice") == UserState::kReady);
+  SECTION("with all busy: overloaded, with a delay") {
+    world.odds().hangs = 100;
+    world.request("alice");
+    world.request("carol");
+    const auto id = world.request("dave");
+    REQUIRE(world.error_of(id)->code == ErrorCode::kOverloaded);
+    REQUIRE(world.error_of(id)->retryable);
+    REQUIRE(world.error_of(id)->retry_after_ms > 0);
+    REQUIRE_FALSE(world.error_of(id)->may_have_executed);
+  }
+}
+
+TEST_CASE("registry: mailboxes are bounded in entries and bytes, for a user and in all") {
+  auto limits = ordinary();
+  limits.mailbox_entries = 3;
+  limits.mailbox_bytes = 1000;
+  limits.total_mailbox_bytes = 1500;
+  World world(limits, 9, calm());
+  SECTION("entries") {
+    for (int i = 0; i < 3; ++i) {
+      REQUIRE_FALSE(world.answered(world.request("alice")));
+    }
+    REQUIRE(world.error_of(world.request("alice"))->code == ErrorCode::kOverloaded);
+  }
+  SECTION("bytes of one user") {
+    REQUIRE_FALSE(world.answered(world.request("alice", true, 900)));
+    REQUIRE(world.error_of(world.request("alice", true, 101))->code == ErrorCode::kOverloaded);
+  }
+  SECTION("bytes of all") {
+    REQUIRE_FALSE(world.answered(world.request("alice", true, 900)));
+    REQUIRE(world.error_of(world.request("ben", true, 601))->code == ErrorCode::kOverloaded);
+    REQUIRE_FALSE(world.answered(world.request("ben", true, 600)));
+  }
+  world.run(1000);
+  REQUIRE(world.unanswered() == 0);
+}
+
+TEST_CASE("registry: forks that fail for no fault of the user are tried again, then overloaded") {
+  World world(ordinary(), 10, calm());
+  world.odds().fork_fails = 100;
+  const auto id = world.request("alice");
+  world.run(5'000);
+  REQUIRE_FALSE(world.answered(id));
+  SECTION("the zygote comes back") {
+    world.odds().fork_fails = 0;
+    world.run(500);
+    REQUIRE(world.answered(id));
+    REQUIRE_FALSE(world.error_of(id));
+  }
+  SECTION("it does not") {
+    world.run(6'000);
+    REQUIRE(world.error_of(id)->code == ErrorCode::kOverloaded);
+  }
+  REQUIRE(world.registry().counters().deaths == 0);
+}
+
+TEST_CASE("registry: draining lets work end, kills at the deadline, refuses what comes") {
+  World world(ordinary(), 11, calm());
+  warm(world, "alice");
+  warm(world, "ben");
+  const auto running = world.request("alice");
+  world.odds().hangs = 100;
+  const auto hung = world.request("ben");
+  world.run(4);
+  world.odds().hangs = 0;
+  const auto starting = world.request("carol");
+  world.registry().drain(world.now(), 500);
+  world.settle();
+  REQUIRE(world.error_of(world.request("alice"))->code == ErrorCode::kShuttingDown);
+  REQUIRE(world.error_of(starting)->code == ErrorCode::kShuttingDown);
+  REQUIRE_FALSE(world.error_of(starting)->may_have_executed);
+  world.run(1000);
+  REQUIRE(world.live() == 0);
+  REQUIRE(world.answered(running));
+  REQUIRE(world.error_of(hung)->code == ErrorCode::kShuttingDown);
+  REQUIRE(world.error_of(hung)->may_have_executed);
+}
+
+TEST_CASE("registry: work that a peer woke waits for nobody's answer and is dropped at a death") {
+  World world(ordinary(), 12, calm());
+  warm(world, "alice");
+  world.request("alice", false);
+  world.kill_from_outside("alice");
+  world.run(100);
+  REQUIRE(world.unanswered() == 0);
+  REQUIRE(world.registry().counters().failed == 0);
+}
+
+TEST_CASE("registry: an operator's quarantine holds until it is cleared") {
+  World world(ordinary(), 13, calm());
+  world.registry().quarantine(world.now(), "alice");
+  world.run(10'000'000);
+  REQUIRE(world.error_of(world.request("alice"))->code == ErrorCode::kQuarantined);
+  REQUIRE(world.registry().clear(world.now(), "alice"));
+  warm(world, "alice");
+  const auto id = world.request("alice");
+  world.registry().quarantine(world.now(), "alice");
+  world.run(100);
+  REQUIRE(world.error_of(id)->code == ErrorCode::kQuarantined);
+  REQUIRE(world.live() == 0);
+}
+
+}  // namespace cosigner::supervisor::test

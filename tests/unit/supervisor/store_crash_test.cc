@@ -1,0 +1,145 @@
+// A writing process is killed at any point: what it had announced is there, the rest is whole.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <thread>
+
+#include "supervisor/service/clock.h"
+#include "supervisor/store/store_thread.h"
+#include "tests/support/full.h"
+#include "tests/unit/supervisor/store_fixture.h"
+
+namespace cosigner::supervisor::test {
+namespace {
+
+/// Runs in the child: makes durable, then announces on `pipe`: generations and epochs in turn.
+[[noreturn]] void write_for_ever(const StoreFixture& fixture, int pipe) {
+  auto store = fixture.open();
+  if (!store) {
+    ::_exit(2);
+  }
+  const auto keys = store->keys_of("alice");
+  std::uint64_t epoch = keys && !keys->empty() ? keys->back().epoch : 0;
+  if (keys && !keys->empty() && keys->back().state == ipc::KeyState::kPending) {
+    --epoch;
+  }
+  for (;;) {
+    ++epoch;
+    const KeyRecord record = StoreFixture::record(epoch);
+    if (!store->begin() || !store->store_pending("alice", StoreFixture::stored(record)) ||
+        !store->reserve_generations(10) || !store->commit() || !store->begin() ||
+        !store->activate("alice", fixture.activation(record)) || !store->commit()) {
+      ::_exit(3);
+    }
+    if (::write(pipe, &epoch, sizeof epoch) != sizeof epoch) {
+      ::_exit(4);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("store: kill -9 of a writing process loses nothing it announced") {
+  const StoreFixture fixture;
+  SeededRandom random(3);
+  std::uint64_t announced = 0;
+  std::uint64_t generations = 0;
+  const int rounds = cosigner::test::rounds(8, 200);
+  for (int round = 0; round < rounds; ++round) {
+    int pipe[2];
+    REQUIRE(::pipe(pipe) == 0);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      ::close(pipe[0]);
+      write_for_ever(fixture, pipe[1]);
+    }
+    ::close(pipe[1]);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 + random.next_u64() % 60));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+    std::uint64_t epoch = 0;
+    while (::read(pipe[0], &epoch, sizeof epoch) == sizeof epoch) {
+      announced = std::max(announced, epoch);
+    }
+    ::close(pipe[0]);
+
+    auto store = fixture.open();
+    REQUIRE(store);
+    const auto keys = store->keys_of("alice");
+    REQUIRE(keys);
+    if (announced > 0) {
+      REQUIRE_FALSE(keys->empty());
+      // Exactly one active epoch, at least the announced one; a pending one may follow it.
+      REQUIRE(keys->front().state == ipc::KeyState::kActive);
+      REQUIRE(keys->front().epoch >= announced);
+      REQUIRE(keys->size() <= 2);
+      REQUIRE((keys->size() == 1 || keys->back().epoch == keys->front().epoch + 1));
+    }
+    const auto first = store->reserve_generations(1);
+    REQUIRE(first);
+    REQUIRE(*first > generations);
+    generations = *first;
+  }
+}
+
+TEST_CASE("store thread: callbacks come in order and after the commit; failures stay alone") {
+  const StoreFixture fixture;
+  uv_loop_t loop;
+  REQUIRE(uv_loop_init(&loop) == 0);
+  auto thread = std::make_unique<StoreThread>(&loop, std::move(*fixture.open()));
+  std::vector<std::uint64_t> firsts;
+  std::vector<ErrorCode> failures;
+  const int count = 1200;  // more than a group
+  for (int i = 0; i < count; ++i) {
+    thread->submit(
+        i % 3 == 0 ? StoreThread::Urgency::kNow : StoreThread::Urgency::kBehind,
+        [i](Store& store) -> Expected<std::uint64_t> {
+          auto first = store.reserve_generations(1);
+          if (i % 10 == 9) {
+            return fail(ErrorCode::kConflict, "undone");
+          }
+          return first;
+        },
+        [&](const Expected<std::uint64_t>& first) {
+          if (first) {
+            firsts.push_back(*first);
+          } else {
+            failures.push_back(first.error().code);
+          }
+        });
+  }
+  bool late = false;
+  LoopTimer guard(&loop, [&] { late = true; });
+  guard.start(20'000);
+  while (firsts.size() + failures.size() < count && !late) {
+    uv_run(&loop, UV_RUN_ONCE);
+  }
+  REQUIRE_FALSE(late);
+  REQUIRE(failures == std::vector<ErrorCode>(count / 10, ErrorCode::kConflict));
+  for (std::size_t i = 0; i < firsts.size(); ++i) {
+    REQUIRE(firsts[i] == i + 1);  // what failed left no gap
+  }
+  // Written behind: alone, it is durable within the time it may wait.
+  const std::int64_t begin = monotonic_ms();
+  bool done = false;
+  thread->submit(
+      StoreThread::Urgency::kBehind, [](Store& store) { return store.reserve_generations(1); },
+      [&](const Expected<std::uint64_t>&) { done = true; });
+  while (!done && !late) {
+    uv_run(&loop, UV_RUN_ONCE);
+  }
+  REQUIRE(done);
+  REQUIRE(monotonic_ms() - begin >= 40);
+  thread.reset();
+  guard.stop();
+  uv_run(&loop, UV_RUN_NOWAIT);
+  REQUIRE(fixture.open()->reserve_generations(1) ==
+          static_cast<std::uint64_t>(count) - failures.size() + 2);
+}
+
+}  // namespace cosigner::supervisor::test
