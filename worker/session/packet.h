@@ -194,12 +194,14 @@ struct Decline {
   static constexpr MessageKind kKind = MessageKind::kDecline;
   SessionId session;
   std::string error;  ///< error_name()
+  std::string peer;   ///< whom the sender blames, or empty
   std::string reason;
 
   template <class Self, class F>
   static void fields(Self& self, F& f) {
     f.fixed(self.session);
     f.text(self.error, 32);
+    f.text_or_empty(self.peer, kMaxNodeName);
     f.text_or_empty(self.reason, kMaxReason);
   }
 };

@@ -100,8 +100,9 @@ void SessionEngine::Impl::on_hello(const std::string& from, SignedHello hello) {
     return;
   }
   if (const Error* failure = results_.failure(id)) {
-    (void)peers_.send(from, Decline{id, std::string(error_name(failure->code)), failure->message},
-                      false);
+    const Decline decline{id, std::string(error_name(failure->code)), failure->peer,
+                          failure->message};
+    (void)peers_.send(from, decline, false);
     return;
   }
   // A hello without its request starts nothing.

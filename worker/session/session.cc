@@ -154,8 +154,8 @@ std::optional<Error> Session::impossible() const {
                  .may_have_executed = executed_,
                  .retryable = true,
                  .retry_after_ms = kRetryAfterMs,
-                 .peer = node,
-                 .peer_reason = error.message};
+                 .peer = error.peer.empty() ? node : error.peer,
+                 .peer_reason = "as node " + node + " reports: " + error.message};
   }
   if (participants_.size() - absent.size() < needed()) {
     return Error{.code = ErrorCode::kQuorumUnavailable,
@@ -303,7 +303,7 @@ void Session::announce_end(const std::string& reason, const std::string& culprit
     const auto slot = hellos_.find(participant.node);
     const bool waits_for_us = attempt_.coordinating && slot != hellos_.end() &&
                               slot->second.decoded.attempt == attempt_.number;
-    if (participant.index != self_ && (member || waits_for_us)) {
+    if (participant.index != self_ && (member || waits_for_us || final_word)) {
       (void)peers_.send(participant.node, message, final_word);
     }
   }
@@ -365,7 +365,7 @@ void Session::on_abort(const std::string& from, const AttemptAbort& abort) {
     reported_.try_emplace(abort.culprit, "as node " + from + " reports: " + abort.reason);
     if (keygen()) {
       const bool self = abort.culprit == environment_.node;
-      fail(Error{.code = ErrorCode::kPeerMisbehaved,
+      fail(Error{.code = self ? ErrorCode::kProtocolFailed : ErrorCode::kPeerMisbehaved,
                  .message = self ? "node " + from + " refuses this node's messages"
                                  : "a message of node " + abort.culprit + " failed a check",
                  .may_have_executed = executed_,
@@ -396,10 +396,15 @@ void Session::on_decline(const std::string& from, const Decline& decline) {
     return;
   }
   // Not final before this attempt's end: the same request may be on its way to that node again.
-  declined_.insert_or_assign(from, Error{.code = error_from_name(decline.error),
-                                         .message = decline.reason,
-                                         .peer = {},
-                                         .peer_reason = {}});
+  Error error;
+  error.code = error_from_name(decline.error);
+  error.message = decline.reason;
+  error.peer = decline.peer;
+  if (error.code == ErrorCode::kPeerMisbehaved && index_of(error.peer) == 0) {
+    error.code = ErrorCode::kProtocolFailed;  // nobody of this session is named
+    error.peer.clear();
+  }
+  declined_.insert_or_assign(from, std::move(error));
   attempt_.timer_us =
       std::min(attempt_.timer_us,
                environment_.now_us() + std::int64_t{environment_.settings.attempt_timer_ms} * 1000);

@@ -2,10 +2,25 @@
 // What must hold at the end of every simulated run, whatever happened in it.
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 
 #include "tests/support/engine_cluster.h"
+#include "tests/support/full.h"
 
 namespace cosigner::test {
+
+/// Runs seeds 1, 2, …; or the one in COSIGNER_TEST_SEED, to look at a failure again.
+template <class Run>
+void each_seed(int quick, int full, Run run) {
+  if (const char* seed = std::getenv("COSIGNER_TEST_SEED")) {
+    run(std::strtoull(seed, nullptr, 10));
+    return;
+  }
+  const int count = rounds(quick, full);
+  for (int i = 1; i <= count; ++i) {
+    run(static_cast<std::uint64_t>(i));
+  }
+}
 
 /// Stops every fault: nodes are resumed and heard, nothing is lost any more.
 inline void heal(EngineCluster& cluster) {

@@ -33,6 +33,11 @@ void finish_and_use(EngineCluster& cluster, const SignedRequest& request) {
     }
   }
   INFO(last);
+  if (!public_key) {
+    for (const std::string& line : cluster.log) {
+      UNSCOPED_INFO(line);
+    }
+  }
   REQUIRE(public_key.has_value());
   cluster.run(kSecond);
   check_invariants(cluster);
@@ -125,10 +130,7 @@ bool kill_at(std::uint64_t seed, Moment moment) {
 }  // namespace
 
 TEST_CASE("key generation survives a bad network, dying workers and full disks", "[simulation]") {
-  const int count = rounds(60, 3000);
-  for (int i = 1; i <= count; ++i) {
-    run_keygen(static_cast<std::uint64_t>(i));
-  }
+  each_seed(60, 3000, run_keygen);
 }
 
 TEST_CASE("a worker dies at every message of a key generation", "[simulation]") {

@@ -83,8 +83,5 @@ void run_signing(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("signing survives a bad network and dying workers", "[simulation]") {
-  const int count = rounds(60, 3000);
-  for (int i = 1; i <= count; ++i) {
-    run_signing(static_cast<std::uint64_t>(i));
-  }
+  each_seed(60, 3000, run_signing);
 }
