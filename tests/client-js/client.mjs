@@ -1,8 +1,8 @@
 // node client.mjs DIR: makes a key and signs on the development cluster in DIR, then sends it what no
 // node may accept. Prints one line for each check; ends with 1 if one of them failed.
-import { createPublicKey, randomBytes, verify } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { Cluster, Refused } from './cluster.mjs';
-import { Initiator, buildRequest, pack, sessionId } from './protocol.mjs';
+import { Initiator, buildRequest, opensslVerifies, pack, sessionId } from './protocol.mjs';
 
 /** Refusals must come within this; how often each is measured (the median counts: this client shares the machine). */
 const LIMIT_MS = Number(process.env.COSIGNER_ERROR_LIMIT_MS ?? 50);
@@ -28,12 +28,6 @@ function demand(condition, complaint) {
 }
 const ms = (value) => `${value.toFixed(1)} ms`;
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-/** The verdict of OpenSSL, through Node's own crypto. */
-function opensslVerifies(publicKey, message, signature) {
-  const der = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), publicKey]);
-  return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature);
-}
 
 const cluster = await Cluster.open(directory);
 const user = `js-${randomBytes(6).toString('hex')}`;

@@ -5,7 +5,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { connect, createInbox, credsAuthenticator } from 'nats';
 import {
-  Initiator, acknowledgementHolds, answerDigest, equal, gatewayKey, pack, sessionId, statementHolds, unpack, verifies,
+  Initiator, acknowledgementHolds, answerDigest, equal, gatewayKey, opensslVerifies, pack, sessionId, statementHolds,
+  unpack, verifies,
 } from './protocol.mjs';
 
 export class Refused extends Error {
@@ -104,7 +105,7 @@ export class Cluster {
       if (!statementHolds(envelope.statement, known)) throw new Error(`${envelope.node}: bad statement`);
     } else {
       const key = gatewayKey(envelope.certificate, { cluster: this.name, node: envelope.node, identity });
-      if (!key || !verifies(key, answerDigest(envelope.answer), envelope.signature)) {
+      if (!key || !opensslVerifies(key, answerDigest(envelope.answer), envelope.signature)) {
         throw new Error(`${envelope.node}: bad gateway signature`);
       }
     }

@@ -1,6 +1,6 @@
 // The wire formats of a cosigner cluster as a client sees them: tagged hashes, requests, statements,
 // certificates. Written from their description, not from the cluster's code.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, createPublicKey, randomBytes, verify as verifyByOpenssl } from 'node:crypto';
 import { decode, encode } from '@msgpack/msgpack';
 import { ed25519 } from '@noble/curves/ed25519';
 
@@ -34,7 +34,26 @@ const acknowledgementDigest = (record) => taggedHash('cosigner/1/key-acknowledge
 
 export const equal = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) === 0;
 
-/** RFC 8032 verification (not ZIP-215's lenient one). False for anything malformed. */
+const keyObjects = new Map();
+function keyObject(publicKey) {
+  const hex = Buffer.from(publicKey).toString('hex');
+  if (!keyObjects.has(hex)) {
+    const der = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), publicKey]); // RFC 8410
+    keyObjects.set(hex, createPublicKey({ key: der, format: 'der', type: 'spki' }));
+  }
+  return keyObjects.get(hex);
+}
+
+/** RFC 8032 verification by Node's OpenSSL; fast, for everything nodes sign. False for anything malformed. */
+export function opensslVerifies(publicKey, message, signature) {
+  try {
+    return verifyByOpenssl(null, message, keyObject(publicKey), signature);
+  } catch {
+    return false;
+  }
+}
+
+/** RFC 8032 verification by noble-curves (not ZIP-215's lenient one): a second opinion on signatures. */
 export function verifies(publicKey, message, signature) {
   try {
     return ed25519.verify(signature, message, publicKey, { zip215: false });
@@ -86,12 +105,12 @@ export function statementHolds(statement, { cluster, node, user, session, answer
   return statement.kind === 'answer' && statement.cluster === cluster && statement.node === node
     && statement.user === user && equal(statement.session, session)
     && equal(statement.digest, answerDigest(answer))
-    && verifies(identity, statementDigest(statement), statement.signature);
+    && opensslVerifies(identity, statementDigest(statement), statement.signature);
 }
 
 /** One participant's promise for a key record. */
 export function acknowledgementHolds(record, recordBytes, acknowledgement, identity) {
-  return verifies(identity, statementDigest({
+  return opensslVerifies(identity, statementDigest({
     kind: 'key-acknowledgement',
     cluster: record.cluster,
     node: acknowledgement.node,
@@ -128,7 +147,7 @@ export function gatewayKey(bytes, { cluster, node, identity }) {
     const fits = version === 1 && at === bytes.length && holder.role === 2 && holder.user === ''
       && holder.cluster === cluster && holder.node === node
       && now + 300n >= notBefore && now <= notAfter + 300n;
-    return fits && verifies(identity, digest, signature) ? signingKey : null;
+    return fits && opensslVerifies(identity, digest, signature) ? signingKey : null;
   } catch {
     return null;
   }
