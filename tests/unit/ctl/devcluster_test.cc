@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "supervisor/devcluster/cluster.h"
 #include "supervisor/devcluster/node_files.h"
