@@ -633,7 +633,7 @@ class EngineCluster {
       if (target.generation != generation) {
         return;
       }
-      input(target, [this, &reply](worker::SessionEngine& engine) {
+      input(target, [this, reply](worker::SessionEngine& engine) {
         if constexpr (std::is_same_v<Reply, ipc::Stored>) {
           engine.on_stored(clock(), reply);
         } else {
