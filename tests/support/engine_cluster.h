@@ -209,7 +209,8 @@ class EngineCluster {
     std::vector<std::uint64_t> queued;           ///< works for the next worker
     std::int64_t armed_us = -1;
     std::int64_t stopped_us = 0;
-    Certificate certificate;         ///< of the running worker
+    Certificate certificate;  ///< of the running worker
+    Ed25519SecretKey signing_secret;
     X25519SecretKey channel_secret;  ///< of the running worker, for tests that play it
   };
 
@@ -491,6 +492,7 @@ class EngineCluster {
     sign_certificate(certificate, target.identity);
     target.certificate = certificate;
     target.channel_secret = keys.channel.duplicate();
+    target.signing_secret = keys.signing.duplicate();
     ipc::WorkerStart start;
     start.cluster = "test";
     start.node = target.name;
