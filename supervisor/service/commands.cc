@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <set>
 
 #include "ipc/names.h"
 #include "ipc/pack.h"
@@ -41,6 +42,10 @@ const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
 }
 
 namespace {
+
+/// How long `evict` asks a worker that says no, and how often.
+constexpr std::int64_t kEvictPatienceMs = 1000;
+constexpr std::uint64_t kEvictAgainMs = 30;
 
 bool in_group(const ControlPeer& peer, const std::string& name) {
   const group* found = name.empty() ? nullptr : ::getgrnam(name.c_str());
@@ -122,18 +127,41 @@ void Commands::handle(Request request) {
 
 // ---- ending processes
 
+Commands::Commands(Node& node) : node_(node), ask_timer_(node.loop(), [this] { ask_again(); }) {}
+
 void Commands::evicted(const std::string& user, std::optional<Error> error) {
+  const std::int64_t now = monotonic_ms();
   const auto [begin, end] = waiting_.equal_range(user);
   std::vector<Request> done;
-  for (auto entry = begin; entry != end; ++entry) {
-    done.push_back(entry->second);
+  for (auto entry = begin; entry != end;) {
+    if (error && now < entry->second.patience_until) {
+      ask_timer_.start(kEvictAgainMs);
+      ++entry;
+      continue;
+    }
+    done.push_back(std::move(entry->second.request));
+    entry = waiting_.erase(entry);
   }
-  waiting_.erase(begin, end);
   for (const Request& request : done) {
     if (error) {
       request->fail(*error);
     } else {
       request->succeed(empty_body());
+    }
+  }
+}
+
+void Commands::ask_again() {
+  std::set<std::string> users;
+  for (const auto& [user, waiting] : waiting_) {
+    if (waiting.patience_until > 0) {
+      users.insert(user);
+    }
+  }
+  for (const std::string& user : users) {
+    if (const auto asked = node_.pool().evict(user); !asked) {
+      evicted(user, asked.error().code == ErrorCode::kUnknownUser ? std::nullopt
+                                                                  : std::optional(asked.error()));
     }
   }
 }
@@ -144,8 +172,11 @@ void Commands::evict(const Request& request, ipc::MapReader& arguments) {
     request->fail(ok.error());
     return;
   }
-  const auto place = waiting_.emplace(user, request);
-  if (const auto asked = node_.pool().evict(user); !asked) {
+  const auto place = waiting_.emplace(user, Waiting{request, monotonic_ms() + kEvictPatienceMs});
+  const auto asked = node_.pool().evict(user);
+  if (!asked && asked.error().code == ErrorCode::kConflict) {
+    ask_timer_.start(kEvictAgainMs);
+  } else if (!asked) {
     waiting_.erase(place);
     request->fail(asked.error());
   }
@@ -157,7 +188,7 @@ void Commands::restart(const Request& request, ipc::MapReader& arguments) {
     request->fail(ok.error());
     return;
   }
-  const auto place = waiting_.emplace(user, request);
+  const auto place = waiting_.emplace(user, Waiting{request, 0});
   if (const auto ordered = node_.pool().restart(user); !ordered) {
     waiting_.erase(place);
     request->fail(ordered.error());

@@ -10,6 +10,7 @@
 #include "ipc/map_reader.h"
 #include "supervisor/control/control_server.h"
 #include "supervisor/registry/types.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::supervisor {
 
@@ -17,7 +18,7 @@ class Node;
 
 class Commands {
  public:
-  explicit Commands(Node& node) : node_(node) {}
+  explicit Commands(Node& node);
 
   void handle(std::shared_ptr<ControlRequest> request);
   /// The user's process is gone (or stays, with the reason): answers `evict` and `restart`.
@@ -50,8 +51,17 @@ class Commands {
   void keys(const Request& request, ipc::MapReader& arguments);
   [[nodiscard]] ByteVector pack_peers() const;
 
+  /// A call that waits for the end of a user's process.
+  struct Waiting {
+    Request request;
+    std::int64_t patience_until = 0;  ///< evict: asked again until then, for acknowledgements of a
+                                      ///< session that has just ended may still be under way
+  };
+  void ask_again();
+
   Node& node_;
-  std::multimap<std::string, Request> waiting_;  ///< for the end of a user's process
+  std::multimap<std::string, Waiting> waiting_;
+  LoopTimer ask_timer_;
 };
 
 }  // namespace cosigner::supervisor

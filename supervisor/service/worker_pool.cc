@@ -420,6 +420,9 @@ void WorkerPool::finish_if_over(Worker& worker) {
 void WorkerPool::finish(Worker& worker) {
   const std::uint64_t generation = worker.holder.generation;
   const ExitCause cause = exit_cause(*worker.exit);
+  if (!worker.exit->clean()) {
+    spdlog::warn("user={} generation={}: {}", worker.holder.user, generation, cause.text());
+  }
   bury(generation);
   registry_.exited(monotonic_ms(), generation, cause);
   if (workers_.empty() && registry_.draining()) {
