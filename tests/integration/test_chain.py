@@ -22,7 +22,8 @@ def alice(cluster):
 def test_messages_are_signed_byte_for_byte(cluster, alice, message):
     answer = cluster.sign("alice", message)
     assert verifies(alice, message, answer["signature"])
-    assert openssl_verifies(alice, message, answer["signature"])
+    if message:  # `openssl pkeyutl` cannot read an empty file (OpenSSL 3.0); the library's verdict is in unit/crypto
+        assert openssl_verifies(alice, message, answer["signature"])
 
 
 def test_every_node_can_be_asked_and_tells_the_same_key(cluster, alice):
