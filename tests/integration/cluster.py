@@ -152,6 +152,20 @@ class Cluster:
         entry = self.user(user, node)
         return entry["pid"] if entry and entry.get("pid") else None
 
+    def evict(self, user, node=1):
+        """Evicts as soon as the worker agrees (it stays while anything is in flight), and waits until it is gone."""
+        pid = self.worker(user, node)
+
+        def evicted():
+            try:
+                self.ctl("evict", "--user", user, node=node)
+                return True
+            except CommandFailed as failure:
+                assert failure.error in ("conflict", "unknown_user"), failure
+                return failure.error == "unknown_user"
+        wait_until(evicted, 10, f"node{node} to let {user}'s worker go")
+        wait_until(lambda: pid is None or not alive(pid), 10, f"{user}'s evicted worker to be gone")
+
     def restart_node(self, node):
         """Starts a killed cosignerd again the way devcluster did, and waits until it is ready."""
         run = subprocess.run([BIN / "cosigner-devcluster", "start", "--dir", self.home, "--node", str(node)],
