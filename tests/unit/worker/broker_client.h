@@ -59,14 +59,19 @@ struct Loop {
 struct Client {
   Client(Loop& loop, std::string url, std::vector<std::string> subjects,
          worker::EventQueue::Limits incoming = {}, worker::Outbox::Limits outgoing = {})
-      : connection(&loop.loop, options(std::move(url), std::move(subjects), incoming, outgoing),
-                   key(), handlers()) {}
+      : Client(loop, ipc::BrokerAccess{.url = std::move(url), .jwt = {}}, std::move(subjects),
+               key(), incoming, outgoing) {}
+  Client(Loop& loop, ipc::BrokerAccess access, std::vector<std::string> subjects,
+         Ed25519SecretKey nkey, worker::EventQueue::Limits incoming = {},
+         worker::Outbox::Limits outgoing = {})
+      : connection(&loop.loop, options(std::move(access), std::move(subjects), incoming, outgoing),
+                   std::move(nkey), handlers()) {}
 
-  static worker::BrokerOptions options(std::string url, std::vector<std::string> subjects,
+  static worker::BrokerOptions options(ipc::BrokerAccess access, std::vector<std::string> subjects,
                                        worker::EventQueue::Limits incoming,
                                        worker::Outbox::Limits outgoing) {
     worker::BrokerOptions options;
-    options.access.url = std::move(url);
+    options.access = std::move(access);
     options.link.name = "test";
     options.link.subjects = std::move(subjects);
     options.incoming = incoming;
