@@ -13,6 +13,10 @@
 
 namespace cosigner::test {
 
+/// A turn of the loop this long means that something blocked in it: the shortest of nats.c's
+/// blocking waits here is the write deadline, 1 s. Shorter ones happen on a busy machine.
+inline constexpr std::uint64_t kStalledNs = 700'000'000;
+
 // A loop that can have several connections, and measures how long one turn took at most.
 struct Loop {
   Loop() {
