@@ -56,7 +56,7 @@ struct ReceiverState {
 
 /// Bit i, counted from the least significant bit of the first byte.
 inline std::uint8_t bit_of(ByteView bytes, std::size_t i) {
-  return static_cast<std::uint8_t>((bytes[i / 8] >> (i % 8)) & 1U);
+  return static_cast<std::uint8_t>((static_cast<unsigned>(bytes[i / 8]) >> (i % 8)) & 1U);
 }
 
 /// 0xff for 1, 0 for 0, hidden from the optimiser.

@@ -4,6 +4,7 @@
 
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
+#include "crypto/dkls23/burn_stack.h"
 
 namespace cosigner::dkls23 {
 
@@ -43,6 +44,7 @@ PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDiges
 }
 
 Result<Messages> PresignedSigning::finish_with(Result<Messages> result) {
+  burn_stack();
   if (!result) {
     dead_ = true;
     presignature_.reset();

@@ -4,13 +4,17 @@
 
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
+#include "crypto/dkg/share_box.h"
+#include "crypto/dkls23/burn_stack.h"
 #include "crypto/protocol/key_share.h"
 #include "crypto/secp256k1/group.h"
 
 namespace cosigner::dkls23 {
 
 namespace {
-constexpr std::size_t kHelloSize = 32;
+constexpr std::size_t kNonceSize = 32;
+constexpr std::size_t kHelloSize = kNonceSize + X25519PublicKey::kSize;
+constexpr std::size_t kSealedAnswerBytes = kSetupAnswerBytes + kAeadTagSize;
 
 std::vector<ParticipantIndex> both(ParticipantIndex a, ParticipantIndex b) {
   return {std::min(a, b), std::max(a, b)};
@@ -35,14 +39,16 @@ Renewal::Renewal(RenewalParameters parameters, Random& random)
     : parameters_(std::move(parameters)),
       random_(random),
       secret_(parameters_.secret.begin(), parameters_.secret.end()),
-      inbox_(parameters_.self, both(parameters_.self, parameters_.peer), 3, kSetupAnswerBytes) {
+      encryption_key_(random_.secret<32>()),
+      inbox_(parameters_.self, both(parameters_.self, parameters_.peer), 3, kSealedAnswerBytes) {
   parameters_.secret = {};
-  auto nonce = random_.bytes<Bytes<kHelloSize>>();
+  auto nonce = random_.bytes<Bytes<kNonceSize>>();
   declassify(&nonce, sizeof nonce);  // sent with the hello
-  hello_ = to_vector(nonce);
+  hello_ = Writer().fixed(nonce).fixed(x25519_public_key(encryption_key_)).take();
 }
 
 Result<Messages> Renewal::finish_with(Result<Messages> result) {
+  burn_stack();
   if (!result) {
     dead_ = true;
   }
@@ -50,6 +56,8 @@ Result<Messages> Renewal::finish_with(Result<Messages> result) {
     setup_.reset();
     state_.reset();
     secret_ = {};
+    encryption_key_.wipe();
+    shared_.wipe();
   }
   return result;
 }
@@ -88,10 +96,19 @@ Result<Messages> Renewal::do_start(std::span<const SetMember> set, const Digest&
       return malformed(member.index, "a renewal hello of the wrong length");
     }
     sid.part_u16(member.index).part(member.hello);
+    if (member.index == parameters_.peer) {
+      auto shared = x25519(encryption_key_,
+                           *X25519PublicKey::from(ByteView(member.hello).subspan(kNonceSize)));
+      if (!shared) {
+        return malformed(member.index, "an encryption key of small order");
+      }
+      shared_ = std::move(*shared);
+    }
   }
-  const Digest session = sid.finish();
-  echo_ = TaggedHash(tag::kSignEcho).part(session).finish();
-  setup_.emplace(session, parameters_.self, parameters_.peer, random_);
+  encryption_key_.wipe();
+  sid_ = sid.finish();
+  echo_ = TaggedHash(tag::kSignEcho).part(sid_).finish();
+  setup_.emplace(sid_, parameters_.self, parameters_.peer, random_);
   started_ = true;
   Messages out{{parameters_.peer, 1, Writer().fixed(echo_).fixed(setup_->first_message()).take()}};
   Result<Messages> more = advance();
@@ -132,14 +149,21 @@ Result<Messages> Renewal::answer() {
   if (!made) {
     return std::unexpected(made.error());
   }
-  return Messages{{parameters_.peer, 2, to_vector(as_view(*made))}};
+  const ShareRoute route{sid_, parameters_.self, parameters_.peer};
+  return Messages{{parameters_.peer, 2, seal_share(shared_, route, as_view(*made))}};
 }
 
 Result<Messages> Renewal::confirm() {
+  const ShareRoute route{sid_, parameters_.peer, parameters_.self};
+  const std::optional<SecretVector> theirs =
+      open_share(shared_, route, inbox_.payload(parameters_.peer, 2));
+  if (!theirs) {
+    return malformed(parameters_.peer, "a renewal answer that does not open");
+  }
   if (observer_ != nullptr) {
     observer_->checking(parameters_.peer);
   }
-  Result<PairState> state = setup_->finish(inbox_.payload(parameters_.peer, 2));
+  Result<PairState> state = setup_->finish(as_view(*theirs));
   if (!state) {
     if (observer_ != nullptr && state.error().abort_class != AbortClass::kBurn) {
       observer_->checked(parameters_.peer);

@@ -2,15 +2,16 @@
 // New OT state for one pair: base OT, PPRF and zero seed, as in key generation, between two
 // participants.
 //
-//   hello    nonce
+//   hello    nonce ‖ X25519 key made for this renewal alone
 //   round 1  echo ‖ first message of the set-up
-//   round 2  answer of the set-up (secret: for the encrypted channel)
+//   round 2  answer of the set-up, encrypted between the two hello keys like a dealt share
 //   round 3  the new pair id: "mine is finished"
 //
 // Only with the peer's round 3 does a participant have its outcome. If the last message is lost,
 // one of the two keeps its old state or none; the pair ids then differ, signing refuses before it
 // touches OT, and the renewal is run again.
 
+#include "crypto/base/seal.h"
 #include "crypto/dkls23/ecdsa.h"
 #include "crypto/dkls23/pair_setup.h"
 #include "crypto/protocol/inbox.h"
@@ -45,6 +46,9 @@ class Renewal final : public Protocol {
   Random& random_;
   CheckObserver* observer_ = nullptr;
   SecretVector secret_;
+  X25519SecretKey encryption_key_;
+  SecretBytes<32> shared_;  ///< X25519 with the peer, once started
+  Digest sid_;
   ByteVector hello_;
   Inbox inbox_;
   Digest echo_;

@@ -4,6 +4,7 @@
 
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
+#include "crypto/dkls23/burn_stack.h"
 #include "crypto/dkls23/zero_share.h"
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
@@ -117,6 +118,7 @@ Digest Signing::commitment_of(ParticipantIndex index, const Point& nonce,
 }
 
 Result<Messages> Signing::finish_with(Result<Messages> result) {
+  burn_stack();
   if (!result) {
     stage_ = Stage::kDead;
     presignature_.reset();

@@ -248,7 +248,7 @@ void test_presign() {
 
 void test_renewal() {
   const Key key = marked_key();
-  SecretRandom random(true);
+  SecretRandom random(false);
   Protocols protocols;
   for (const ParticipantIndex i : kBoth) {
     const auto peer = static_cast<ParticipantIndex>(3 - i);
