@@ -162,7 +162,7 @@ TEST_CASE(
   REQUIRE(state);
   for (std::size_t g = 0; g < kGroups; ++g) {
     const unsigned missing =
-        bit_of(state->delta.expose(), 2 * g) | bit_of(state->delta.expose(), 2 * g + 1) << 1U;
+        bit_of(state->delta.expose(), 2 * g) + 2U * bit_of(state->delta.expose(), 2 * g + 1);
     for (std::size_t y = 0; y < kGroupSize; ++y) {
       const std::size_t at = (g * kGroupSize + y) * kSeedBytes;
       const ByteView known = state->leaves.expose().subspan(at, kSeedBytes);
