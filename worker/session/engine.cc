@@ -49,7 +49,8 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
       peers_(environment_, start, keys.channel, own_certificate_),
       keys_(sealing_key(start)),
       commits_(environment_, peers_, keys_),
-      results_(environment_.wall_ms()) {
+      // A user without a key on this node has never had a success here: nothing to look up.
+      results_(start.keys.empty() ? std::nullopt : std::optional(environment_.wall_ms())) {
   if (!peers_.known(environment_.node)) {
     throw std::invalid_argument("WorkerStart does not list this node among the peers");
   }

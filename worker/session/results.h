@@ -24,7 +24,10 @@ class Results {
   static constexpr std::size_t kMaxResultBytes = 1U << 20;
   static constexpr std::size_t kMaxFailures = 512;
 
-  explicit Results(std::uint64_t started_wall_ms) : floor_ms_(started_wall_ms + kMaxClockSkewMs) {}
+  /// `started_wall_ms`: when this worker started; nothing if no worker before it can have finished
+  /// a request.
+  explicit Results(std::optional<std::uint64_t> started_wall_ms)
+      : floor_ms_(started_wall_ms ? *started_wall_ms + kMaxClockSkewMs : 0) {}
 
   /// The session this (initiator, id) belongs to, if it is known.
   [[nodiscard]] const SessionId* owner(const Request& request) const;
