@@ -233,7 +233,13 @@ void SessionEngine::Impl::on_renewed(const ipc::Renewed& renewed) {
 }
 
 void SessionEngine::Impl::renew_if_due() {
-  if (environment_.now_us() >= renew_us_) {
+  // The monotonic clock stands still while a machine sleeps, the certificate's hour does not.
+  const auto wall_s = static_cast<std::int64_t>(environment_.wall_ms() / 1000);
+  const bool near_its_end =
+      wall_s + kRenewBeforeS >= static_cast<std::int64_t>(own_certificate_.not_after) &&
+      environment_.now_us() >= renew_asked_us_ + kRenewAgainUs;
+  if (environment_.now_us() >= renew_us_ || near_its_end) {
+    renew_asked_us_ = environment_.now_us();
     renew_us_ = environment_.now_us() + kRenewAgainUs;
     environment_.effects.emplace_back(ipc::RenewAsk{.not_after = own_certificate_.not_after});
   }

@@ -123,6 +123,7 @@ class SessionEngine::Impl {
   bool draining_ = false;
   std::int64_t drain_deadline_us_ = INT64_MAX;
   std::int64_t renew_us_ = 0;
+  std::int64_t renew_asked_us_ = INT64_MIN / 2;
 };
 
 template <class Body>

@@ -32,7 +32,7 @@ struct Environment {
     std::uint64_t packet = 0;
     SessionId session;
   };
-  std::array<SentHello, 1024> sent_hellos{};
+  std::array<SentHello, 256> sent_hellos{};
   /// Moving averages of what a session takes here, from its first attempt to its result.
   std::int64_t average_sign_us = 0;
 
