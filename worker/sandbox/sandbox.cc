@@ -20,7 +20,7 @@ constexpr rlim_t kMaxDataBytes = rlim_t{1} << 30;
 
 std::optional<SeccompFilter> prepared_filter;
 
-void limit(__rlimit_resource resource, rlim_t value) {
+[[maybe_unused]] void limit(__rlimit_resource resource, rlim_t value) {
   const rlimit both{value, value};
   ::setrlimit(resource, &both);  // lowering one's own limit does not fail
 }

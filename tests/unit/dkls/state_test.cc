@@ -54,7 +54,7 @@ struct Canaries {
 };
 Canaries canaries;
 
-void release(void* block) {
+[[maybe_unused]] void release(void* block) {
   if (block != nullptr && canaries.armed) {
     canaries.search(block, malloc_usable_size(block));
   }
