@@ -186,7 +186,9 @@ class Cluster:
         self.stopped_pids = (*self.stopped_pids, pid)
 
     def continue_process(self, pid):
-        os.kill(pid, signal.SIGCONT)
+        """A worker that was silent for too long (unresponsive_s) has been killed by then: that is its supervisor's duty."""
+        if alive(pid):
+            os.kill(pid, signal.SIGCONT)
 
     # -- keys and signatures ----------------------------------------------------------------------------------------
     def keygen(self, user, key="k", threshold=None, node=1, scheme="ed25519", **options):
