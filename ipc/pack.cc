@@ -7,6 +7,10 @@
 namespace cosigner::ipc {
 namespace {
 
+// What readers take of one text by default (ipc/tree.h). Only log lines and error messages can be
+// longer, and a cut one is better than a refused frame.
+constexpr std::size_t kMaxText = 64U << 10;
+
 // What msgpack::packer writes to.
 struct Sink {
   SecretVector& out;
@@ -40,6 +44,7 @@ Packer& Packer::signed_integer(std::int64_t value) {
   return *this;
 }
 Packer& Packer::text(std::string_view value) {
+  value = value.substr(0, kMaxText);
   if (!loggable(value)) {
     return text(make_loggable(value));
   }

@@ -213,7 +213,12 @@ TEST_CASE("integers outside their type, unknown enumerators, oversized and unpri
   CHECK_FALSE(with(WorkerHello{}, 0, [](Packer& p) { p.bytes(ByteVector(31)); }));
   CHECK_FALSE(with(WorkerHello{}, 0, [](Packer& p) { p.bytes(ByteVector(33)); }));
   CHECK(with(Log{}, 1, [](Packer& p) { p.text(std::string(kMaxTextBytes, 'x')); }));
-  CHECK_FALSE(with(Log{}, 1, [](Packer& p) { p.text(std::string(kMaxTextBytes + 1, 'x')); }));
+  CHECK_FALSE(with(Log{}, 1, [](Packer& p) {
+    // text32 of one byte more than any reader takes
+    ByteVector raw = {0xdb, 0, 1, 0, 1};
+    raw.resize(5 + kMaxTextBytes + 1, 'x');
+    p.raw(raw);
+  }));
   const std::uint8_t escape[] = {0xa1, 0x1b};
   CHECK_FALSE(with(Log{}, 1, [&](Packer& p) { p.raw(escape); }));
   CHECK_FALSE(with(GatewayStart{}, 5, [](Packer& p) {
@@ -222,6 +227,16 @@ TEST_CASE("integers outside their type, unknown enumerators, oversized and unpri
       p.array(2).text("n").bytes(ByteVector(32));
     }
   }));
+}
+
+TEST_CASE("a text that no reader would take is cut or cleaned by the writer") {
+  Log log;
+  log.message = std::string(kMaxTextBytes - 1, 'x') + "\xe2\x82\xac and on";
+  const auto cut = decode<Log>(as_view(encode(log)));
+  REQUIRE(cut);
+  CHECK(cut->message == std::string(kMaxTextBytes - 1, 'x') + "?");
+  log.message = "\x1b[2J";
+  CHECK(decode<Log>(as_view(encode(log)))->message == "?[2J");
 }
 
 TEST_CASE("an announced size costs nothing") {
