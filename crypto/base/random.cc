@@ -9,6 +9,9 @@ void SystemRandom::fill(std::span<std::uint8_t> out) {
 }
 
 void SeededRandom::fill(std::span<std::uint8_t> out) {
+  if (out.empty()) {
+    return;  // libsodium's pointers must not be null, not even for nothing
+  }
   std::array<std::uint8_t, crypto_stream_chacha20_KEYBYTES> key{};
   std::array<std::uint8_t, crypto_stream_chacha20_NONCEBYTES> nonce{};
   std::memcpy(key.data(), &seed_, sizeof seed_);

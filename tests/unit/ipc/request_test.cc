@@ -78,7 +78,8 @@ TEST_CASE("a request goes round, and the README's example holds byte for byte") 
     CHECK(*decode_request(bytes) == request);
     const auto signed_request = sign_request(request, key);
     REQUIRE(signed_request);
-    const auto checked = check_request(signed_request->envelope, "demo", kNow, table_of(key));
+    const InitiatorTable initiators = table_of(key);  // outlives `checked`, which points into it
+    const auto checked = check_request(signed_request->envelope, "demo", kNow, initiators);
     REQUIRE(checked);
     CHECK(checked->request == request);
     CHECK(checked->session == signed_request->session);
