@@ -154,11 +154,16 @@ TEST_CASE("workers die with their supervisor") {
   const pid_t middle = ::fork();
   if (middle == 0) {
     pair->first.reset();
-    TestSupervisor supervisor([](const ipc::ForkOrder&, int) {
+    TestSupervisor supervisor([](const ipc::ForkOrder&, int socket) {
+      write_all(socket, "!");  // past enter_child(): from here on only the kernel ends it
       ::sleep(60);
       return 0;
     });
     auto child = supervisor.fork();
+    char begun = 0;
+    if (::read(child.socket(), &begun, 1) != 1) {
+      ::_exit(1);
+    }
     write_all(pair->second.get(), std::to_string(child.pid()));
     ::kill(::getpid(), SIGKILL);
   }
