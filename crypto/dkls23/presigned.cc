@@ -34,7 +34,7 @@ PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDiges
                                    Random& random)
     : parameters_(std::move(parameters)),
       message_(message),
-      derived_(std::move(derived)),
+      derived_(derived),
       presignature_(std::move(presignature)),
       inbox_(parameters_.self, presignature_->signers(),
              parameters_.self == parameters_.assembler ? kRound : 0, SignLastRound::kEncodedSize) {

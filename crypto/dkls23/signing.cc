@@ -80,7 +80,7 @@ Signing::Signing(SignParameters parameters, std::optional<secp256k1::MessageDige
     : parameters_(std::move(parameters)),
       message_(message),
       root_(root),
-      derived_(std::move(derived)),
+      derived_(derived),
       random_(random),
       inbox_(parameters_.self, participants_of(parameters_.record), kLastRound,
              SignRound2::kEncodedSize) {

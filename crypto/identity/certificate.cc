@@ -54,7 +54,9 @@ Checked<Certificate> decode_certificate(ByteView bytes) {
   out.cluster = in.text(kMaxText);
   out.node = in.text(kMaxText);
   const std::uint8_t role = in.u8();
-  out.role = static_cast<CertificateRole>(role);
+  const bool worker = role == static_cast<std::uint8_t>(CertificateRole::kWorker);
+  const bool gateway = role == static_cast<std::uint8_t>(CertificateRole::kGateway);
+  out.role = worker ? CertificateRole::kWorker : CertificateRole::kGateway;
   out.user = in.text(kMaxText);
   out.generation = in.u64();
   out.x25519 = in.take<X25519PublicKey>();
@@ -62,8 +64,7 @@ Checked<Certificate> decode_certificate(ByteView bytes) {
   out.not_before = in.u64();
   out.not_after = in.u64();
   out.signature = in.take<Ed25519Signature>();
-  const bool worker = out.role == CertificateRole::kWorker;
-  if (!in.finished() || (!worker && out.role != CertificateRole::kGateway)) {
+  if (!in.finished() || !(worker || gateway)) {
     return wrong("not a certificate");
   }
   if (worker == out.user.empty()) {
