@@ -131,19 +131,11 @@ Result<Messages> PresignedSigning::assemble_when_complete() {
       parameters_.self != parameters_.assembler) {
     return Messages{};
   }
-  std::vector<SignatureShare> shares{own_share_};
-  for (const ParticipantIndex index : inbox_.peers()) {
-    const Result<SignLastRound> message =
-        SignLastRound::decode(inbox_.payload(index, kRound), index);
-    if (!message) {
-      return std::unexpected(message.error());
-    }
-    if (message->echo != echo_) {
-      return recoverable("participant " + std::to_string(index) + " saw another session than we");
-    }
-    shares.push_back(message->share);
+  const auto shares = collect_shares(inbox_, kRound, echo_, own_share_);
+  if (!shares) {
+    return std::unexpected(shares.error());
   }
-  const auto signature = assemble(*nonce_, shares, message_, derived_.key);
+  const auto signature = assemble(*nonce_, *shares, message_, derived_.key);
   if (!signature) {
     return std::unexpected(signature.error());
   }

@@ -6,6 +6,7 @@
 #include "crypto/base/wire.h"
 #include "crypto/dkls23/presignature.h"
 #include "crypto/dkls23/vole.h"
+#include "crypto/protocol/inbox.h"
 
 namespace cosigner::dkls23 {
 
@@ -110,5 +111,25 @@ struct SignLastRound {
     return SignLastRound{echo, *share};
   }
 };
+
+/// At the assembler: its own share and those of all peers' last round, every one of them made in
+/// the session that `echo` stands for.
+[[nodiscard]] inline Result<std::vector<SignatureShare>> collect_shares(const Inbox& inbox,
+                                                                        std::uint8_t round,
+                                                                        const Digest& echo,
+                                                                        const SignatureShare& own) {
+  std::vector<SignatureShare> shares{own};
+  for (const ParticipantIndex index : inbox.peers()) {
+    const Result<SignLastRound> message = SignLastRound::decode(inbox.payload(index, round), index);
+    if (!message) {
+      return std::unexpected(message.error());
+    }
+    if (message->echo != echo) {
+      return recoverable("participant " + std::to_string(index) + " saw another session than we");
+    }
+    shares.push_back(message->share);
+  }
+  return shares;
+}
 
 }  // namespace cosigner::dkls23

@@ -402,19 +402,11 @@ Result<void> Signing::check_sums(const Rounds2& messages) {
 }
 
 Result<Messages> Signing::assemble_signature() {
-  std::vector<SignatureShare> shares{own_share_};
-  for (const ParticipantIndex index : inbox_.peers()) {
-    const Result<SignLastRound> message =
-        SignLastRound::decode(inbox_.payload(index, kLastRound), index);
-    if (!message) {
-      return std::unexpected(message.error());
-    }
-    if (message->echo != echo_) {
-      return recoverable("participant " + std::to_string(index) + " saw another session than we");
-    }
-    shares.push_back(message->share);
+  const auto shares = collect_shares(inbox_, kLastRound, echo_, own_share_);
+  if (!shares) {
+    return std::unexpected(shares.error());
   }
-  const auto signature = assemble(*nonce_sum_, shares, *message_, derived_.key);
+  const auto signature = assemble(*nonce_sum_, *shares, *message_, derived_.key);
   if (!signature) {
     return std::unexpected(signature.error());
   }
