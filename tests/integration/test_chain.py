@@ -71,8 +71,9 @@ def test_bench_prints_the_documented_object(cluster):
     assert result["errors"] in (0, {}, [])
 
 
-def test_larger_committees():
-    with Cluster(nodes=5, threshold=3) as cluster:
+@pytest.mark.parametrize("topology", ["single", "leaf"])
+def test_larger_committees(topology):
+    with Cluster(nodes=5, threshold=3, topology=topology) as cluster:
         public_key = cluster.keygen("bob")["public_key"]
         for node in (1, 3, 5):
             cluster.sign_and_verify("bob", public_key, b"three of five, asked at %d" % node, node=node)

@@ -113,9 +113,10 @@ def broker_pid(cluster, url):
     raise AssertionError(f"no nats-server of this cluster listens on {port}")
 
 
-def test_a_peer_whose_worker_appears_five_seconds_late_takes_part():
+@pytest.mark.parametrize("topology", ["single", "leaf"])
+def test_a_peer_whose_worker_appears_five_seconds_late_takes_part(topology):
     """Three of three: node 3's zygote is stopped, so its worker cannot be forked for five seconds."""
-    with Cluster(threshold=3) as cluster:
+    with Cluster(threshold=3, topology=topology) as cluster:
         public_key = cluster.keygen("late")["public_key"]
         for node in (1, 2, 3):
             cluster.evict("late", node)
