@@ -83,7 +83,6 @@ enum class Role : std::uint8_t { kWorker = 1, kGateway = 2 };
   }
 
 // ---- parts
-// --------------------------------------------------------------------------------------------------------
 
 struct Peer {
   std::string node;
@@ -143,7 +142,6 @@ struct BrokerAccess {
 };
 
 // ---- zygote
-// -------------------------------------------------------------------------------------------------------
 
 struct ZygoteReady {
   std::int32_t pid = 0;
@@ -165,7 +163,6 @@ struct ForkResult {
 };
 
 // ---- worker
-// -------------------------------------------------------------------------------------------------------
 
 /// First frame of a worker: the public halves of the keys it made after the fork.
 struct WorkerHello {
@@ -319,7 +316,6 @@ struct Tick {
 };
 
 // ---- worker and gateway
-// ---------------------------------------------------------------------------------------------
 
 struct Heartbeat {
   std::uint32_t in_flight = 0;  ///< requests not answered yet
@@ -338,7 +334,6 @@ struct Log {
 };
 
 // ---- gateway
-// --------------------------------------------------------------------------------------------------------
 
 struct GatewayHello {
   Ed25519PublicKey signing_key;
@@ -417,7 +412,6 @@ struct BrokerState {
 };
 
 // ---- control socket
-// -------------------------------------------------------------------------------------------------
 
 struct ControlCall {
   std::uint64_t call = 0;

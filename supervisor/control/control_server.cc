@@ -15,7 +15,6 @@
 namespace cosigner::supervisor {
 
 // ---- one connection
-// ---------------------------------------------------------------------------------------------------
 
 class ControlServer::Connection : public std::enable_shared_from_this<ControlServer::Connection> {
  public:
@@ -177,7 +176,6 @@ void ControlServer::Connection::end() {
 }
 
 // ---- the server
-// -------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -103,12 +103,19 @@ def test_a_worker_killed_during_keygen_costs_no_key(cluster):
 
 
 def retry_keygen(cluster, user):
-    """A failed keygen may have been committed after all: then its key is there."""
-    try:
-        return cluster.keygen(user)["public_key"]
-    except CommandFailed as failure:
-        assert failure.error == "already_exists", failure
-        return cluster.ctl("keys", "--user", user)["keys"][0]["public_key"]
+    """A failed keygen may have been committed after all: then its key is there. While the other nodes still hold its
+    shares as promised, they say `conflict` and that another attempt is worth it; it must end."""
+    def attempt():
+        try:
+            return cluster.keygen(user)["public_key"]
+        except CommandFailed as failure:
+            if failure.error == "conflict":
+                assert failure.body["retryable"], failure
+                return None
+            assert failure.error == "already_exists", failure
+            return cluster.ctl("keys", "--user", user)["keys"][0]["public_key"]
+
+    return wait_until(attempt, 60, "the promises of a failed key generation to be settled")
 
 
 def test_two_users_never_meet(cluster, keys):

@@ -92,7 +92,6 @@ class Gateway {
 };
 
 // ---- supervisor
-// -------------------------------------------------------------------------------------------------------
 
 bool Gateway::open(int socket_fd) {
   ipc::FrameChannel::Handlers handlers;
@@ -259,7 +258,6 @@ void Gateway::finish() {
 }
 
 // ---- broker
-// -----------------------------------------------------------------------------------------------------------
 
 std::optional<std::string_view> Gateway::tail(std::string_view subject,
                                               std::string_view middle) const {
@@ -392,7 +390,6 @@ void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
 }
 
 // ---- time
-// -------------------------------------------------------------------------------------------------------------
 
 void Gateway::on_timer() {
   if (draining_) {
