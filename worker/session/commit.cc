@@ -80,6 +80,20 @@ const SessionId* Commits::session_of(std::string_view key) const {
   return found == commits_.end() ? nullptr : &found->second.epoch.stored.session;
 }
 
+std::vector<std::string> Commits::unacknowledged(std::string_view key) const {
+  std::vector<std::string> missing;
+  const auto found = commits_.find(key);
+  if (found == commits_.end() || found->second.state != State::kWaiting) {
+    return missing;
+  }
+  for (const auto& [index, node] : found->second.epoch.record.participants) {
+    if (!found->second.acknowledgements.contains(node)) {
+      missing.push_back(node);
+    }
+  }
+  return missing;
+}
+
 Commits::Commit* Commits::find(std::string_view key, const Digest& digest) {
   const auto found = commits_.find(key);
   return found == commits_.end() || found->second.epoch.digest != digest ? nullptr : &found->second;

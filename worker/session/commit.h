@@ -53,6 +53,9 @@ class Commits {
   /// The session whose record of this key is pending.
   [[nodiscard]] const SessionId* session_of(std::string_view key) const;
 
+  /// Participants whose acknowledgement of the pending record of this key is missing here.
+  [[nodiscard]] std::vector<std::string> unacknowledged(std::string_view key) const;
+
   void on_acknowledge(const std::string& from, const Acknowledge& message, Standing standing);
   void on_certificate(const std::string& from, const CommitCertificate& message);
   void on_refusal(const std::string& from, const Refusal& message);

@@ -253,7 +253,7 @@ void SessionEngine::Impl::admit(std::vector<std::uint64_t> waiters, ParsedReques
   results_.forget_failure(id);
   ++environment_.counters.sessions_started;
   auto running = std::make_unique<Running>(
-      Running{Session({environment_, peers_, keys_, protocols_, signing_key_},
+      Running{Session({environment_, peers_, keys_, commits_, protocols_, signing_key_},
                       std::move(parsed.request), id, std::move(envelope)),
               std::move(waiters)});
   running_.emplace(id, std::move(running));

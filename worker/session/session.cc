@@ -18,6 +18,9 @@ std::string join(const std::vector<std::string>& names) {
 
 constexpr std::int64_t kMaxSignTimerUs = 2'000'000;
 constexpr std::uint32_t kRetryAfterMs = 500;
+/// A commit takes some milliseconds and one fsync on each node; who is silent for this long is
+/// likely to have died after its promise and to sit there without a worker.
+constexpr std::int64_t kWakeCommitterUs = 500'000;
 
 }  // namespace
 
@@ -104,9 +107,14 @@ bool Session::set_up() {
 
 void Session::resume_commit() {
   if (set_up()) {
-    phase_ = Phase::kCommitting;
-    executed_ = true;
+    begin_commit();
   }
+}
+
+void Session::begin_commit() {
+  phase_ = Phase::kCommitting;
+  executed_ = true;
+  attempt_.wake_us = environment_.now_us() + kWakeCommitterUs;
 }
 
 void Session::begin() {
@@ -461,6 +469,9 @@ void Session::on_timer() {
     fail(final_error());
     return;
   }
+  if (phase_ == Phase::kCommitting && now >= attempt_.wake_us) {
+    wake_unacknowledged();
+  }
   if (!active()) {
     return;
   }
@@ -484,6 +495,9 @@ void Session::on_timer() {
 }
 
 std::int64_t Session::next_deadline() const {
+  if (phase_ == Phase::kCommitting) {
+    return std::min(deadline_us_, attempt_.wake_us);
+  }
   if (!active()) {
     return deadline_us_;
   }

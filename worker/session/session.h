@@ -21,6 +21,7 @@
 
 #include "ipc/answer.h"
 #include "ipc/request.h"
+#include "worker/session/commit.h"
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
 #include "worker/session/packet.h"
@@ -39,6 +40,7 @@ class Session {
     Environment& environment;
     Peers& peers;
     KeyRing& keys;
+    const Commits& commits;
     ProtocolFactory& protocols;
     const Ed25519SecretKey& signing_key;
   };
@@ -122,6 +124,7 @@ class Session {
 
   // session.cc
   [[nodiscard]] bool set_up();
+  void begin_commit();
   [[nodiscard]] bool keygen() const { return request_.operation == Operation::kKeygen; }
   [[nodiscard]] ParticipantIndex index_of(std::string_view node) const;
   [[nodiscard]] const std::string* node_of(ParticipantIndex index) const;
@@ -146,6 +149,8 @@ class Session {
   void make_hello();
   void send_hello();
   void wake_missing();
+  void wake_unacknowledged();
+  bool wake(const std::string& node);  ///< false: not yet again
   [[nodiscard]] bool hello_fits(const std::string& node, const Hello& hello) const;
   [[nodiscard]] bool verify_hello(const std::string& node, const SignedHello& hello,
                                   const Hello& decoded);

@@ -79,20 +79,35 @@ void Session::wake_missing() {
       continue;
     }
     missing = true;
-    const auto [woken, first] = woken_us_.try_emplace(node, environment_.now_us());
-    if (!first && environment_.now_us() < woken->second + kWakeAgainUs) {
-      continue;
-    }
-    woken->second = environment_.now_us();
-    ++environment_.counters.wakes;
-    environment_.effects.emplace_back(ipc::Wake{.node = node, .envelope = envelope_});
-    if (attempt_.coordinating) {
+    if (wake(node) && attempt_.coordinating) {
       peers_.greet(node, true);  // who is in another attempt says so
     }
   }
   if (missing) {
     attempt_.wake_us = environment_.now_us() + kWakeAgainUs;
   }
+}
+
+void Session::wake_unacknowledged() {
+  // A promise binds a node, but its worker may have died since, and without a request nobody starts
+  // another: the new one finds the share pending and acknowledges it again.
+  for (const std::string& node : parts_.commits.unacknowledged(request_.key)) {
+    if (node != environment_.node && peers_.present(node)) {
+      (void)wake(node);
+    }
+  }
+  attempt_.wake_us = environment_.now_us() + kWakeAgainUs;
+}
+
+bool Session::wake(const std::string& node) {
+  const auto [woken, first] = woken_us_.try_emplace(node, environment_.now_us());
+  if (!first && environment_.now_us() < woken->second + kWakeAgainUs) {
+    return false;
+  }
+  woken->second = environment_.now_us();
+  ++environment_.counters.wakes;
+  environment_.effects.emplace_back(ipc::Wake{.node = node, .envelope = envelope_});
+  return true;
 }
 
 bool Session::hello_fits(const std::string& node, const Hello& hello) const {
@@ -420,8 +435,7 @@ void Session::step(Result<Messages> result) {
     return;
   }
   if (auto* key = std::get_if<KeyOutcome>(&*outcome)) {
-    phase_ = Phase::kCommitting;
-    executed_ = true;
+    begin_commit();
     key_ = std::move(*key);
     return;
   }

@@ -385,6 +385,33 @@ TEST_CASE("a worker that comes five seconds late still takes part", "[engine]") 
   }
 }
 
+TEST_CASE("a worker that dies after its promise is woken by those who wait for its acknowledgement",
+          "[engine]") {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    CAPTURE(seed);
+    EngineCluster cluster(seed, 3);
+    bool killed = false;
+    cluster.watch = [&](EngineCluster::Node& node, const worker::Effect& effect) {
+      if (node.name == "n3" && !killed && std::holds_alternative<ipc::StorePending>(effect)) {
+        killed = true;
+        // Its order is carried out or lost with it; its caller is told, and asks no more.
+        cluster.after(static_cast<std::int64_t>(cluster.pick(2 * kMs)),
+                      [&] { cluster.kill(cluster.node(2)); });
+      }
+    };
+    const auto works = cluster.ask_all(cluster.sign(cluster.keygen_request("k", 2)).envelope);
+    REQUIRE(cluster.settle({works[0], works[1]}, 10 * kSecond));
+    REQUIRE(killed);
+    CHECK(cluster.answer(works[0]).ok());
+    CHECK(cluster.answer(works[1]).ok());
+    // If they had its acknowledgement before it died, it catches up at the next meeting.
+    const auto next = cluster.ask_all(cluster.sign(cluster.sign_request("k", {1})).envelope);
+    REQUIRE(cluster.settle(next));
+    cluster.run(2 * kSecond);
+    CHECK(cluster.node(2).store->active.contains("k"));
+  }
+}
+
 TEST_CASE("drain ends every request by its deadline, each with one answer", "[engine]") {
   EngineCluster cluster(13, 3);
   cluster.make_key("k", 2);
