@@ -19,8 +19,9 @@ struct ClientExpectation {
   std::vector<ipc::Peer> nodes;  ///< all nodes of the cluster with their identity keys
   Request request;
   SessionId session;
-  /// sign: the key's public key. Without it any signature that verifies under the key that the
-  /// answer itself names is taken, on the word of the one node that answered.
+  /// sign: the key's public key (with a path: the derived one). Without it any signature that
+  /// verifies under the key that the answer itself names is taken, on the word of the one node that
+  /// answered.
   std::optional<ByteVector> public_key;
   /// sign: the key's threshold and participants, where known. Without them: t = 2 (the least there
   /// is) and all nodes of the cluster, which asks for the most errors.

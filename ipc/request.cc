@@ -14,6 +14,9 @@ namespace {
 constexpr ipc::TreeLimits kRequestLimits{
     .bytes = kMaxEnvelopeBytes, .depth = 2, .elements = 2 * 16 + kMaxParticipants};
 constexpr std::size_t kSignatureBytes = 32 + 64;
+constexpr std::size_t kMaxPathText = 1 + bip32::kMaxDepth * 11;  // "/2147483647" is a step
+constexpr std::string_view kPathRule =
+    "'path' must be like m/44/60/0/0/5: at most 255 steps below 2147483648, none of them hardened";
 
 std::unexpected<Error> bad(std::string reason) {
   return fail(ErrorCode::kBadRequest, "request: " + std::move(reason));
@@ -36,13 +39,21 @@ Expected<void> validate_keygen(const Request& request) {
   return {};
 }
 
-Expected<void> validate_message(const Request& request) {
+Expected<void> validate_sign(const Request& request) {
   if (request.scheme == Scheme::kEcdsaSecp256k1 && request.message.size() != 32) {
     return bad("'message' must be the 32-byte digest to be signed for " +
                std::string(scheme_name(request.scheme)));
   }
   if (request.message.size() > kMaxMessageBytes) {
     return bad("'message' has more than " + std::to_string(kMaxMessageBytes) + " bytes");
+  }
+  if (!request.path.empty() && request.scheme != Scheme::kEcdsaSecp256k1) {
+    return bad("only " + std::string(scheme_name(Scheme::kEcdsaSecp256k1)) +
+               " keys are derived along a 'path'");
+  }
+  if (request.path.size() > bip32::kMaxDepth ||
+      std::ranges::any_of(request.path, [](auto step) { return step >= bip32::kHardened; })) {
+    return bad(std::string(kPathRule));
   }
   return {};
 }
@@ -82,8 +93,12 @@ Expected<void> validate_request(const Request& request) {
       request.expires_at_ms - request.issued_at_ms > kMaxRequestLifetimeMs) {
     return bad("'expires_at' must be later than 'issued_at' by at most one hour");
   }
+  if (!scheme_available(request.scheme)) {
+    return bad("scheme " + std::string(scheme_name(request.scheme)) +
+               " is not available; there are " + available_scheme_names());
+  }
   return request.operation == Operation::kKeygen ? validate_keygen(request)
-                                                 : validate_message(request);
+                                                 : validate_sign(request);
 }
 
 ByteVector encode_request(const Request& request) {
@@ -106,6 +121,9 @@ ByteVector encode_request(const Request& request) {
     out.unsigned_integer("threshold", request.threshold).raw("participants", participants.finish());
   } else {
     out.bytes("message", request.message);
+    if (!request.path.empty()) {
+      out.text("path", bip32::path_text(request.path));
+    }
   }
   return out.finish();
 }
@@ -144,6 +162,13 @@ Expected<Request> decode_request(ByteView bytes) {
       out.participants = in.texts("participants", kMaxParticipants, kMaxNodeName);
     } else {
       out.message = to_vector(in.bytes("message", kMaxMessageBytes));
+      if (in.has("path")) {
+        auto path = bip32::parse_path(in.text("path", kMaxPathText));
+        if (!path) {
+          in.fail(kPathRule);
+        }
+        out.path = std::move(path).value_or(bip32::Path());
+      }
     }
   }
   if (const auto finished = in.finish(); !finished) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "crypto/base/bytes.h"
+#include "crypto/bip32/derivation.h"
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/protocol/protocol.h"
 #include "ipc/error.h"
@@ -55,6 +56,7 @@ struct Request {
   std::vector<std::string> participants;  ///< sorted, unique; index = position + 1
   // sign
   ByteVector message;
+  bip32::Path path;  ///< ECDSA: sign for the key derived along it; empty: for the key itself
 
   friend bool operator==(const Request&, const Request&) = default;
 };

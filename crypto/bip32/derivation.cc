@@ -86,4 +86,16 @@ Result<Derived> derive(const Point& root, const Digest& chain_code, const Path& 
   return current;
 }
 
+Result<ByteVector> derive_public_key(ByteView root, const Digest& chain_code, const Path& path) {
+  const std::optional<Point> point = Point::decode(root);
+  if (!point) {
+    return recoverable("the key to derive from is no compressed point");
+  }
+  const Result<Derived> derived = derive(*point, chain_code, path);
+  if (!derived) {
+    return std::unexpected(derived.error());
+  }
+  return to_vector(derived->key.encode());
+}
+
 }  // namespace cosigner::bip32

@@ -36,6 +36,11 @@ struct Derived {
 [[nodiscard]] Result<Derived> derive(const secp256k1::Point& root, const Digest& chain_code,
                                      const Path& path);
 
+/// The compressed public key at `path` below a compressed public key; fails as derive() does, and
+/// for what is no point.
+[[nodiscard]] Result<ByteVector> derive_public_key(ByteView root, const Digest& chain_code,
+                                                   const Path& path);
+
 /// One step, from the 64 bytes I = HMAC-SHA512(chain code, key ‖ index): for tests of the cases
 /// that no known input reaches. Nothing when I_L is the order or more, or the child is the
 /// identity.

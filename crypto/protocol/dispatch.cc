@@ -12,16 +12,17 @@ namespace {
 struct SchemeName {
   Scheme scheme;
   std::string_view name;
+  bool available;
 };
 constexpr std::array kSchemeNames{
-    SchemeName{Scheme::kEd25519, "ed25519"},
-    SchemeName{Scheme::kEcdsaSecp256k1, "ecdsa-secp256k1"},
-    SchemeName{Scheme::kBip340Secp256k1, "bip340-secp256k1"},
+    SchemeName{Scheme::kEd25519, "ed25519", true},
+    SchemeName{Scheme::kEcdsaSecp256k1, "ecdsa-secp256k1", true},
+    SchemeName{Scheme::kBip340Secp256k1, "bip340-secp256k1", false},
 };
 
 std::unexpected<Abort> not_available(Scheme scheme) {
   return recoverable("the scheme " + std::string(scheme_name(scheme)) +
-                     " is not available in this build");
+                     " is not available: there are " + available_scheme_names());
 }
 
 // 2 ≤ t ≤ n ≤ kMaxParticipants.
@@ -95,13 +96,27 @@ std::optional<Scheme> scheme_from_name(std::string_view name) {
   return found == kSchemeNames.end() ? std::nullopt : std::optional(found->scheme);
 }
 
+bool scheme_available(Scheme scheme) {
+  const auto found = std::ranges::find(kSchemeNames, scheme, &SchemeName::scheme);
+  return found != kSchemeNames.end() && found->available;
+}
+
+std::string available_scheme_names() {
+  std::string out;
+  for (const SchemeName& entry : kSchemeNames) {
+    if (entry.available) {
+      out += (out.empty() ? "" : ", ") + std::string(entry.name);
+    }
+  }
+  return out;
+}
+
 Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters, Random& random) {
   if (auto checked = check(parameters); !checked) {
     return std::unexpected(checked.error());
   }
   switch (parameters.scheme) {
     case Scheme::kEd25519:
-      return make_ed25519_keygen(parameters, random);
       return make_ed25519_keygen(parameters, random);
     case Scheme::kEcdsaSecp256k1:
       return dkls23::make_keygen(parameters, random);

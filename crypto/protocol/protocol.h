@@ -36,6 +36,10 @@ enum class Scheme : std::uint8_t { kEd25519 = 1, kEcdsaSecp256k1 = 2, kBip340Sec
 /// "ed25519", "ecdsa-secp256k1", "bip340-secp256k1".
 [[nodiscard]] std::string_view scheme_name(Scheme scheme);
 [[nodiscard]] std::optional<Scheme> scheme_from_name(std::string_view name);
+/// Has this release a protocol for it? A scheme without one has a name and nothing else.
+[[nodiscard]] bool scheme_available(Scheme scheme);
+/// "ed25519, ecdsa-secp256k1": those that scheme_available().
+[[nodiscard]] std::string available_scheme_names();
 
 inline constexpr std::size_t kMaxParticipants = 32;
 inline constexpr std::size_t kMaxMessageBytes = 1U

@@ -92,6 +92,16 @@ bool Session::set_up() {
     threshold_ = key->record.threshold;
     epoch_ = key->record.epoch;
     record_digest_ = key->digest;
+    signing_key_ = key->record.public_key;
+    if (!request_.path.empty()) {
+      Result<ByteVector> derived =
+          bip32::derive_public_key(signing_key_, key->record.chain_code, request_.path);
+      if (!derived) {
+        fail(ErrorCode::kBadRequest, derived.error().reason);
+        return false;
+      }
+      signing_key_ = *std::move(derived);
+    }
     for (const auto& [index, node] : key->record.participants) {
       participants_.push_back({index, node});
     }
@@ -296,7 +306,7 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
   return parts_.protocols.sign(SignParameters{.record = to_public_key_record(key->record),
                                               .secret = *share,
                                               .message = request_.message,
-                                              .path = {},
+                                              .path = request_.path,
                                               .context = context,
                                               .self = self_,
                                               .assembler = index_of(order_.of(attempt_.number))},

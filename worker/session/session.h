@@ -183,6 +183,7 @@ class Session {
   std::uint16_t threshold_ = 0;
   std::uint64_t epoch_ = 0;
   Digest record_digest_;
+  ByteVector signing_key_;  ///< sign: what the signature must verify under, derived along the path
   CoordinatorOrder order_;
   ParticipantIndex self_ = 0;
 

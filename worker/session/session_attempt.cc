@@ -480,18 +480,16 @@ void Session::signature_made(ByteVector signature) {
       (void)peers_.queue(participant.node, encoded, false);
     }
   }
-  const KeyEpoch* key = parts_.keys.find(request_.key);
-  finish(SignResult{request_.scheme, epoch_, key->record.public_key, std::move(signature)});
+  finish(SignResult{request_.scheme, epoch_, signing_key_, std::move(signature)});
 }
 
 void Session::on_result(const std::string& from, const SignatureResult& result) {
   heard_.insert(from);
-  const KeyEpoch* key = parts_.keys.find(request_.key);
-  if (!active() || keygen() || key == nullptr || result.epoch != epoch_) {
+  if (!active() || keygen() || result.epoch != epoch_) {
     ++environment_.counters.messages_refused;
     return;
   }
-  if (!verify_signature_vartime(request_.scheme, key->record.public_key, request_.message,
+  if (!verify_signature_vartime(request_.scheme, signing_key_, request_.message,
                                 result.signature)) {
     exclude(from, "it sent a result that does not verify");
     const bool member =
@@ -501,7 +499,7 @@ void Session::on_result(const std::string& from, const SignatureResult& result) 
     }
     return;
   }
-  finish(SignResult{request_.scheme, epoch_, key->record.public_key, result.signature});
+  finish(SignResult{request_.scheme, epoch_, signing_key_, result.signature});
 }
 
 }  // namespace cosigner::worker

@@ -36,6 +36,14 @@ Request sign_example(const IdentityKey& key) {
   return out;
 }
 
+Request path_example(const IdentityKey& key) {
+  Request out = sign_example(key);
+  out.scheme = Scheme::kEcdsaSecp256k1;
+  out.message.assign(32, 7);
+  out.path = {44, 60, 0, 0, 5};
+  return out;
+}
+
 Request keygen_example(const IdentityKey& key) {
   Request out = sign_example(key);
   out.operation = Operation::kKeygen;
@@ -72,7 +80,7 @@ ErrorCode code_of(const Expected<T>& result) {
 
 TEST_CASE("a request goes round, and the README's example holds byte for byte") {
   const IdentityKey key = key_of(0x11);
-  for (const Request& request : {sign_example(key), keygen_example(key)}) {
+  for (const Request& request : {sign_example(key), keygen_example(key), path_example(key)}) {
     const ByteVector bytes = encode_request(request);
     REQUIRE(decode_request(bytes));
     CHECK(*decode_request(bytes) == request);
@@ -115,7 +123,7 @@ TEST_CASE("a request goes round, and the README's example holds byte for byte") 
 TEST_CASE("every altered byte of an envelope is a typed error") {
   const IdentityKey key = key_of(1);
   const InitiatorTable table = table_of(key);
-  for (const Request& request : {sign_example(key), keygen_example(key)}) {
+  for (const Request& request : {sign_example(key), keygen_example(key), path_example(key)}) {
     const ByteVector good = sign_request(request, key)->envelope;
     REQUIRE(check_request(good, "demo", kNow, table));
     for (std::size_t i = 0; i < good.size(); ++i) {
@@ -141,7 +149,7 @@ TEST_CASE("every field that is altered after signing is unauthorized") {
   const std::vector<std::function<void(Request&)>> alterations = {
       [](Request& r) { r.user = "bob"; },
       [](Request& r) { r.key = "other"; },
-      [](Request& r) { r.scheme = Scheme::kBip340Secp256k1; },
+      [](Request& r) { r.scheme = Scheme::kEcdsaSecp256k1; },
       [](Request& r) { r.id.data[0] ^= 1; },
       [](Request& r) { r.issued_at_ms -= 1; },
       [](Request& r) { r.expires_at_ms += 1; },
@@ -163,6 +171,33 @@ TEST_CASE("every field that is altered after signing is unauthorized") {
     other.request = encode_request(bad);
     CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table)) ==
           ErrorCode::kUnauthorized);
+  }
+}
+
+TEST_CASE("the path is signed: altered, lengthened, shortened or left out, it is unauthorized") {
+  const IdentityKey key = key_of(1);
+  const InitiatorTable table = table_of(key);
+  const Request good = path_example(key);
+  const auto envelope = decode_envelope(sign_request(good, key)->envelope, kMaxEnvelopeBytes);
+  for (const bip32::Path& path :
+       {bip32::Path{44, 60, 0, 0, 6}, bip32::Path{44, 60, 0, 0}, bip32::Path{44, 60, 0, 0, 5, 0},
+        bip32::Path{60, 44, 0, 0, 5}, bip32::Path{}}) {
+    Request bad = good;
+    bad.path = path;
+    Envelope other = *envelope;
+    other.request = encode_request(bad);
+    CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table)) ==
+          ErrorCode::kUnauthorized);
+  }
+}
+
+TEST_CASE("a scheme without a protocol is a bad request that says which there are") {
+  const IdentityKey key = key_of(1);
+  for (Request request : {sign_example(key), keygen_example(key)}) {
+    request.scheme = Scheme::kBip340Secp256k1;
+    const auto refused = decode_request(encode_request(request));
+    CHECK(code_of(refused) == ErrorCode::kBadRequest);
+    CHECK(refused.error().message.ends_with("there are ed25519, ecdsa-secp256k1"));
   }
 }
 
@@ -196,6 +231,12 @@ TEST_CASE("a request's static rules") {
     r.scheme = Scheme::kEcdsaSecp256k1;
     r.message.assign(32, 0);
   }));
+  const Request path = path_example(key);
+  CHECK_FALSE(refused(path, [](Request&) {}));
+  CHECK_FALSE(refused(path, [](Request& r) { r.path.assign(255, bip32::kHardened - 1); }));
+  CHECK(refused(path, [](Request& r) { r.path.assign(256, 0); }));
+  CHECK(refused(path, [](Request& r) { r.path.back() = bip32::kHardened; }));
+  CHECK(refused(path, [](Request& r) { r.scheme = Scheme::kEd25519; }));
   CHECK_FALSE(refused(keygen, [](Request&) {}));
   CHECK(refused(keygen, [](Request& r) { r.threshold = 1; }));
   CHECK(refused(keygen, [](Request& r) { r.threshold = 4; }));
@@ -268,6 +309,31 @@ TEST_CASE("unknown, repeated, missing and foreign fields; other versions and ope
           common(m, 1, "sign", "ed25519");
           m.bytes("message", {}).text("note", "hi");
         }) == "bad_request");
+  for (const auto& [path, verdict] :
+       std::vector<std::pair<std::string, std::string>>{{"m", "ok"},
+                                                        {"m/0", "ok"},
+                                                        {"m/2147483647/0", "ok"},
+                                                        {"", "bad_request"},
+                                                        {"0/1", "bad_request"},
+                                                        {"m/", "bad_request"},
+                                                        {"m/01", "bad_request"},
+                                                        {"m/0'", "bad_request"},
+                                                        {"m/2147483648", "bad_request"},
+                                                        {"m/-1", "bad_request"}}) {
+    INFO(path);
+    CHECK(code([&, &text = path](auto& m) {
+            common(m, 1, "sign", "ecdsa-secp256k1");
+            m.bytes("message", ByteVector(32)).text("path", text);
+          }) == verdict);
+  }
+  CHECK(
+      code([&](auto& m) {
+        common(m, 1, "keygen", "ecdsa-secp256k1");
+        ipc::ArrayPacker nodes;
+        nodes.next().text("node1");
+        nodes.next().text("node2");
+        m.unsigned_integer("threshold", 2).raw("participants", nodes.finish()).text("path", "m/0");
+      }) == "bad_request");
   CHECK(code([&](auto& m) {
           common(m, 1, "sign", "ed25519");
           m.bytes("message", {}).bytes("message", {});

@@ -78,9 +78,11 @@ inline void check_invariants(EngineCluster& cluster) {
 
 /// Signs with a key at every node; all must succeed.
 inline void check_usable(EngineCluster& cluster, const std::string& key,
-                         const ByteVector& public_key) {
-  const ByteVector message{0, 0, 7};
-  const auto works = cluster.ask_all(cluster.sign(cluster.sign_request(key, message)).envelope);
+                         const ByteVector& public_key, Scheme scheme = Scheme::kEd25519) {
+  const ByteVector message(32, 7);
+  Request request = cluster.sign_request(key, message);
+  request.scheme = scheme;
+  const auto works = cluster.ask_all(cluster.sign(request).envelope);
   REQUIRE(cluster.settle(works, 30 * kSecond));
   for (const std::uint64_t id : works) {
     const RequestAnswer& answer = cluster.answer(id);
