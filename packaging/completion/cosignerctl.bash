@@ -17,18 +17,26 @@ _cosignerctl() {
             return
             ;;
         --scheme)
-            COMPREPLY=($(compgen -W 'ed25519 ecdsa-secp256k1 bip340-secp256k1' -- "$cur"))
+            COMPREPLY=($(compgen -W 'ed25519 ecdsa-secp256k1' -- "$cur"))
             return
             ;;
         --format)
-            COMPREPLY=($(compgen -W 'hex raw base64' -- "$cur"))
+            COMPREPLY=($(compgen -W 'hex base64 raw der rsv' -- "$cur"))
+            return
+            ;;
+        --encoding)
+            COMPREPLY=($(compgen -W 'hex base64 binary' -- "$cur"))
+            return
+            ;;
+        --hash)
+            COMPREPLY=($(compgen -W 'sha256 keccak256 sha256d' -- "$cur"))
             return
             ;;
         --user)
             COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
             return
             ;;
-        --key | --threshold | --participants | --message-hex | --users | --concurrency | --duration | --count | --timeout)
+        --key | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout)
             return
             ;;
     esac
@@ -54,14 +62,15 @@ _cosignerctl() {
         user)
             [[ -z $sub && $cur != -* ]] && COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur")) && return
             ;;
-        keys | evict | restart | quarantine | clear) options='--user' ;;
+        keys) options='--user --path' ;;
+        evict | restart | quarantine | clear) options='--user' ;;
         events) options='--follow' ;;
         log-level)
             COMPREPLY=($(compgen -W 'trace debug info warning error' -- "$cur"))
             return
             ;;
         keygen) options='--user --key --scheme --threshold --participants --timeout' ;;
-        sign) options='--user --key --message-file --message-hex --out --format --timeout -' ;;
+        sign) options='--user --key --message-file --message-hex --digest-hex --hash --path --out --format --encoding --timeout -' ;;
         config)
             [[ -z $sub ]] && COMPREPLY=($(compgen -W 'check' -- "$cur")) && return
             _filedir toml

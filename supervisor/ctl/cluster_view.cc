@@ -70,6 +70,9 @@ Outcome<std::optional<KeyView>> fetch_key(ControlClient& node, const std::string
     view.threshold = static_cast<std::uint16_t>(item.unsigned_integer("threshold", 1, 64));
     view.participants = item.texts("participants", 64, 64);
     const auto public_key = from_hex(item.text("public_key"));
+    if (item.has("chain_code")) {
+      view.chain_code = Digest::from(from_hex(item.text("chain_code")).value_or(ByteVector()));
+    }
     if (const auto ok = item.finish_lenient(); !ok) {
       return unreadable(ok.error());
     }

@@ -23,6 +23,7 @@ struct KeyView {
   std::uint16_t threshold = 0;
   std::vector<std::string> participants;
   ByteVector public_key;
+  std::optional<Digest> chain_code;  ///< nothing from a node of the release before
 };
 /// What the node knows of an active key of that name; nothing if it holds none (it may take no
 /// part in it).

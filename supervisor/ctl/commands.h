@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "crypto/bip32/derivation.h"
 #include "supervisor/ctl/bench.h"
-#include "supervisor/ctl/message_io.h"
+#include "supervisor/ctl/message_hash.h"
+#include "supervisor/ctl/signature_format.h"
 
 namespace cosigner::ctl {
 
@@ -32,9 +34,10 @@ struct KeygenArguments {
 struct SignArguments {
   std::string user;
   std::string key;
-  MessageSource message;
-  std::string out_file;  ///< empty: standard output
-  SignatureFormat format = SignatureFormat::kHex;
+  SignInput input;
+  std::optional<bip32::Path> path;  ///< ECDSA: of the child key that signs
+  std::string out_file;             ///< empty: standard output
+  SignatureFormat format;
   std::chrono::milliseconds timeout{20'000};
 };
 enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
@@ -42,7 +45,9 @@ enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
 Outcome<void> run_status(const Context& context);
 Outcome<void> run_users(const Context& context);
 Outcome<void> run_user(const Context& context, const std::string& user);
-Outcome<void> run_keys(const Context& context, const std::string& user);
+/// With a path: the ECDSA keys derived along it as well.
+Outcome<void> run_keys(const Context& context, const std::string& user,
+                       const std::optional<bip32::Path>& path);
 Outcome<void> run_peers(const Context& context);
 /// A command whose only argument is a user, or none ("evict", "restart", "quarantine", "clear",
 /// "drain").

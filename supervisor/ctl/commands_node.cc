@@ -5,6 +5,7 @@
 #include "ipc/pack.h"
 #include "supervisor/config/config.h"
 #include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/key_points.h"
 #include "supervisor/ctl/view.h"
 
 namespace cosigner::ctl {
@@ -49,8 +50,18 @@ Outcome<void> run_user(const Context& context, const std::string& user) {
   return show(context, ask(context, "user", user_argument(user)), view_object);
 }
 
-Outcome<void> run_keys(const Context& context, const std::string& user) {
-  return show(context, ask(context, "keys", user_argument(user)), view_keys);
+Outcome<void> run_keys(const Context& context, const std::string& user,
+                       const std::optional<bip32::Path>& path) {
+  auto reply = ask(context, "keys", user_argument(user));
+  if (reply) {
+    if (auto added = add_points(*reply, path); !added) {
+      return added;
+    }
+  }
+  return show(context, reply, [](const Json& keys) {
+    const std::string points = view_points(keys);
+    return view_keys(keys) + (points.empty() ? "" : "\n") + points;
+  });
 }
 
 Outcome<void> run_peers(const Context& context) {

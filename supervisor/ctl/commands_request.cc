@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "crypto/secp256k1/ecdsa.h"
 #include "ipc/key_file.h"
 #include "supervisor/ctl/commands.h"
 #include "supervisor/ctl/table.h"
@@ -42,10 +43,9 @@ Outcome<Client> connect_client(const Context& context) {
 
 Outcome<Scheme> parse_scheme(const std::string& name) {
   const auto scheme = scheme_from_name(name);
-  if (!scheme) {
-    return failed(
-        ExitStatus::kUsage, ErrorCode::kBadRequest,
-        "unknown scheme '" + name + "': one of ed25519, ecdsa-secp256k1, bip340-secp256k1.");
+  if (!scheme || !scheme_available(*scheme)) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "no scheme '" + name + "': there are " + available_scheme_names() + ".");
   }
   return *scheme;
 }
@@ -137,31 +137,84 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
   return {};
 }
 
-Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
-  auto message = read_message(arguments.message);
+namespace {
+
+/// What the scheme decides: the key that is expected to sign, and whether the options fit it.
+Outcome<Request> sign_fields(Request request, const SignArguments& arguments,
+                             std::optional<KeyView>& key, ByteVector bytes) {
+  request.user = arguments.user;
+  request.key = arguments.key;
+  // The scheme belongs to the request; where this node does not know the key, the options tell, and
+  // a node that does know it will say so.
+  const bool ecdsa = arguments.path || arguments.input.is_digest || arguments.input.hash;
+  request.scheme = key ? key->scheme : ecdsa ? Scheme::kEcdsaSecp256k1 : Scheme::kEd25519;
+  if (auto fits = check_signature_format(arguments.format, request.scheme); !fits) {
+    return std::unexpected(fits.error());
+  }
+  auto message = message_to_sign(arguments.input, request.scheme, std::move(bytes));
   if (!message) {
     return std::unexpected(message.error());
+  }
+  request.message = *std::move(message);
+  request.path = arguments.path.value_or(bip32::Path());
+  if (key && !request.path.empty() && request.scheme == Scheme::kEcdsaSecp256k1) {
+    if (!key->chain_code) {
+      return failed(ExitStatus::kRefused, ErrorCode::kUnsupportedVersion,
+                    "this node does not report the key's chain code: it is of an older release.");
+    }
+    auto derived = bip32::derive_public_key(key->public_key, *key->chain_code, request.path);
+    if (!derived) {
+      return failed(ExitStatus::kUsage, ErrorCode::kBadRequest, derived.error().reason + ".");
+    }
+    key->public_key = *std::move(derived);
+  }
+  return request;
+}
+
+Json sign_json(const SignArguments& arguments, const SignResult& result) {
+  Json out{{"signature", to_hex(result.signature)},
+           {"public_key", to_hex(result.public_key)},
+           {"user", arguments.user},
+           {"key", arguments.key},
+           {"scheme", scheme_name(result.scheme)},
+           {"epoch", result.epoch}};
+  if (result.scheme == Scheme::kEcdsaSecp256k1) {
+    if (const auto decoded = secp256k1::EcdsaSignature::decode(result.signature)) {
+      out["path"] = bip32::path_text(arguments.path.value_or(bip32::Path()));
+      out["r"] = to_hex(decoded->r);
+      out["s"] = to_hex(decoded->s);
+      out["recovery_id"] = decoded->recovery_id;
+      out["der"] = to_hex(decoded->der());
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
+  auto bytes = read_message(arguments.input.source);
+  if (!bytes) {
+    return std::unexpected(bytes.error());
   }
   auto client = connect_client(context);
   if (!client) {
     return std::unexpected(client.error());
   }
-  const auto key = fetch_key(client->node, arguments.user, arguments.key);
+  auto key = fetch_key(client->node, arguments.user, arguments.key);
   if (!key) {
     return std::unexpected(key.error());
   }
   SystemRandom random;
-  Request request =
-      new_request(client->cluster, client->initiator, Operation::kSign, arguments.timeout, random);
-  request.user = arguments.user;
-  request.key = arguments.key;
-  // The scheme belongs to the request; where this node does not know the key, Ed25519 is assumed
-  // and a node that does know it will say so.
-  request.scheme = *key ? (*key)->scheme : Scheme::kEd25519;
-  request.message = std::move(*message);
+  auto request = sign_fields(
+      new_request(client->cluster, client->initiator, Operation::kSign, arguments.timeout, random),
+      arguments, *key, *std::move(bytes));
+  if (!request) {
+    return std::unexpected(request.error());
+  }
 
   const auto begin = std::chrono::steady_clock::now();
-  auto prepared = prepare(client->cluster, client->initiator, std::move(request), *key);
+  auto prepared = prepare(client->cluster, client->initiator, *std::move(request), *key);
   if (!prepared) {
     return std::unexpected(prepared.error());
   }
@@ -173,26 +226,23 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
   if (result == nullptr) {
     return strange_result();
   }
-  const std::string signature = format_signature(result->signature, arguments.format);
+  const auto signature = write_signature(result->scheme, result->signature, arguments.format);
+  if (!signature) {
+    return std::unexpected(signature.error());
+  }
   if (!arguments.out_file.empty()) {
-    if (auto written = write_file(arguments.out_file, signature); !written) {
+    if (auto written = write_file(arguments.out_file, *signature); !written) {
       return written;
     }
   }
   if (context.json) {
-    context.out << Json{{"signature", to_hex(result->signature)},
-                        {"public_key", to_hex(result->public_key)},
-                        {"user", arguments.user},
-                        {"key", arguments.key},
-                        {"scheme", scheme_name(result->scheme)},
-                        {"epoch", result->epoch},
-                        {"session", to_hex(answered->answer.session)},
-                        {"answered_by", answered->by},
-                        {"milliseconds", milliseconds_since(begin)}}
-                       .dump()
-                << "\n";
+    Json out = sign_json(arguments, *result);
+    out["session"] = to_hex(answered->answer.session);
+    out["answered_by"] = answered->by;
+    out["milliseconds"] = milliseconds_since(begin);
+    context.out << out.dump() << "\n";
   } else if (arguments.out_file.empty()) {
-    context.out << signature;
+    context.out << *signature;
   }
   return {};
 }

@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/key_points.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -44,6 +45,10 @@ struct CommandLine {
   std::string format;
   std::string message_file;
   std::optional<std::string> message_hex;
+  std::optional<std::string> digest_hex;
+  std::string hash;
+  std::string encoding;
+  std::string path;
   KeygenArguments keygen;
   SignArguments sign;
   BenchOptions bench;
@@ -62,6 +67,17 @@ CLI::App* add(CLI::App& app, CommandLine& line, const char* name, const char* he
   return command;
 }
 
+Outcome<std::optional<bip32::Path>> path_option(const CommandLine& line) {
+  if (line.path.empty()) {
+    return std::nullopt;
+  }
+  auto path = parse_path_option(line.path);
+  if (!path) {
+    return std::unexpected(path.error());
+  }
+  return *std::move(path);
+}
+
 void add_node_commands(CLI::App& app, CommandLine& line) {
   add(app, line, "status", "the node: processes, broker, peers", run_status);
   add(app, line, "users", "the users with a process or a past", run_users);
@@ -69,10 +85,13 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       [&line](const Context& context) { return run_user(context, line.user); })
       ->add_option("ID", line.user, "user id")
       ->required();
-  add(app, line, "keys", "the keys of a user",
-      [&line](const Context& context) { return run_keys(context, line.user); })
-      ->add_option("--user", line.user, "user id")
-      ->required();
+  CLI::App* keys = add(
+      app, line, "keys", "the keys of a user", [&line](const Context& context) -> Outcome<void> {
+        const auto path = path_option(line);
+        return path ? run_keys(context, line.user, *path) : std::unexpected(path.error());
+      });
+  keys->add_option("--user", line.user, "user id")->required();
+  keys->add_option("--path", line.path, "ECDSA keys also as derived along it (m/44/60/0/0/5)");
   add(app, line, "peers", "the nodes of the cluster and whether they are present", run_peers);
   const std::pair<const char*, const char*> orders[] = {
       {"evict", "end a user's idle process (the next request starts another)"},
@@ -116,6 +135,27 @@ void add_threshold(CLI::App* command, std::uint16_t& threshold, bool required) {
   }
 }
 
+Outcome<void> sign_as_told(const Context& context, CommandLine& line) {
+  const auto path = path_option(line);
+  if (!path) {
+    return std::unexpected(path.error());
+  }
+  const auto format = parse_signature_format(line.format, line.encoding);
+  if (!format) {
+    return std::unexpected(format.error());
+  }
+  line.sign.input = {.source = {.file = line.stdin_mark.empty() ? line.message_file : "-",
+                                .hex = line.digest_hex ? line.digest_hex : line.message_hex},
+                     .is_digest = line.digest_hex.has_value(),
+                     .hash = message_hash_from_name(line.hash)};
+  line.sign.path = *path;
+  line.sign.format = *format;
+  if (line.timeout_s > 0) {
+    line.sign.timeout = from_seconds(line.timeout_s);
+  }
+  return run_sign(context, line.sign);
+}
+
 void add_request_commands(CLI::App& app, CommandLine& line) {
   CLI::App* keygen = add(app, line, "keygen", "make a key; prints its public key",
                          [&line](const Context& context) {
@@ -126,8 +166,7 @@ void add_request_commands(CLI::App& app, CommandLine& line) {
                          });
   keygen->add_option("--user", line.keygen.user, "user id")->required();
   keygen->add_option("--key", line.keygen.key, "name of the new key")->required();
-  keygen->add_option("--scheme", line.keygen.scheme, "ed25519, ecdsa-secp256k1 or bip340-secp256k1")
-      ->required();
+  keygen->add_option("--scheme", line.keygen.scheme, "ed25519 or ecdsa-secp256k1")->required();
   add_threshold(keygen, line.keygen.threshold, true);
   keygen
       ->add_option("--participants", line.keygen.participants,
@@ -137,30 +176,31 @@ void add_request_commands(CLI::App& app, CommandLine& line) {
       ->check(CLI::PositiveNumber);
 
   CLI::App* sign = add(app, line, "sign", "sign a message; prints the signature",
-                       [&line](const Context& context) {
-                         line.sign.message.file = line.stdin_mark.empty() ? line.message_file : "-";
-                         line.sign.message.hex = line.message_hex;
-                         line.sign.format = line.format == "raw"      ? SignatureFormat::kRaw
-                                            : line.format == "base64" ? SignatureFormat::kBase64
-                                                                      : SignatureFormat::kHex;
-                         if (line.timeout_s > 0) {
-                           line.sign.timeout = from_seconds(line.timeout_s);
-                         }
-                         return run_sign(context, line.sign);
-                       });
+                       [&line](const Context& context) { return sign_as_told(context, line); });
   sign->add_option("--user", line.sign.user, "user id")->required();
   sign->add_option("--key", line.sign.key, "name of the key")->required();
   auto* file =
       sign->add_option("--message-file", line.message_file, "read the message from a file");
   auto* hex = sign->add_option("--message-hex", line.message_hex, "the message as hex digits");
+  auto* digest = sign->add_option("--digest-hex", line.digest_hex,
+                                  "ECDSA: the 32-byte digest itself as hex digits");
   auto* standard_input =
       sign->add_option("MESSAGE", line.stdin_mark, "-: read it from standard input")
           ->check(CLI::IsMember({"-"}));
-  file->excludes(hex)->excludes(standard_input);
-  hex->excludes(standard_input);
+  file->excludes(hex)->excludes(standard_input)->excludes(digest);
+  hex->excludes(standard_input)->excludes(digest);
+  digest->excludes(standard_input);
+  sign->add_option("--hash", line.hash, "ECDSA: hash the message: sha256, keccak256 or sha256d")
+      ->check(CLI::IsMember({"sha256", "keccak256", "sha256d"}))
+      ->excludes(digest);
+  sign->add_option("--path", line.path, "ECDSA: sign for the key derived along it (m/44/60/0/0/5)");
   sign->add_option("--out", line.sign.out_file, "write the signature to a file");
-  sign->add_option("--format", line.format, "hex (default), raw or base64")
-      ->check(CLI::IsMember({"hex", "raw", "base64"}));
+  sign->add_option("--format", line.format,
+                   "hex (default) or base64: the whole signature as text; raw (r and s), der, rsv "
+                   "(with the recovery id): bytes")
+      ->check(CLI::IsMember({"hex", "raw", "base64", "der", "rsv"}));
+  sign->add_option("--encoding", line.encoding, "how --format is written: hex, base64 or binary")
+      ->check(CLI::IsMember({"hex", "base64", "binary"}));
   sign->add_option("--timeout", line.timeout_s, "seconds to wait (default 20)")
       ->check(CLI::PositiveNumber);
 }

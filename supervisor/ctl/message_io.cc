@@ -1,7 +1,6 @@
 #include "supervisor/ctl/message_io.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,14 +35,15 @@ Outcome<ByteVector> read_message(const MessageSource& source) {
   if (source.file.empty() == !source.hex) {
     return failed(
         ExitStatus::kUsage, ErrorCode::kBadRequest,
-        "give the message once: --message-file FILE, --message-hex HEX, or - for standard "
-        "input.");
+        "give the message once: --message-file FILE, --message-hex HEX, --digest-hex HEX, or - for "
+        "standard input.");
   }
   if (source.hex) {
     auto bytes = from_hex(*source.hex);
     if (!bytes) {
-      return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
-                    "--message-hex takes an even number of hex digits and nothing else.");
+      return failed(
+          ExitStatus::kUsage, ErrorCode::kBadRequest,
+          "--message-hex and --digest-hex take an even number of hex digits and nothing else.");
     }
     return std::move(*bytes);
   }
@@ -56,23 +56,6 @@ Outcome<ByteVector> read_message(const MessageSource& source) {
                   "opening " + source.file + ": " + std::strerror(errno) + ".");
   }
   return read_all(fd.get(), source.file);
-}
-
-std::string format_signature(ByteView signature, SignatureFormat format) {
-  switch (format) {
-    case SignatureFormat::kHex:
-      return to_hex(signature) + "\n";
-    case SignatureFormat::kRaw:
-      return std::string(as_text(signature));
-    case SignatureFormat::kBase64:
-      break;
-  }
-  std::string out(sodium_base64_encoded_len(signature.size(), sodium_base64_VARIANT_ORIGINAL),
-                  '\0');
-  sodium_bin2base64(out.data(), out.size(), signature.data(), signature.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  out.back() = '\n';  // in place of the terminating zero
-  return out;
 }
 
 Outcome<void> write_file(const std::string& path, std::string_view bytes) {

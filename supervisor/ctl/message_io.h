@@ -1,6 +1,5 @@
 #pragma once
-// Messages to sign come in as any bytes (file, hex, standard input); signatures go out as hex, raw
-// bytes or base64.
+// Messages to sign come in as any bytes (file, hex, standard input); results go out to files.
 
 #include <optional>
 #include <string>
@@ -16,10 +15,6 @@ struct MessageSource {
 };
 /// Exactly one source. Fails with kUsage (none or two, wrong hex) or kNoInput (unreadable).
 [[nodiscard]] Outcome<ByteVector> read_message(const MessageSource& source);
-
-enum class SignatureFormat : std::uint8_t { kHex, kRaw, kBase64 };
-/// hex and base64 end in a newline, raw does not.
-[[nodiscard]] std::string format_signature(ByteView signature, SignatureFormat format);
 
 /// A new file appears whole or not at all; an existing one (or a device) is overwritten in place.
 /// Fails with kCannotWrite.

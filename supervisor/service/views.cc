@@ -278,6 +278,7 @@ void Commands::keys(const Request& request, ipc::MapReader& arguments) {
                   .unsigned_integer("threshold", record->threshold)
                   .raw("participants", participants.finish())
                   .text("public_key", to_hex(record->public_key))
+                  .text("chain_code", to_hex(record->chain_code))
                   .text("session", to_hex(key.session))
                   .finish());
         }

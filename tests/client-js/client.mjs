@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { Cluster, Refused } from './cluster.mjs';
 import { Initiator, buildRequest, opensslVerifies, pack, sessionId } from './protocol.mjs';
+import { check, demand, finish, ms } from './report.mjs';
 
 /**
  * Refusals must come within this, and how often each is measured. The fastest counts: client, nodes and broker share
@@ -17,19 +18,6 @@ if (!directory) {
   process.exit(2);
 }
 
-let failures = 0;
-async function check(name, body) {
-  try {
-    console.log(`ok    ${name}: ${await body()}`);
-  } catch (problem) {
-    failures += 1;
-    console.log(`FAIL  ${name}: ${problem.message}`);
-  }
-}
-function demand(condition, complaint) {
-  if (!condition) throw new Error(complaint);
-}
-const ms = (value) => `${value.toFixed(1)} ms`;
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const cluster = await Cluster.open(directory);
@@ -58,7 +46,7 @@ await check('keygen', async () => {
 });
 if (!publicKey) {
   await cluster.close();
-  process.exit(1);
+  finish();
 }
 
 for (const [name, message] of [
@@ -175,5 +163,4 @@ for (const [name, wanted, make] of refusals) {
 }
 
 await cluster.close();
-console.log(failures === 0 ? 'all checks passed' : `${failures} checks failed`);
-process.exit(failures === 0 ? 0 : 1);
+finish();

@@ -5,8 +5,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { connect, createInbox, credsAuthenticator } from 'nats';
 import {
-  Initiator, acknowledgementHolds, answerDigest, equal, gatewayKey, opensslVerifies, pack, sessionId, statementHolds,
-  unpack, verifies,
+  Initiator, acknowledgementHolds, answerDigest, ecdsaVerifies, equal, gatewayKey, opensslVerifies, pack, sessionId,
+  statementHolds, unpack, verifies,
 } from './protocol.mjs';
 
 export class Refused extends Error {
@@ -118,8 +118,14 @@ export class Cluster {
     return nodes - threshold + 1;
   }
 
-  /** Makes a key on all nodes. The public key is taken only on every participant's signed statement. */
+  /** Makes an Ed25519 key on all nodes; its public key is the value. */
   async keygen(user, key, request) {
+    const { value, ...rest } = await this.keygenRecord(user, key, request, 'ed25519');
+    return { value: Buffer.from(value.public_key), ...rest };
+  }
+
+  /** Makes a key on all nodes. Its record is taken only on every participant's signed statement. */
+  async keygenRecord(user, key, request, scheme) {
     const participants = [...this.nodes.keys()].sort();
     const session = sessionId(request);
     const expected = {
@@ -130,7 +136,7 @@ export class Cluster {
         if (op !== 'keygen') throw new Error('a result of another operation');
         const record = unpack(result.record);
         const fits = record.cluster === this.name && record.user === user && record.key === key
-          && record.scheme === 'ed25519' && record.threshold === this.threshold
+          && record.scheme === scheme && record.threshold === this.threshold
           && equal(record.session, session) && equal(record.public_key, result.public_key)
           && JSON.stringify(record.participants) === JSON.stringify(participants.map((node, i) => [i + 1, node]));
         if (!fits) throw new Error('the record is not of the key that was asked for');
@@ -144,21 +150,31 @@ export class Cluster {
         if (signed.size !== participants.length || result.acknowledgements.length !== participants.length) {
           throw new Error('not exactly one acknowledgement of each participant');
         }
-        return Buffer.from(result.public_key);
+        return record;
       },
     };
     return this.ask(pack(this.initiator.envelope(request)), expected, { deadline: 60_000 });
   }
 
-  /** Signs; takes the first signature that verifies under the key that keygen returned. */
+  /** Signs with Ed25519; takes the first signature that verifies under the key that keygen returned. */
   async sign(user, key, publicKey, message, request, options) {
+    return this.signWith(user, key, request, (result) => verifies(publicKey, message, result.signature), options);
+  }
+
+  /** Signs a digest; `publicKey` is the key of the record, or derived from it along the request's path. */
+  async signEcdsa(user, key, publicKey, digest, request, options) {
+    return this.signWith(user, key, request, (result) => equal(result.public_key, publicKey)
+      && result.signature.length === 65 && ecdsaVerifies(publicKey, digest, result.signature), options);
+  }
+
+  async signWith(user, key, request, holds, options) {
     const expected = {
       session: sessionId(request),
       user,
       errorsNeeded: this.errorsNeeded(),
       check: ({ op, user: answered, key: name, result }) => {
         if (op !== 'sign' || answered !== user || name !== key) throw new Error('a result of another request');
-        if (!verifies(publicKey, message, result.signature)) throw new Error('the signature does not verify');
+        if (!holds(result)) throw new Error('the signature does not verify');
         return Buffer.from(result.signature);
       },
     };

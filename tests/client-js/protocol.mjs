@@ -3,6 +3,7 @@
 import { createHash, createPublicKey, randomBytes, verify as verifyByOpenssl } from 'node:crypto';
 import { decode, encode } from '@msgpack/msgpack';
 import { ed25519 } from '@noble/curves/ed25519';
+import { secp256k1 } from '@noble/curves/secp256k1';
 
 const sha256 = (...parts) => {
   const hash = createHash('sha256');
@@ -57,6 +58,17 @@ export function opensslVerifies(publicKey, message, signature) {
 export function verifies(publicKey, message, signature) {
   try {
     return ed25519.verify(signature, message, publicKey, { zip215: false });
+  } catch {
+    return false;
+  }
+}
+
+/** Low s, and the recovery id (the 65th byte) gives back the key: by noble-curves. */
+export function ecdsaVerifies(publicKey, digest, signature) {
+  try {
+    const parsed = secp256k1.Signature.fromCompact(signature.subarray(0, 64)).addRecoveryBit(signature[64]);
+    return secp256k1.verify(parsed, digest, publicKey, { lowS: true })
+      && equal(parsed.recoverPublicKey(digest).toRawBytes(true), publicKey);
   } catch {
     return false;
   }

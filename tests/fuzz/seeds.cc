@@ -124,6 +124,11 @@ int main(int count, char** arguments) {
     corpus.add("request", encode_request(request));
     corpus.add("request", sign_request(request, key)->envelope);
   }
+  Request child = example(key, Operation::kSign);
+  child.scheme = Scheme::kEcdsaSecp256k1;
+  child.message.assign(32, 1);
+  child.path = {44, 60, 0, 0, 5};
+  corpus.add("request", encode_request(child));
 
   Certificate certificate;
   certificate.cluster = "demo";

@@ -21,3 +21,12 @@ def test_the_javascript_client_makes_a_key_signs_and_meets_every_error(client, t
         run = subprocess.run(["node", client, cluster.home], capture_output=True, text=True, timeout=120)
         print(run.stdout)
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_ecdsa_is_judged_by_the_wallets_own_libraries(client):
+    """BIP-32 by @scure/bip32, an Ethereum transaction by ethers, a Bitcoin P2WPKH input by bitcoinjs-lib."""
+    with Cluster() as cluster:
+        run = subprocess.run(["node", client.with_name("ecdsa.mjs"), cluster.home], capture_output=True, text=True,
+                             timeout=300)
+        print(run.stdout)
+        assert run.returncode == 0, run.stdout + run.stderr

@@ -21,7 +21,7 @@ struct World {
   IdentityKey initiator = IdentityKey::generate(random);
   Ed25519SecretKey secret = ed25519_generate(random);
   ctl::ClusterView cluster{.cluster = "dev", .node = "node1", .nodes = {}};
-  ctl::KeyView key{.threshold = 2, .participants = {}, .public_key = {}};
+  ctl::KeyView key{.threshold = 2, .participants = {}, .public_key = {}, .chain_code = {}};
 
   World() {
     for (int i = 1; i <= 3; ++i) {

@@ -1,9 +1,12 @@
 // ECDSA through whole clusters of engines: derived keys, every signing set, and a worker that dies
 // at each message of a key generation and of a signature.
 #include <bit>
+#include <set>
+#include <tuple>
 
 #include "crypto/bip32/derivation.h"
 #include "tests/unit/simulation/kill_at.h"
+#include "worker/session/packet.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
@@ -149,4 +152,42 @@ TEST_CASE("ECDSA: a worker dies at every message of a signature; the key signs a
     CHECK(at > 8);
   }
   check_invariants(cluster);
+}
+
+TEST_CASE("ToB-6: over a whole run no key and nonce of a channel seal two things", "[simulation]") {
+  EngineCluster cluster(6, 3);
+  // What names key and nonce: both ends with their generations (one channel key a direction, see
+  // crypto/channel) and the sequence number.
+  using Place = std::tuple<std::string, std::string, std::uint64_t, std::uint64_t, std::uint64_t>;
+  std::map<Place, ByteVector> sealed;
+  std::set<ByteVector> ciphertexts;
+  std::size_t repeated = 0;
+  cluster.faults = {.drop = 0.1, .duplicate = 0.1, .late = 0.05};
+  cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& payload) {
+    const auto packet = worker::decode_sealed(payload);
+    if (!packet || worker::packet_kind(payload) != worker::PacketKind::kSealed) {
+      return true;
+    }
+    const Place place{from, to, packet->sender_generation, packet->recipient_generation,
+                      packet->sequence};
+    const ByteVector ciphertext(packet->ciphertext.begin(), packet->ciphertext.end());
+    const auto [known, first] = sealed.try_emplace(place, ciphertext);
+    CHECK(known->second == ciphertext);  // sent again: the same bytes
+    repeated += first ? 0U : 1U;
+    CHECK((!first || ciphertexts.insert(ciphertext).second));
+    return true;
+  };
+  Request wanted = cluster.keygen_request("k", 2);
+  wanted.scheme = kScheme;
+  const SignedRequest request = cluster.sign(wanted);
+  REQUIRE(cluster.settle(cluster.ask_all(request.envelope)));
+  for (std::uint8_t i = 0; i < 10; ++i) {
+    if (i == 5) {
+      cluster.kill(cluster.node(1));  // the next generation counts from the start, under other keys
+    }
+    REQUIRE(cluster.settle(cluster.ask_all(cluster.sign(sign_digest(cluster, i)).envelope)));
+  }
+  cluster.run(10 * kSecond);
+  CHECK(sealed.size() > 50);
+  CHECK(repeated > 3);
 }
