@@ -7,7 +7,7 @@
 
 namespace cosigner::dkls23 {
 
-[[gnu::noinline]] void burn_stack() {
+[[gnu::noinline, gnu::zero_call_used_regs("all")]] void burn_stack() {
   std::array<std::uint8_t, 65'536> area;
   sodium_memzero(area.data(), area.size());
 }

@@ -197,7 +197,7 @@ class EngineCluster {
     std::string name;
     IdentityKey identity;
     std::unique_ptr<SimulatedStore> store;
-    std::unique_ptr<SeededRandom> random;
+    std::unique_ptr<Random> random;
     std::unique_ptr<worker::SessionEngine> engine;
     std::unique_ptr<worker::ProtocolFactory> protocols;  ///< null: the real ones
     std::uint64_t generation = 0;                        ///< of the running worker; 0: none
@@ -433,6 +433,14 @@ class EngineCluster {
   std::function<bool(const std::string& from, const std::string& to, ByteVector& payload)> filter;
   /// Sees every effect but Publish.
   std::function<void(Node&, const worker::Effect&)> watch;
+  /// The generator of each worker that starts.
+  std::function<std::unique_ptr<Random>(std::uint64_t seed)> make_random = [](std::uint64_t seed) {
+    return std::make_unique<SeededRandom>(seed);
+  };
+  /// Under which a node's shares are sealed.
+  [[nodiscard]] static AeadKey sealing_key(const Node& node) {
+    return AeadKey::from(ByteVector(32, static_cast<std::uint8_t>(node.name.back()))).value();
+  }
   std::vector<std::string> log;
   std::uint64_t published = 0;
   std::uint64_t wakes = 0;
@@ -477,7 +485,7 @@ class EngineCluster {
   }
 
   void boot(Node& target, std::uint64_t generation) {
-    target.random = std::make_unique<SeededRandom>(random_.next_u64());
+    target.random = make_random(random_.next_u64());
     worker::WorkerKeys keys{target.random->secret<32>(), ed25519_generate(*target.random)};
     Certificate certificate{.cluster = "test",
                             .node = target.name,
