@@ -59,6 +59,16 @@ ByteVector encode_result(const KeygenResult& result) {
       .finish();
 }
 
+ByteVector encode_result(const PresignResult& result) {
+  return ipc::MapPacker()
+      .text("scheme", scheme_name(result.scheme))
+      .unsigned_integer("epoch", result.epoch)
+      .bytes("public_key", result.public_key)
+      .unsigned_integer("made", result.made)
+      .unsigned_integer("ready", result.ready)
+      .finish();
+}
+
 // The fields that every result begins with.
 template <class Result>
 Result decode_common(ipc::MapReader& in) {
@@ -98,6 +108,17 @@ Expected<KeygenResult> decode_keygen_result(const ipc::Node& node) {
     }
     out.acknowledgements.push_back(std::move(acknowledgement));
   }
+  if (const auto finished = in.finish(); !finished) {
+    return std::unexpected(finished.error());
+  }
+  return out;
+}
+
+Expected<PresignResult> decode_presign_result(const ipc::Node& node) {
+  ipc::MapReader in(node, "result");
+  auto out = decode_common<PresignResult>(in);
+  out.made = static_cast<std::uint32_t>(in.unsigned_integer("made", 0, UINT32_MAX));
+  out.ready = static_cast<std::uint32_t>(in.unsigned_integer("ready", 0, UINT32_MAX));
   if (const auto finished = in.finish(); !finished) {
     return std::unexpected(finished.error());
   }
@@ -150,6 +171,8 @@ ByteVector encode_answer(const RequestAnswer& answer) {
     out.raw("error", encode_error(*error));
   } else if (const auto* const sign = std::get_if<SignResult>(&answer.content)) {
     out.raw("result", encode_result(*sign));
+  } else if (const auto* const made = std::get_if<PresignResult>(&answer.content)) {
+    out.raw("result", encode_result(*made));
   } else {
     out.raw("result", encode_result(std::get<KeygenResult>(answer.content)));
   }
@@ -187,6 +210,8 @@ Expected<RequestAnswer> decode_answer(ByteView bytes) {
     stored = store(decode_error(*content), out);
   } else if (operation == Operation::kSign) {
     stored = store(decode_sign_result(*content), out);
+  } else if (operation == Operation::kPresign) {
+    stored = store(decode_presign_result(*content), out);
   } else {
     stored = store(decode_keygen_result(*content), out);
   }

@@ -35,6 +35,18 @@ struct KeygenResult {
   friend bool operator==(const KeygenResult&, const KeygenResult&) = default;
 };
 
+/// One node's part of the presignatures asked for: those that it may name. Other nodes answer for
+/// theirs.
+struct PresignResult {
+  Scheme scheme = Scheme::kEcdsaSecp256k1;
+  std::uint64_t epoch = 0;
+  ByteVector public_key;
+  std::uint32_t made = 0;   ///< for this request
+  std::uint32_t ready = 0;  ///< in stock at its end, which other requests may have used since
+
+  friend bool operator==(const PresignResult&, const PresignResult&) = default;
+};
+
 /// The contents of an answer (ipc::Answer is the frame that carries it). `operation`, `user` and
 /// `key` are empty in the refusal of a request that could not be read.
 struct RequestAnswer {
@@ -42,7 +54,7 @@ struct RequestAnswer {
   std::string operation;
   std::string user;
   std::string key;
-  std::variant<Error, SignResult, KeygenResult> content;
+  std::variant<Error, SignResult, KeygenResult, PresignResult> content;
 
   [[nodiscard]] bool ok() const { return !std::holds_alternative<Error>(content); }
   friend bool operator==(const RequestAnswer&, const RequestAnswer&) = default;

@@ -112,6 +112,13 @@ Expected<void> ClientRules::check_success(const RequestAnswer& answer) const {
     }
     return {};
   }
+  if (const auto* const made = std::get_if<PresignResult>(&answer.content)) {
+    if (request.operation != Operation::kPresign || made->scheme != request.scheme ||
+        (expectation_.public_key && made->public_key != *expectation_.public_key)) {
+      return reject("a result of another operation, scheme or key");
+    }
+    return {};
+  }
   const auto& keygen = std::get<KeygenResult>(answer.content);
   const auto record = decode_key_record(keygen.record);
   if (!record) {
@@ -176,6 +183,10 @@ bool ClientRules::feed(ByteView bytes, std::uint64_t now_seconds) {
     if (const auto success = check_success(*answer); !success) {
       return refuse(success.error());
     }
+    if (const auto* const part = std::get_if<PresignResult>(&answer->content)) {
+      parts_.try_emplace(envelope->node, *part);
+      return sum_up();
+    }
     outcome_ = std::move(*answer);
     answered_by_ = envelope->node;
     return true;
@@ -192,10 +203,46 @@ bool ClientRules::feed(ByteView bytes, std::uint64_t now_seconds) {
         fail(ErrorCode::kBadRequest, "an error of a node that does not take part").error());
   }
   errors_.try_emplace(envelope->node, std::get<Error>(answer->content));
+  if (expectation_.request.operation == Operation::kPresign) {
+    return sum_up();
+  }
   if (errors_.size() < errors_needed()) {
     return false;
   }
   outcome_ = representative_error();
+  return true;
+}
+
+bool ClientRules::sum_up() {
+  const auto answered = [this](const std::string& node) {
+    return parts_.contains(node) || errors_.contains(node);
+  };
+  const bool all = expectation_.participants
+                       ? std::ranges::all_of(*expectation_.participants, answered)
+                       : std::ranges::all_of(expectation_.nodes, [&](const ipc::Peer& peer) {
+                           return answered(peer.node);
+                         });
+  if (!all) {
+    return false;
+  }
+  if (parts_.empty()) {
+    outcome_ = representative_error();
+    return true;
+  }
+  PresignResult sum = parts_.begin()->second;
+  sum.made = 0;
+  sum.ready = 0;
+  for (const auto& [node, part] : parts_) {
+    sum.made += part.made;
+    sum.ready += part.ready;
+    answered_by_ += (answered_by_.empty() ? "" : ", ") + node;
+  }
+  const Request& request = expectation_.request;
+  outcome_ = RequestAnswer{.session = expectation_.session,
+                           .operation = std::string(operation_name(request.operation)),
+                           .user = request.user,
+                           .key = request.key,
+                           .content = std::move(sum)};
   return true;
 }
 

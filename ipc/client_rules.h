@@ -35,12 +35,14 @@ class ClientRules {
 
   /// An answer envelope from the inbox. Returns true if this one settled the outcome. What does not
   /// verify is counted and ignored.
+  /// presign: every participant makes its own part, so the outcome is settled when all have
+  /// answered (a success if any is one), and sums up what they made.
   bool feed(ByteView envelope, std::uint64_t now_seconds);
 
   [[nodiscard]] bool settled() const { return outcome_.has_value(); }
   /// Requires settled(): a success, or an answer that holds the error to report.
   [[nodiscard]] const RequestAnswer& outcome() const { return *outcome_; }
-  /// The node whose success was taken; empty for errors.
+  /// The node whose success was taken (presign: the nodes); empty for errors.
   [[nodiscard]] const std::string& answered_by() const { return answered_by_; }
   /// To report at the deadline: peer_timeout that says how many nodes answered with what.
   [[nodiscard]] Error deadline_error() const;
@@ -58,9 +60,12 @@ class ClientRules {
                                        std::uint64_t now_seconds) const;
   Expected<void> check_success(const RequestAnswer& answer) const;
   [[nodiscard]] RequestAnswer representative_error() const;
+  /// presign: settles once all have answered.
+  bool sum_up();
 
   ClientExpectation expectation_;
   std::map<std::string, Error> errors_;
+  std::map<std::string, PresignResult> parts_;  ///< presign: by node
   std::optional<RequestAnswer> outcome_;
   std::string answered_by_;
   std::uint64_t rejected_ = 0;

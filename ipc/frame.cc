@@ -36,6 +36,7 @@ bool known(std::uint16_t type) {
     case MessageType::kRenewAsk:
     case MessageType::kRenewed:
     case MessageType::kTick:
+    case MessageType::kPresignatureStock:
     case MessageType::kHeartbeat:
     case MessageType::kDrain:
     case MessageType::kLog:

@@ -41,6 +41,7 @@ enum class MessageType : std::uint16_t {
   kRenewAsk = 27,
   kRenewed = 28,
   kTick = 29,
+  kPresignatureStock = 36,
   // both worker and gateway
   kHeartbeat = 40,
   kDrain = 41,
@@ -129,10 +130,14 @@ struct Settings {
   std::uint32_t max_sessions = 256;          ///< of one user at once
   std::uint32_t requests_per_second = 2000;  ///< of one initiator at one gateway
   std::uint32_t max_envelope_bytes = 2U << 20;
+  /// Presignatures that this node keeps for each ECDSA key in use, by itself, and that it lets each
+  /// other participant keep with it. 0: none, and none are made but on request.
+  std::uint32_t presignature_pool = 0;
+  std::uint32_t presignature_limit = 8192;  ///< held for one key, those of requests included
   COSIGNER_PART(attempt_timer_ms, keygen_attempt_timer_ms, delivery_attempts, delivery_first_ms,
                 delivery_cap_ms, presence_interval_ms, presence_timeout_ms, heartbeat_ms,
                 sign_deadline_ms, keygen_deadline_ms, max_sessions, requests_per_second,
-                max_envelope_bytes)
+                max_envelope_bytes, presignature_pool, presignature_limit)
 };
 
 struct BrokerAccess {
@@ -308,6 +313,15 @@ struct Renewed {
   ByteVector certificate;
   BrokerAccess broker;
   COSIGNER_MESSAGE(kRenewed, certificate, broker)
+};
+/// How many presignatures of a key are in the worker's memory; sent when it has changed, at most
+/// four times a second.
+struct PresignatureStock {
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::uint32_t ready = 0;  ///< that this node may name when it coordinates
+  std::uint32_t held = 0;   ///< in all, those that other nodes may name included
+  COSIGNER_MESSAGE(kPresignatureStock, key, epoch, ready, held)
 };
 /// A periodic, lossy nudge; not activity.
 struct Tick {

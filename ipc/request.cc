@@ -58,6 +58,17 @@ Expected<void> validate_sign(const Request& request) {
   return {};
 }
 
+Expected<void> validate_presign(const Request& request) {
+  if (request.scheme != Scheme::kEcdsaSecp256k1) {
+    return bad("presignatures are of keys for " +
+               std::string(scheme_name(Scheme::kEcdsaSecp256k1)) + " only");
+  }
+  if (request.count < 1 || request.count > kMaxPresignCount) {
+    return bad("'count' must be from 1 to " + std::to_string(kMaxPresignCount));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string_view operation_name(Operation operation) {
@@ -66,12 +77,14 @@ std::string_view operation_name(Operation operation) {
       return "keygen";
     case Operation::kSign:
       return "sign";
+    case Operation::kPresign:
+      return "presign";
   }
   return "";
 }
 
 std::optional<Operation> operation_from_name(std::string_view name) {
-  for (const auto operation : {Operation::kKeygen, Operation::kSign}) {
+  for (const auto operation : {Operation::kKeygen, Operation::kSign, Operation::kPresign}) {
     if (operation_name(operation) == name) {
       return operation;
     }
@@ -97,8 +110,15 @@ Expected<void> validate_request(const Request& request) {
     return bad("scheme " + std::string(scheme_name(request.scheme)) +
                " is not available; there are " + available_scheme_names());
   }
-  return request.operation == Operation::kKeygen ? validate_keygen(request)
-                                                 : validate_sign(request);
+  switch (request.operation) {
+    case Operation::kKeygen:
+      return validate_keygen(request);
+    case Operation::kSign:
+      return validate_sign(request);
+    case Operation::kPresign:
+      return validate_presign(request);
+  }
+  return bad("'op' is none that this node knows");
 }
 
 ByteVector encode_request(const Request& request) {
@@ -119,11 +139,13 @@ ByteVector encode_request(const Request& request) {
       participants.next().text(node);
     }
     out.unsigned_integer("threshold", request.threshold).raw("participants", participants.finish());
-  } else {
+  } else if (request.operation == Operation::kSign) {
     out.bytes("message", request.message);
     if (!request.path.empty()) {
       out.text("path", bip32::path_text(request.path));
     }
+  } else {
+    out.unsigned_integer("count", request.count);
   }
   return out.finish();
 }
@@ -160,7 +182,7 @@ Expected<Request> decode_request(ByteView bytes) {
     if (out.operation == Operation::kKeygen) {
       out.threshold = static_cast<std::uint16_t>(in.unsigned_integer("threshold", 0, UINT16_MAX));
       out.participants = in.texts("participants", kMaxParticipants, kMaxNodeName);
-    } else {
+    } else if (out.operation == Operation::kSign) {
       out.message = to_vector(in.bytes("message", kMaxMessageBytes));
       if (in.has("path")) {
         auto path = bip32::parse_path(in.text("path", kMaxPathText));
@@ -169,6 +191,8 @@ Expected<Request> decode_request(ByteView bytes) {
         }
         out.path = std::move(path).value_or(bip32::Path());
       }
+    } else {
+      out.count = static_cast<std::uint32_t>(in.unsigned_integer("count", 0, UINT32_MAX));
     }
   }
   if (const auto finished = in.finish(); !finished) {

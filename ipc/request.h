@@ -27,8 +27,8 @@
 
 namespace cosigner {
 
-enum class Operation : std::uint8_t { kKeygen = 1, kSign = 2 };
-/// "keygen", "sign".
+enum class Operation : std::uint8_t { kKeygen = 1, kSign = 2, kPresign = 3 };
+/// "keygen", "sign", "presign".
 [[nodiscard]] std::string_view operation_name(Operation operation);
 [[nodiscard]] std::optional<Operation> operation_from_name(std::string_view name);
 
@@ -37,6 +37,7 @@ using RequestId = Bytes<16>;
 inline constexpr std::uint64_t kRequestVersion = 1;
 inline constexpr std::size_t kMaxEnvelopeBytes = 2U << 20;
 inline constexpr std::size_t kMaxSignatures = 16;
+inline constexpr std::uint32_t kMaxPresignCount = 4096;  ///< presignatures of one request
 inline constexpr std::uint64_t kMaxRequestLifetimeMs = 3'600'000;
 /// issued_at may lie this far in the future.
 inline constexpr std::uint64_t kMaxClockSkewMs = 60'000;
@@ -57,6 +58,8 @@ struct Request {
   // sign
   ByteVector message;
   bip32::Path path;  ///< ECDSA: sign for the key derived along it; empty: for the key itself
+  // presign
+  std::uint32_t count = 0;
 
   friend bool operator==(const Request&, const Request&) = default;
 };

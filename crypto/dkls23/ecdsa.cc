@@ -26,12 +26,17 @@ Result<std::unique_ptr<PresignProtocol>> make_presign(SignParameters parameters,
 }
 
 Result<std::unique_ptr<Protocol>> make_presigned_sign(SignParameters parameters,
-                                                      Presignature presignature, Random& random) {
+                                                      Presignature presignature,
+                                                      const Bytes<32>& nonce) {
   const std::optional<MessageDigest> digest = MessageDigest::from(parameters.message);
   if (!digest) {
     return recoverable("ECDSA signs a digest of 32 bytes");
   }
-  return PresignedSigning::make(std::move(parameters), *digest, std::move(presignature), random);
+  return PresignedSigning::make(std::move(parameters), *digest, std::move(presignature), nonce);
+}
+
+ByteVector presigned_hello(const Digest& presignature, const Bytes<32>& nonce) {
+  return Writer().fixed(presignature).fixed(nonce).take();
 }
 
 Result<std::unique_ptr<Protocol>> make_renewal(RenewalParameters parameters, Random& random) {

@@ -35,13 +35,17 @@ class PresignProtocol : public Protocol {
                                                                     Random& random);
 
 /// Signs with a presignature of the same key, epoch and set: one round. Taking it is final:
-/// whatever becomes of this protocol, the presignature is spent.
-///   hello    presignature id ‖ fresh nonce
+/// whatever becomes of this protocol, the presignature is spent. `nonce` is fresh randomness.
+///   hello    presigned_hello(): presignature id ‖ fresh nonce
 ///   round 1  signer → assembler: (w_i, u_i)
 /// Signers that hold different presignatures end recoverably, at the cost of those.
 [[nodiscard]] Result<std::unique_ptr<Protocol>> make_presigned_sign(SignParameters parameters,
                                                                     Presignature presignature,
-                                                                    Random& random);
+                                                                    const Bytes<32>& nonce);
+inline constexpr std::size_t kPresignedHelloBytes = 64;
+/// For a rendezvous that learns which presignature it is only after the nonces were sent: both
+/// parts of this hello are public, so whoever names the presignature can put it together.
+[[nodiscard]] ByteVector presigned_hello(const Digest& presignature, const Bytes<32>& nonce);
 
 struct RenewalParameters {
   PublicKeyRecord record;

@@ -14,7 +14,7 @@ using secp256k1::Point;
 Result<std::unique_ptr<Protocol>> PresignedSigning::make(SignParameters parameters,
                                                          const MessageDigest& message,
                                                          Presignature presignature,
-                                                         Random& random) {
+                                                         const Bytes<32>& nonce) {
   const std::optional<Point> root = Point::decode(parameters.record.public_key);
   if (!root) {
     return recoverable("the key record's public key does not decode");
@@ -26,21 +26,21 @@ Result<std::unique_ptr<Protocol>> PresignedSigning::make(SignParameters paramete
   }
   parameters.secret = {};
   return std::unique_ptr<Protocol>(new PresignedSigning(std::move(parameters), message, *derived,
-                                                        std::move(presignature), random));
+                                                        std::move(presignature), nonce));
 }
 
 PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDigest& message,
                                    bip32::Derived derived, Presignature presignature,
-                                   Random& random)
+                                   const Bytes<32>& nonce)
     : parameters_(std::move(parameters)),
       message_(message),
       derived_(derived),
       presignature_(std::move(presignature)),
       inbox_(parameters_.self, presignature_->signers(),
              parameters_.self == parameters_.assembler ? kRound : 0, SignLastRound::kEncodedSize) {
-  auto nonce = random.bytes<Bytes<32>>();
-  declassify(&nonce, sizeof nonce);  // sent with the hello
-  hello_ = Writer().fixed(presignature_->id()).fixed(nonce).take();
+  Bytes<32> sent = nonce;
+  declassify(&sent, sizeof sent);  // it went out with a hello
+  hello_ = presigned_hello(presignature_->id(), sent);
 }
 
 Result<Messages> PresignedSigning::finish_with(Result<Messages> result) {
@@ -80,7 +80,7 @@ Result<void> PresignedSigning::check_hellos(std::span<const SetMember> set) cons
     return recoverable("the assembler is not in the set");
   }
   for (const SetMember& member : set) {
-    if (member.hello.size() != kHelloSize) {
+    if (member.hello.size() != kPresignedHelloBytes) {
       return malformed(member.index, "a signing hello of the wrong length");
     }
     if (!std::ranges::equal(ByteView(member.hello).first(32), presignature_->id().view())) {

@@ -14,7 +14,7 @@ class PresignedSigning final : public Protocol {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Protocol>> make(
       SignParameters parameters, const secp256k1::MessageDigest& message, Presignature presignature,
-      Random& random);
+      const Bytes<32>& nonce);
 
   [[nodiscard]] const ByteVector& hello() const override { return hello_; }
   [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
@@ -26,11 +26,10 @@ class PresignedSigning final : public Protocol {
   }
 
  private:
-  static constexpr std::size_t kHelloSize = 64;  ///< presignature id ‖ nonce
   static constexpr std::uint8_t kRound = 1;
 
   PresignedSigning(SignParameters parameters, const secp256k1::MessageDigest& message,
-                   bip32::Derived derived, Presignature presignature, Random& random);
+                   bip32::Derived derived, Presignature presignature, const Bytes<32>& nonce);
   Result<Messages> finish_with(Result<Messages> result);
   Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding);
   Result<void> check_hellos(std::span<const SetMember> set) const;

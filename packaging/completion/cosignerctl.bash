@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='status users user keys peers keygen sign bench evict restart quarantine clear drain log-level events config version'
+    local commands='status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket)
@@ -71,6 +71,7 @@ _cosignerctl() {
             ;;
         keygen) options='--user --key --scheme --threshold --participants --timeout' ;;
         sign) options='--user --key --message-file --message-hex --digest-hex --hash --path --out --format --encoding --timeout -' ;;
+        presign) options='--user --key --count --timeout' ;;
         config)
             [[ -z $sub ]] && COMPREPLY=($(compgen -W 'check' -- "$cur")) && return
             _filedir toml
@@ -80,7 +81,7 @@ _cosignerctl() {
             [[ -z $sub ]] && COMPREPLY=($(compgen -W 'sign keygen first-signature' -- "$cur")) && return
             options='--scheme --threshold --count'
             case $sub in
-                sign) options+=' --users --concurrency --duration' ;;
+                sign) options+=' --users --concurrency --duration --presigned' ;;
                 keygen) options+=' --concurrency --duration' ;;
                 first-signature) options+=' --evict-socket' ;;
             esac

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands status users user keys peers keygen sign bench evict restart quarantine clear drain log-level events config version
+set -l commands status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -18,6 +18,11 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keys -d "A user's keys"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a keygen -d 'Make a key'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a sign -d 'Sign a message'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a presign -d 'Make presignatures'
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l presigned -d 'With presignatures made beforehand'
+complete -c cosignerctl -n '__fish_seen_subcommand_from presign' -l count -x -d 'How many, over all nodes'
+complete -c cosignerctl -n '__fish_seen_subcommand_from presign' -l key -x -d 'Name of the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from presign' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a evict -d "End a user's idle process"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a peers -d "The nodes of the cluster"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a restart -d "Replace a user's process"

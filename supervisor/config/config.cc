@@ -139,6 +139,8 @@ void read_sessions(TomlFields& root, ipc::Settings& out, Problems& problems) {
   fields.number("max_sessions", out.max_sessions, 1, 65536);
   fields.number("requests_per_second", out.requests_per_second, 1, 1'000'000);
   fields.number("max_envelope_bytes", out.max_envelope_bytes, 1024, 2U << 20);
+  fields.number("presignature_pool", out.presignature_pool, 0, 100'000);
+  fields.number("presignature_limit", out.presignature_limit, 0, 1'000'000);
   if (out.presence_timeout_ms <= out.presence_interval_ms) {
     fields.complain("presence_timeout_ms",
                     "'sessions.presence_timeout_ms' is not longer than presence_interval_ms",

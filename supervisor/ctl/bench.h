@@ -22,7 +22,18 @@ struct BenchOptions {
   std::vector<std::string> evict_sockets;     ///< first-signature: all nodes' control sockets
   std::chrono::milliseconds timeout{20'000};  ///< of one signature
   std::chrono::milliseconds keygen_timeout{70'000};
-  bool progress = false;  ///< a line on stderr, redrawn
+  bool progress = false;   ///< a line on stderr, redrawn
+  bool presigned = false;  ///< sign: with presignatures made before the measurement
+};
+
+/// What `bench sign --presigned` says beside its latencies.
+struct PresignedReport {
+  std::uint64_t filled = 0;  ///< presignatures made before the measurement
+  double fill_seconds = 0;
+  std::uint64_t sustained = 0;  ///< signatures while the pools are refilled by requests
+  double sustained_seconds = 0;
+  double sustained_p50_ms = 0;
+  std::uint64_t refilled = 0;  ///< meanwhile
 };
 
 struct BenchReport {
@@ -32,6 +43,7 @@ struct BenchReport {
   std::map<std::string, std::uint64_t> errors;  ///< by name
   double seconds = 0;                           ///< from the first request to the last answer
   bool interrupted = false;
+  std::optional<PresignedReport> presigned;
   std::optional<Failure> lost;  ///< the connection broke: what is here is what was before
 
   [[nodiscard]] std::uint64_t error_count() const;
@@ -53,6 +65,11 @@ struct BenchContext {
 /// made.
 [[nodiscard]] Outcome<BenchReport> bench_sign(const BenchContext& context,
                                               const BenchOptions& options);
+/// The same with presignatures: fills the users' pools by requests, measures `count` signatures
+/// while nothing refills them but the nodes' own pools, and then as many again while requests for
+/// presignatures run beside.
+[[nodiscard]] Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
+                                                        const BenchOptions& options);
 /// Key generations, each for a new user.
 [[nodiscard]] Outcome<BenchReport> bench_keygen(const BenchContext& context,
                                                 const BenchOptions& options);

@@ -50,6 +50,18 @@ Json BenchReport::json() const {
               {"p99_ms", latencies.quantile_ms(0.99)},
               {"max_ms", latencies.quantile_ms(1.0)},
               {"interrupted", interrupted}};
+  if (presigned) {
+    const auto rate = [](std::uint64_t count, double took) {
+      return took > 0 ? rounded(static_cast<double>(count) / took, 10) : 0;
+    };
+    out["presigned"] = {
+        {"filled", presigned->filled},
+        {"refill_per_second", rate(presigned->filled, presigned->fill_seconds)},
+        {"sustained_signatures", presigned->sustained},
+        {"sustained_per_second", rate(presigned->sustained, presigned->sustained_seconds)},
+        {"sustained_p50_ms", presigned->sustained_p50_ms},
+        {"refilled_meanwhile", presigned->refilled}};
+  }
   if (lost) {
     out["lost"] = error_json(lost->error);
   }
@@ -70,6 +82,14 @@ std::string BenchReport::text() const {
          decimal(latencies.quantile_ms(1.0), 2) + " ms\n";
   if (what != "first-signature") {
     out += "  " + decimal(fields["per_second"].get<double>(), 1) + " a second\n";
+  }
+  if (presigned) {
+    const Json& made = fields["presigned"];
+    out += "  presignatures: " + std::to_string(presigned->filled) + " made beforehand, " +
+           decimal(made["refill_per_second"].get<double>(), 1) + " a second\n" +
+           "  with refill beside: " + decimal(made["sustained_per_second"].get<double>(), 1) +
+           " signatures a second, p50 " + decimal(presigned->sustained_p50_ms, 2) + " ms, " +
+           std::to_string(presigned->refilled) + " presignatures meanwhile\n";
   }
   out += "  errors: " + std::to_string(error_count());
   for (const auto& [name, number] : errors) {

@@ -45,6 +45,32 @@ Outcome<ClusterView> fetch_cluster(ControlClient& node) {
   return view;
 }
 
+Outcome<std::set<std::string, std::less<>>> fetch_present(ControlClient& node) {
+  const auto body = node.call("peers", no_arguments());
+  if (!body) {
+    return std::unexpected(body.error());
+  }
+  const auto tree = ipc::Tree::parse(*body);
+  if (!tree) {
+    return unreadable(tree.error());
+  }
+  std::set<std::string, std::less<>> present;
+  ipc::MapReader fields(tree->root(), "peers");
+  for (const ipc::Node& entry : fields.array("peers", 64)) {
+    ipc::MapReader peer(entry, "peer");
+    const std::string name = peer.text("node");
+    const bool here = peer.boolean("present");
+    const bool self = peer.boolean("self");
+    if (const auto ok = peer.finish_lenient(); !ok) {
+      return unreadable(ok.error());
+    }
+    if (here || self) {
+      present.insert(name);
+    }
+  }
+  return present;
+}
+
 Outcome<std::optional<KeyView>> fetch_key(ControlClient& node, const std::string& user,
                                           const std::string& key) {
   const auto body = node.call("keys", ipc::MapPacker().text("user", user).finish());

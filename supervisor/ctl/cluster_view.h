@@ -2,6 +2,7 @@
 // What a client must know of the cluster before it can judge answers: the nodes and their identity
 // keys. Asked of the node behind the control socket, whose word is taken: it is the operator's own.
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct ClusterView {
   std::vector<ipc::Peer> nodes;  ///< all, sorted by name
 };
 [[nodiscard]] Outcome<ClusterView> fetch_cluster(ControlClient& node);
+
+/// The nodes whose gateways are present, as this node sees it; itself included.
+[[nodiscard]] Outcome<std::set<std::string, std::less<>>> fetch_present(ControlClient& node);
 
 struct KeyView {
   Scheme scheme = Scheme::kEd25519;

@@ -40,6 +40,12 @@ struct SignArguments {
   SignatureFormat format;
   std::chrono::milliseconds timeout{20'000};
 };
+struct PresignArguments {
+  std::string user;
+  std::string key;
+  std::uint32_t count = 0;
+  std::chrono::milliseconds timeout{70'000};
+};
 enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
 
 Outcome<void> run_status(const Context& context);
@@ -57,6 +63,8 @@ Outcome<void> run_log_level(const Context& context, const std::string& level);
 Outcome<void> run_events(const Context& context, bool follow);
 Outcome<void> run_keygen(const Context& context, const KeygenArguments& arguments);
 Outcome<void> run_sign(const Context& context, const SignArguments& arguments);
+/// Asks for them in portions, so that it can say how far it is.
+Outcome<void> run_presign(const Context& context, const PresignArguments& arguments);
 Outcome<void> run_config_check(const Context& context, const std::string& file);
 /// Of this program, and of the node if one answers.
 Outcome<void> run_version(const Context& context);

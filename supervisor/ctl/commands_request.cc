@@ -247,6 +247,82 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
   return {};
 }
 
+Outcome<void> run_presign(const Context& context, const PresignArguments& arguments) {
+  constexpr std::uint32_t kPortion = 120;
+  auto client = connect_client(context);
+  if (!client) {
+    return std::unexpected(client.error());
+  }
+  auto key = fetch_key(client->node, arguments.user, arguments.key);
+  if (!key) {
+    return std::unexpected(key.error());
+  }
+  if (*key) {
+    // A node that is away makes none, and is not waited for.
+    const auto present = fetch_present(client->node);
+    if (!present) {
+      return std::unexpected(present.error());
+    }
+    std::erase_if((*key)->participants,
+                  [&](const std::string& node) { return !present->contains(node); });
+  }
+  SystemRandom random;
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  const auto begin = std::chrono::steady_clock::now();
+  std::uint64_t made = 0;
+  std::uint64_t ready = 0;
+  std::string answered_by;
+  for (std::uint32_t asked = 0; asked < arguments.count && !context.interrupted;) {
+    const std::uint32_t portion = std::min(kPortion, arguments.count - asked);
+    Request request = new_request(client->cluster, client->initiator, Operation::kPresign,
+                                  arguments.timeout, random);
+    request.user = arguments.user;
+    request.key = arguments.key;
+    request.scheme = Scheme::kEcdsaSecp256k1;
+    request.count = portion;
+    auto prepared = prepare(client->cluster, client->initiator, std::move(request), *key);
+    if (!prepared) {
+      return std::unexpected(prepared.error());
+    }
+    const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
+    if (!answered) {
+      if (terminal && made > 0) {
+        std::cerr << "\n";
+      }
+      return std::unexpected(answered.error());
+    }
+    const auto* result = std::get_if<PresignResult>(&answered->answer.content);
+    if (result == nullptr) {
+      return strange_result();
+    }
+    asked += portion;
+    made += result->made;
+    ready = result->ready;
+    answered_by = answered->by;
+    if (terminal) {
+      std::cerr << "\r\033[K" << made << " of " << arguments.count << " presignatures"
+                << std::flush;
+    }
+  }
+  if (terminal) {
+    std::cerr << "\r\033[K" << std::flush;
+  }
+  if (context.json) {
+    context.out << Json{{"user", arguments.user},
+                        {"key", arguments.key},
+                        {"asked", arguments.count},
+                        {"made", made},
+                        {"ready", ready},
+                        {"answered_by", answered_by},
+                        {"milliseconds", milliseconds_since(begin)}}
+                       .dump()
+                << "\n";
+  } else {
+    context.out << made << " presignatures made, " << ready << " ready (" << answered_by << ")\n";
+  }
+  return {};
+}
+
 Outcome<void> run_bench(const Context& context, BenchKind kind, const std::string& scheme,
                         BenchOptions options) {
   const auto parsed = parse_scheme(scheme);
@@ -265,7 +341,12 @@ Outcome<void> run_bench(const Context& context, BenchKind kind, const std::strin
   SystemRandom random;
   const BenchContext bench{client->node, client->cluster, client->initiator, random,
                            context.interrupted};
-  const auto report = kind == BenchKind::kSign     ? bench_sign(bench, options)
+  if (options.presigned && options.scheme != Scheme::kEcdsaSecp256k1) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "only ecdsa-secp256k1 has presignatures.");
+  }
+  const auto report = options.presigned            ? bench_sign_presigned(bench, options)
+                      : kind == BenchKind::kSign   ? bench_sign(bench, options)
                       : kind == BenchKind::kKeygen ? bench_keygen(bench, options)
                                                    : bench_first_signature(bench, options);
   if (!report) {

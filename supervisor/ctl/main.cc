@@ -51,6 +51,7 @@ struct CommandLine {
   std::string path;
   KeygenArguments keygen;
   SignArguments sign;
+  PresignArguments presign;
   BenchOptions bench;
   std::string bench_scheme = "ed25519";
 
@@ -205,6 +206,24 @@ void add_request_commands(CLI::App& app, CommandLine& line) {
       ->check(CLI::PositiveNumber);
 }
 
+void add_presign_command(CLI::App& app, CommandLine& line) {
+  CLI::App* presign =
+      add(app, line, "presign", "make presignatures of an ECDSA key, so that signing is faster",
+          [&line](const Context& context) {
+            if (line.timeout_s > 0) {
+              line.presign.timeout = from_seconds(line.timeout_s);
+            }
+            return run_presign(context, line.presign);
+          });
+  presign->add_option("--user", line.presign.user, "user id")->required();
+  presign->add_option("--key", line.presign.key, "name of the key")->required();
+  presign->add_option("--count", line.presign.count, "how many, over all nodes")
+      ->required()
+      ->check(CLI::Range(1U, 1000000U));
+  presign->add_option("--timeout", line.timeout_s, "seconds to wait for a portion (default 70)")
+      ->check(CLI::PositiveNumber);
+}
+
 void add_bench_commands(CLI::App& app, CommandLine& line) {
   CLI::App* bench = app.add_subcommand("bench", "measure the cluster through this node");
   bench->fallthrough();
@@ -230,6 +249,8 @@ void add_bench_commands(CLI::App& app, CommandLine& line) {
   load(sign);
   sign->add_option("--users", line.bench.users, "users that take turns (default 1)")
       ->check(CLI::Range(1U, 100000U));
+  sign->add_flag("--presigned", line.bench.presigned,
+                 "ECDSA: with presignatures made beforehand (--count, default 2000)");
   CLI::App* keygen = common("keygen", "make keys, each for a new user", BenchKind::kKeygen);
   load(keygen);
   CLI::App* first =
@@ -255,6 +276,7 @@ int run(int argc, char** argv) {
              "on the wire.");
   add_node_commands(app, line);
   add_request_commands(app, line);
+  add_presign_command(app, line);
   add_bench_commands(app, line);
   try {
     app.parse(argc, argv);

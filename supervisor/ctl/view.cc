@@ -97,13 +97,15 @@ std::string view_users(const Json& reply) {
 }
 
 std::string view_keys(const Json& reply) {
-  Table table({"KEY", "SCHEME", "EPOCH", "STATE", "THRESHOLD", "PARTICIPANTS", "PUBLIC KEY"});
+  Table table({"KEY", "SCHEME", "EPOCH", "STATE", "THRESHOLD", "PARTICIPANTS", "PRESIGNATURES",
+               "PUBLIC KEY"});
   for (const Json& key : part(reply, "keys")) {
     const Json& participants = part(key, "participants");
     const std::string of =
         participants.is_array() ? " of " + std::to_string(participants.size()) : "";
     table.row({field(key, "key"), field(key, "scheme"), field(key, "epoch"), field(key, "state"),
-               field(key, "threshold") + of, field(key, "participants"), field(key, "public_key")});
+               field(key, "threshold") + of, field(key, "participants"),
+               field(key, "presignatures_ready"), field(key, "public_key")});
   }
   return table.empty() ? "No keys.\n" : table.text();
 }

@@ -239,6 +239,13 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
       .text("last_request", view->last_request)
       .signed_integer("retry_in_ms", view->retry_in_ms)
       .unsigned_integer("threads", node_.pool().threads_of(view->generation));
+  std::uint64_t ready = 0;
+  std::uint64_t held = 0;
+  for (const auto& [key, stock] : node_.pool().presignatures_of(view->generation)) {
+    ready += stock.ready;
+    held += stock.held;
+  }
+  entry.unsigned_integer("presignatures_ready", ready).unsigned_integer("presignatures_held", held);
   if (pid > 0) {
     pack_sandbox(entry, pid);
   }
@@ -253,13 +260,17 @@ void Commands::keys(const Request& request, ipc::MapReader& arguments) {
   }
   node_.store().submit(
       StoreThread::Urgency::kNow, [name](Store& store) { return store.keys_of(name); },
-      [request](const Expected<std::vector<ipc::StoredKey>>& keys) {
+      [this, request, name](const Expected<std::vector<ipc::StoredKey>>& keys) {
         if (!keys) {
           request->fail(keys.error());
           return;
         }
+        const auto view = node_.pool().registry().user(monotonic_ms(), name);
+        const auto& stocks = node_.pool().presignatures_of(view ? view->generation : 0);
         ipc::ArrayPacker list;
         for (const ipc::StoredKey& key : *keys) {
+          const auto stock = stocks.find(key.key);
+          const bool stocked = stock != stocks.end() && stock->second.epoch == key.epoch;
           const auto record = decode_key_record(key.record);
           if (!record) {
             request->fail(record.error());
@@ -280,6 +291,8 @@ void Commands::keys(const Request& request, ipc::MapReader& arguments) {
                   .text("public_key", to_hex(record->public_key))
                   .text("chain_code", to_hex(record->chain_code))
                   .text("session", to_hex(key.session))
+                  .unsigned_integer("presignatures_ready", stocked ? stock->second.ready : 0)
+                  .unsigned_integer("presignatures_held", stocked ? stock->second.held : 0)
                   .finish());
         }
         request->succeed(ipc::MapPacker().raw("keys", list.finish()).finish());

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint32_t kLogLinesPerSecond = 50;
 constexpr std::int64_t kRenewAtMostEveryMs = 1000;
+/// How many keys' stocks are remembered of one worker.
+constexpr std::size_t kKeysWithPresignatures = 1024;
 /// A result is never kept longer than the longest request lives, and a day.
 constexpr std::uint64_t kLongestKeepMs = 402ULL * 24 * 3600 * 1000;
 
@@ -105,6 +107,10 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
       break;
     case Type::kLog:
       with<ipc::Log>(worker, frame, [&](auto& line) { on_log(worker, line); });
+      break;
+    case Type::kPresignatureStock:
+      with<ipc::PresignatureStock>(
+          worker, frame, [&](auto& stock) { on_presignatures(worker, std::move(stock)); });
       break;
     default:
       distrust(worker, "it sent a frame of a type that no worker sends");
@@ -212,6 +218,19 @@ void WorkerPool::on_log(Worker& worker, const ipc::Log& line) {
   spdlog::log(log_level(line.level), "user={} generation={}{}{}: {}", worker.holder.user,
               worker.holder.generation, line.session.empty() ? "" : " session=", line.session,
               line.message);
+}
+
+void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) {
+  if (!valid_key_name(stock.key)) {
+    return;
+  }
+  if (stock.held == 0) {
+    worker.presignatures.erase(stock.key);
+  } else if (worker.presignatures.size() < kKeysWithPresignatures ||
+             worker.presignatures.contains(stock.key)) {
+    const std::string key = stock.key;
+    worker.presignatures.insert_or_assign(key, std::move(stock));
+  }
 }
 
 // ---- the store

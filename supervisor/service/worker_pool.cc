@@ -163,6 +163,12 @@ std::uint32_t WorkerPool::threads_of(std::uint64_t generation) const {
   return found == workers_.end() ? 0 : found->second->threads;
 }
 
+const WorkerPool::PresignatureStocks& WorkerPool::presignatures_of(std::uint64_t generation) const {
+  static const PresignatureStocks kNone;
+  const auto found = workers_.find(generation);
+  return found == workers_.end() ? kNone : found->second->presignatures;
+}
+
 WorkerPool::Worker* WorkerPool::find(std::uint64_t generation) {
   const auto found = workers_.find(generation);
   return found == workers_.end() ? nullptr : found->second.get();

@@ -61,6 +61,9 @@ class WorkerPool {
   /// 0 if no process of this generation is known.
   [[nodiscard]] pid_t pid_of(std::uint64_t generation) const;
   [[nodiscard]] std::uint32_t threads_of(std::uint64_t generation) const;
+  /// What the worker of this generation last said, by key.
+  using PresignatureStocks = std::map<std::string, ipc::PresignatureStock, std::less<>>;
+  [[nodiscard]] const PresignatureStocks& presignatures_of(std::uint64_t generation) const;
   [[nodiscard]] std::uint64_t stray_frames() const { return stray_frames_; }
   [[nodiscard]] std::uint64_t ticks_dropped() const { return ticks_dropped_; }
 
@@ -106,6 +109,7 @@ class WorkerPool {
   void on_wake(Worker& worker, ipc::Wake wake);
   void on_renew(Worker& worker);
   void on_log(Worker& worker, const ipc::Log& line);
+  void on_presignatures(Worker& worker, ipc::PresignatureStock stock);
   /// Stored, if the worker still lives.
   void confirm(std::uint64_t generation, std::uint64_t order, const Expected<void>& outcome,
                ByteVector statement);
@@ -147,6 +151,7 @@ struct WorkerPool::Worker {
   bool started = false;
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;
+  PresignatureStocks presignatures;
   // Log lines in the current second.
   std::int64_t log_second = 0;
   std::uint32_t log_lines = 0;

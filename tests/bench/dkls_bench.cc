@@ -258,8 +258,8 @@ class Bench {
       for (ParticipantIndex i = 1; i <= t; ++i) {
         auto token = dynamic_cast<PresignProtocol&>(run.protocol(i)).take_presignature();
         const double begin = now_us();
-        auto made =
-            make_presigned_sign(parameters(key, i, message_), std::move(token.value()), random_);
+        auto made = make_presigned_sign(parameters(key, i, message_), std::move(token.value()),
+                                        random_.bytes<Bytes<32>>());
         second.add(i, std::move(made.value()), now_us() - begin);
       }
       second.go();

@@ -239,8 +239,9 @@ void test_presign() {
   for (const ParticipantIndex i : kBoth) {
     auto token = dynamic_cast<PresignProtocol&>(*presign.at(i)).take_presignature();
     require(token.has_value(), "a presignature came out");
-    online[i] = std::move(
-        make_presigned_sign(parameters_of(key, i, true), std::move(*token), random).value());
+    online[i] = std::move(make_presigned_sign(parameters_of(key, i, true), std::move(*token),
+                                              random.bytes<Bytes<32>>())
+                              .value());
   }
   run(online);
   require(online.at(1)->take_outcome().has_value(), "a signature came out");

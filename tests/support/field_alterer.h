@@ -22,6 +22,7 @@ class FieldAlterer {
 
   void u8(std::uint8_t& value) { number(value); }
   void u16(std::uint16_t& value) { number(value); }
+  void u32(std::uint32_t& value) { number(value); }
   void u64(std::uint64_t& value) { number(value); }
   template <std::size_t N, class Kind>
   void fixed(Bytes<N, Kind>& value) {

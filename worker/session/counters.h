@@ -38,6 +38,13 @@ struct Counters {
   std::uint64_t results_served = 0;
   std::uint64_t wakes = 0;
   std::uint64_t exceptions = 0;
+  // presignatures
+  std::uint64_t presign_runs = 0;     ///< begun, or joined
+  std::uint64_t presign_refused = 0;  ///< proposals of peers
+  std::uint64_t presign_failed = 0;
+  std::uint64_t presignatures_made = 0;     ///< own and held
+  std::uint64_t presignatures_named = 0;    ///< taken for an attempt, here or by a peer's start
+  std::uint64_t presignatures_missing = 0;  ///< a start named one that is not held here
   // cost
   std::uint64_t hello_signatures = 0;
   std::uint64_t hello_verifications = 0;

@@ -49,6 +49,7 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
       peers_(environment_, start, keys.channel, own_certificate_),
       keys_(sealing_key(start)),
       commits_(environment_, peers_, keys_),
+      presigner_(environment_, peers_, keys_, protocols_),
       // A user without a key on this node has never had a success here: nothing to look up.
       results_(start.keys.empty() ? std::nullopt : std::optional(environment_.wall_ms())) {
   if (!peers_.known(environment_.node)) {
@@ -87,7 +88,7 @@ void SessionEngine::Impl::settle(const SessionId& id) {
     const std::unique_ptr<Running> done = std::move(found->second);
     running_.erase(found);
     timers_.erase({done->scheduled_us, id});
-    finish(*done);
+    finish(done->session.request(), id, done->session.take_outcome(), done->waiters);
     return;
   }
   schedule(id, running);
@@ -146,8 +147,9 @@ void SessionEngine::Impl::run_commit_events() {
           return;
       }
     });
-    // Signatures that wait for this key.
     const bool active = keys_.find(event.key) != nullptr;
+    presigner_.stir();
+    // Signatures that wait for this key.
     touch_all([&](Session& session) {
       if (session.phase() != Session::Phase::kWaiting || session.request().key != event.key) {
         return;
@@ -173,20 +175,22 @@ void SessionEngine::Impl::run_commit_events() {
   }
 }
 
-void SessionEngine::Impl::finish(Running& running) {
-  Session& session = running.session;
-  const Request& request = session.request();
-  SessionOutcome outcome = session.take_outcome();
-  RequestAnswer content{session.id(), std::string(operation_name(request.operation)), request.user,
+void SessionEngine::Impl::finish(const Request& request, const SessionId& id,
+                                 SessionOutcome outcome,
+                                 const std::vector<std::uint64_t>& waiters) {
+  RequestAnswer content{id, std::string(operation_name(request.operation)), request.user,
                         request.key, Error{}};
   std::uint64_t epoch = 0;
   if (auto* error = std::get_if<Error>(&outcome)) {
     ++environment_.counters.sessions_failed;
-    results_.remember_failure(session.id(), *error);
+    results_.remember_failure(id, *error);
     content.content = std::move(*error);
   } else if (auto* sign = std::get_if<SignResult>(&outcome)) {
     epoch = sign->epoch;
     content.content = std::move(*sign);
+  } else if (auto* made = std::get_if<PresignResult>(&outcome)) {
+    epoch = made->epoch;
+    content.content = std::move(*made);
   } else {
     epoch = std::get<KeygenResult>(outcome).epoch;
     content.content = std::get<KeygenResult>(std::move(outcome));
@@ -194,17 +198,31 @@ void SessionEngine::Impl::finish(Running& running) {
   ByteVector bytes = encode_answer(content);
   if (content.ok()) {
     ++environment_.counters.sessions_succeeded;
-    results_.remember(request, session.id(), bytes, epoch);
+    results_.remember(request, id, bytes, epoch);
     environment_.effects.emplace_back(
         ipc::StoreResult{.order = 0,
-                         .session = session.id(),
+                         .session = id,
                          .initiator = request.initiator,
                          .id = request.id,
                          .keep_until_ms = request.expires_at_ms + kKeepResultMs,
                          .answer = bytes});
   }
-  for (const std::uint64_t work : running.waiters) {
-    answer(work, session.id(), request.key, epoch, bytes);
+  for (const std::uint64_t work : waiters) {
+    answer(work, id, request.key, epoch, bytes);
+  }
+}
+
+void SessionEngine::Impl::finish_orders() {
+  for (Presigner::Done& done : presigner_.take_done()) {
+    const auto found = presign_orders_.find(done.order);
+    if (found == presign_orders_.end()) {
+      continue;
+    }
+    const PresignOrder order = std::move(found->second);
+    presign_orders_.erase(found);
+    SessionOutcome outcome = std::visit(
+        [](auto& content) -> SessionOutcome { return std::move(content); }, done.outcome);
+    finish(order.request, done.order, std::move(outcome), order.waiters);
   }
 }
 
@@ -253,6 +271,7 @@ void SessionEngine::Impl::on_timer() {
         session.on_undelivered(node);
       }
     });
+    presign([&](Presigner& presigner) { presigner.on_undelivered(node); });
   }
   while (!timers_.empty() && timers_.begin()->first <= now) {
     const auto [due, id] = *timers_.begin();
@@ -266,6 +285,7 @@ void SessionEngine::Impl::on_timer() {
     }
   }
   commits_.on_timer();
+  presign([](Presigner& presigner) { presigner.on_timer(); });
   expire_lookups();
   renew_if_due();
   if (now >= drain_deadline_us_) {
@@ -293,17 +313,21 @@ std::optional<std::int64_t> SessionEngine::Impl::next_deadline() const {
   }
   next = std::min(next, peers_.next_deadline().value_or(INT64_MAX));
   next = std::min(next, commits_.next_deadline().value_or(INT64_MAX));
+  next = std::min(next, presigner_.next_deadline());
   return next;
 }
 
 std::vector<Effect> SessionEngine::Impl::take_effects() {
+  presign([this](Presigner& presigner) { presigner.pump(running_.size() + lookups_.size()); });
+  finish_orders();
   peers_.flush();
   return std::exchange(environment_.effects, {});
 }
 
 bool SessionEngine::Impl::idle() const {
   return in_flight_ == 0 && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
-         peers_.quiet() && environment_.effects.empty();
+         presigner_.orders() == 0 && presigner_.runs() == 0 && peers_.quiet() &&
+         environment_.effects.empty();
 }
 
 // ---- the public face
@@ -368,6 +392,10 @@ std::uint32_t SessionEngine::sessions() const {
 }
 bool SessionEngine::idle() const {
   return impl_->idle();
+}
+SessionEngine::Presignatures SessionEngine::presignatures(std::string_view key) const {
+  const Presigner::Depth depth = impl_->presigner().depth(key);
+  return {depth.ready, depth.held};
 }
 const Counters& SessionEngine::counters() const {
   return impl_->environment().counters;

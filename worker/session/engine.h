@@ -38,9 +38,10 @@ struct Publish {
 };
 
 /// What the engine wants done, in order. All but Publish are frames for the supervisor.
-using Effect = std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate,
-                            ipc::StoreDiscard, ipc::StoreRefusal, ipc::StoreResult,
-                            ipc::ResultLookup, ipc::Wake, ipc::RenewAsk, ipc::Log>;
+using Effect =
+    std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate, ipc::StoreDiscard,
+                 ipc::StoreRefusal, ipc::StoreResult, ipc::ResultLookup, ipc::Wake, ipc::RenewAsk,
+                 ipc::PresignatureStock, ipc::Log>;
 
 struct Counters;        // counters.h
 class ProtocolFactory;  // protocol_factory.h
@@ -86,6 +87,12 @@ class SessionEngine {
   /// Nothing in flight, nothing running, nothing waiting for an acknowledgement: the worker may be
   /// evicted.
   [[nodiscard]] bool idle() const;
+  /// Presignatures of a key: those this node may name, and all that are held.
+  struct Presignatures {
+    std::size_t ready = 0;
+    std::size_t held = 0;
+  };
+  [[nodiscard]] Presignatures presignatures(std::string_view key) const;
   /// What was dropped, refused, repeated and spent so far.
   [[nodiscard]] const Counters& counters() const;
 

@@ -15,6 +15,7 @@
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
 #include "worker/session/peers.h"
+#include "worker/session/presigner.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/results.h"
 #include "worker/session/session.h"
@@ -47,9 +48,11 @@ class SessionEngine::Impl {
   void at(Now now) { environment_.now = now; }
   Environment& environment() { return environment_; }
   [[nodiscard]] const Environment& environment() const { return environment_; }
+  [[nodiscard]] const Presigner& presigner() const { return presigner_; }
   [[nodiscard]] std::uint32_t in_flight() const { return in_flight_; }
   [[nodiscard]] std::uint32_t sessions() const {
-    return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders());
+    return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders() +
+                                      presigner_.orders() + presigner_.runs());
   }
 
  private:
@@ -70,11 +73,19 @@ class SessionEngine::Impl {
     std::int64_t until_us = 0;
   };
 
+  /// A request for presignatures; its making is the presigner's.
+  struct PresignOrder {
+    Request request;
+    std::vector<std::uint64_t> waiters;
+  };
+
   // requests.cc
   void answer(std::uint64_t work, const SessionId& session, std::string_view key,
               std::uint64_t epoch, ByteVector bytes);
   void answer_error(std::uint64_t work, const ParsedRequest& parsed, Error error);
   [[nodiscard]] bool serve_stored(std::uint64_t work, const ParsedRequest& parsed);
+  /// The waiters of a request that is being served, if it is.
+  [[nodiscard]] std::vector<std::uint64_t>* waiters_of(const SessionId& session);
   void admit(std::vector<std::uint64_t> waiters, ParsedRequest parsed, ByteVector envelope);
   [[nodiscard]] Expected<void> admissible(const ParsedRequest& parsed) const;
   void take_early_hellos(const SessionId& id);
@@ -85,7 +96,12 @@ class SessionEngine::Impl {
   template <class Body>
   void touch(const SessionId& id, Body&& body);
   void settle(const SessionId& id);
-  void finish(Running& running);
+  void finish(const Request& request, const SessionId& id, SessionOutcome outcome,
+              const std::vector<std::uint64_t>& waiters);
+  void finish_orders();
+  /// Runs `body` on the presigner; what it throws fails nothing else.
+  template <class Body>
+  void presign(Body&& body);
   void begin_commit(Session& session, KeyOutcome outcome);
   void run_commit_events();
   void schedule(const SessionId& id, Running& running);
@@ -113,9 +129,11 @@ class SessionEngine::Impl {
   Peers peers_;
   KeyRing keys_;
   Commits commits_;
+  Presigner presigner_;
   Results results_;
   EarlyHellos early_;
   std::unordered_map<SessionId, std::unique_ptr<Running>, BytesHash> running_;
+  std::unordered_map<SessionId, PresignOrder, BytesHash> presign_orders_;
   std::set<std::pair<std::int64_t, SessionId>> timers_;
   std::map<std::uint64_t, Lookup> lookups_;                      ///< by order: oldest first
   std::map<std::string, std::int64_t, std::less<>> greeted_us_;  ///< by whom, when
@@ -141,6 +159,16 @@ void SessionEngine::Impl::touch(const SessionId& id, Body&& body) {
     running->session.fail(ErrorCode::kHandlerFailed, "an exception ended this session");
   }
   settle(id);
+}
+
+template <class Body>
+void SessionEngine::Impl::presign(Body&& body) {
+  try {
+    body(presigner_);
+  } catch (const std::exception& error) {
+    ++environment_.counters.exceptions;
+    environment_.log(LogLevel::kError, std::string("exception in presigning: ") + error.what());
+  }
 }
 
 template <class Body>

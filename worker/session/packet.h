@@ -61,6 +61,8 @@ struct Hello {
   Bytes<32> nonce;
   ByteVector payload;               ///< Protocol::hello()
   std::vector<std::string> banned;  ///< nodes the sender may not sign with
+  /// How many presignatures the sender holds that this attempt's coordinator may name.
+  std::uint32_t presignatures = 0;
 
   template <class Self, class F>
   static void fields(Self& self, F& f) {
@@ -77,6 +79,7 @@ struct Hello {
     f.fixed(self.nonce);
     f.bytes(self.payload, kMaxHelloPayload);
     f.names(self.banned, kMaxParticipants);
+    f.u32(self.presignatures);
   }
 };
 
@@ -108,7 +111,14 @@ enum class MessageKind : std::uint8_t {
   kDecline = 6,
   kAcknowledge = 7,
   kCertificate = 8,
-  kRefusal = 9
+  kRefusal = 9,
+  // presign_messages.h
+  kPresignPropose = 20,
+  kPresignAccept = 21,
+  kPresignBegin = 22,
+  kPresignRound = 23,
+  kPresignReady = 24,
+  kPresignEnd = 25
 };
 
 /// The coordinator names the set: the members' hellos in full, sorted by index, its own included.
@@ -117,12 +127,16 @@ struct Start {
   SessionId session;
   std::uint16_t attempt = 0;
   std::vector<SignedHello> hellos;
+  /// The presignature to sign with, one that all members hold and the coordinator may name. Zero:
+  /// none, the full protocol.
+  Digest presignature;
 
   template <class Self, class F>
   static void fields(Self& self, F& f) {
     f.fixed(self.session);
     f.u16(self.attempt);
     f.list(self.hellos, kMaxParticipants);
+    f.fixed(self.presignature);
   }
 };
 
@@ -268,6 +282,7 @@ class FieldWriter {
  public:
   void u8(std::uint8_t value) { out_.u8(value); }
   void u16(std::uint16_t value) { out_.u16(value); }
+  void u32(std::uint32_t value) { out_.u32(value); }
   void u64(std::uint64_t value) { out_.u64(value); }
   template <std::size_t N, class Kind>
   void fixed(const Bytes<N, Kind>& value) {
@@ -303,6 +318,7 @@ class FieldReader {
   explicit FieldReader(ByteView input) : in_(input) {}
   void u8(std::uint8_t& value) { value = in_.u8(); }
   void u16(std::uint16_t& value) { value = in_.u16(); }
+  void u32(std::uint32_t& value) { value = in_.u32(); }
   void u64(std::uint64_t& value) { value = in_.u64(); }
   template <std::size_t N, class Kind>
   void fixed(Bytes<N, Kind>& value) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "crypto/dkls23/ecdsa.h"
 #include "crypto/protocol/protocol.h"
 
 namespace cosigner::worker {
@@ -18,6 +19,14 @@ class ProtocolFactory {
   [[nodiscard]] virtual Result<std::unique_ptr<Protocol>> sign(SignParameters parameters,
                                                                Random& random) {
     return make_sign(std::move(parameters), random);
+  }
+  [[nodiscard]] virtual Result<std::unique_ptr<dkls23::PresignProtocol>> presign(
+      SignParameters parameters, Random& random) {
+    return dkls23::make_presign(std::move(parameters), random);
+  }
+  [[nodiscard]] virtual Result<std::unique_ptr<Protocol>> presigned(
+      SignParameters parameters, dkls23::Presignature presignature, const Bytes<32>& nonce) {
+    return dkls23::make_presigned_sign(std::move(parameters), std::move(presignature), nonce);
   }
 };
 

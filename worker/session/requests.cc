@@ -7,6 +7,21 @@
 
 namespace cosigner::worker {
 
+namespace {
+
+/// Of a success.
+std::uint64_t epoch_of(const RequestAnswer& answer) {
+  if (const auto* sign = std::get_if<SignResult>(&answer.content)) {
+    return sign->epoch;
+  }
+  if (const auto* made = std::get_if<PresignResult>(&answer.content)) {
+    return made->epoch;
+  }
+  return std::get<KeygenResult>(answer.content).epoch;
+}
+
+}  // namespace
+
 void SessionEngine::Impl::answer(std::uint64_t work, const SessionId& session, std::string_view key,
                                  std::uint64_t epoch, ByteVector bytes) {
   --in_flight_;
@@ -57,13 +72,13 @@ void SessionEngine::Impl::on_work(const ipc::Work& work) {
                        .peer = {},
                        .peer_reason = {}});
   };
-  if (Running* running = find(parsed->session)) {
+  if (std::vector<std::uint64_t>* waiters = waiters_of(parsed->session)) {
     ++environment_.counters.requests_joined;
-    if (running->waiters.size() >= kMaxWaiters) {
+    if (waiters->size() >= kMaxWaiters) {
       overloaded();
       return;
     }
-    running->waiters.push_back(work.request);
+    waiters->push_back(work.request);
     return;
   }
   for (auto& [order, lookup] : lookups_) {
@@ -116,6 +131,14 @@ void SessionEngine::Impl::on_work(const ipc::Work& work) {
       Lookup{*std::move(parsed), work.envelope, {work.request}, environment_.now_us() + kLookupUs});
 }
 
+std::vector<std::uint64_t>* SessionEngine::Impl::waiters_of(const SessionId& session) {
+  if (Running* running = find(session)) {
+    return &running->waiters;
+  }
+  const auto order = presign_orders_.find(session);
+  return order == presign_orders_.end() ? nullptr : &order->second.waiters;
+}
+
 bool SessionEngine::Impl::serve_stored(std::uint64_t work, const ParsedRequest& parsed) {
   if (const Results::Stored* stored = results_.find(parsed.session)) {
     ++environment_.counters.results_served;
@@ -154,8 +177,7 @@ void SessionEngine::Impl::on_result_found(const ipc::ResultFound& found) {
     }
     std::uint64_t epoch = 0;
     if (usable) {
-      const auto* sign = std::get_if<SignResult>(&stored->content);
-      epoch = sign != nullptr ? sign->epoch : std::get<KeygenResult>(stored->content).epoch;
+      epoch = epoch_of(*stored);
       results_.remember(lookup.parsed.request, lookup.parsed.session, found.answer, epoch);
     }
     for (const std::uint64_t work : lookup.waiters) {
@@ -191,7 +213,8 @@ Expected<void> SessionEngine::Impl::admissible(const ParsedRequest& parsed) cons
   if (const auto fresh = check_expiry(request, environment_.wall_ms()); !fresh) {
     return fresh;
   }
-  if (running_.size() + lookups_.size() >= environment_.settings.max_sessions) {
+  if (running_.size() + presign_orders_.size() + lookups_.size() >=
+      environment_.settings.max_sessions) {
     return std::unexpected(Error{.code = ErrorCode::kOverloaded,
                                  .message = "this user has " + std::to_string(running_.size()) +
                                             " sessions running, as many as are allowed",
@@ -201,7 +224,15 @@ Expected<void> SessionEngine::Impl::admissible(const ParsedRequest& parsed) cons
                                  .peer_reason = {}});
   }
   const bool known = keys_.find(request.key) != nullptr;
-  if (request.operation == Operation::kSign) {
+  if (request.operation != Operation::kKeygen) {
+    if (request.operation == Operation::kPresign && !known && commits_.pending(request.key)) {
+      return std::unexpected(Error{.code = ErrorCode::kConflict,
+                                   .message = "key " + request.key + " is being made",
+                                   .retryable = true,
+                                   .retry_after_ms = 1000,
+                                   .peer = {},
+                                   .peer_reason = {}});
+    }
     if (!known && !commits_.pending(request.key)) {
       return fail(ErrorCode::kUnknownKey, "user " + request.user + " has no key " + request.key +
                                               " on node " + environment_.node);
@@ -252,8 +283,16 @@ void SessionEngine::Impl::admit(std::vector<std::uint64_t> waiters, ParsedReques
   results_.claim(parsed.request, id);
   results_.forget_failure(id);
   ++environment_.counters.sessions_started;
+  if (parsed.request.operation == Operation::kPresign) {
+    presign_orders_.emplace(id, PresignOrder{parsed.request, std::move(waiters)});
+    presign([&](Presigner& presigner) {
+      presigner.begin_order(parsed.request, id, std::move(envelope));
+    });
+    finish_orders();
+    return;
+  }
   auto running = std::make_unique<Running>(
-      Running{Session({environment_, peers_, keys_, commits_, protocols_, signing_key_},
+      Running{Session({environment_, peers_, keys_, commits_, protocols_, signing_key_, presigner_},
                       std::move(parsed.request), id, std::move(envelope)),
               std::move(waiters)});
   running_.emplace(id, std::move(running));
@@ -296,6 +335,7 @@ void SessionEngine::Impl::expire_lookups() {
 
 void SessionEngine::Impl::drain(std::int64_t deadline_us) {
   draining_ = true;
+  presigner_.drain();
   drain_deadline_us_ = std::min(drain_deadline_us_, deadline_us);
 }
 

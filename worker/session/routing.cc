@@ -49,6 +49,7 @@ Peers::Learnt SessionEngine::Impl::learn(const std::string& node, ByteView certi
       }
     });
     commits_.meet(node);
+    presign([&](Presigner& presigner) { presigner.forget_node(node); });
   } else if (learnt == Peers::Learnt::kStale) {
     ++environment_.counters.stale_generation;
   }
@@ -275,6 +276,15 @@ void SessionEngine::Impl::on_message(const std::string& from, ByteView message) 
         return;
       }
       break;
+    default: {
+      bool read = true;
+      presign([&](Presigner& presigner) {
+        read = presigner.on_message(from, static_cast<MessageKind>(message[0]), fields);
+      });
+      if (read) {
+        return;
+      }
+    }
   }
   ++environment_.counters.messages_malformed;
   environment_.log(LogLevel::kWarning, "node " + from + " sent a malformed message");
@@ -293,6 +303,7 @@ void SessionEngine::Impl::on_presence(std::string_view node, bool present) {
   peers_.set_present(node, present);
   if (present) {
     commits_.meet(std::string(node));
+    presigner_.stir();
   } else {
     touch_all([&](Session& session) { session.on_absent(std::string(node)); });
   }

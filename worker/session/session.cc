@@ -257,6 +257,7 @@ void Session::enter(std::uint16_t number) {
     return;
   }
   ++environment_.counters.attempts;
+  no_presignature_ = no_presignature_ || attempt_.presigned;
   attempt_ = Attempt{};
   attempt_.number = number;
   attempt_.coordinating = order_.of(number) == environment_.node;
@@ -281,7 +282,34 @@ void Session::enter(std::uint16_t number) {
   }
 }
 
+Result<SignParameters> Session::sign_parameters(ParticipantIndex assembler) {
+  std::vector<Ed25519PublicKey> identities;
+  for (const Participant& participant : participants_) {
+    identities.push_back(peers_.identity(participant.node));
+  }
+  const KeyEpoch* key = parts_.keys.find(request_.key);
+  const Expected<ByteView> share = parts_.keys.share(request_.key);
+  if (!share || key == nullptr || key->digest != record_digest_) {
+    return recoverable(share ? "the key changed under this session" : share.error().message);
+  }
+  return SignParameters{
+      .record = to_public_key_record(key->record),
+      .secret = *share,
+      .message = request_.message,
+      .path = request_.path,
+      .context = attempt_context(scope(), request_.scheme, threshold_, participants_, identities),
+      .self = self_,
+      .assembler = assembler};
+}
+
 Result<std::unique_ptr<Protocol>> Session::make_protocol() {
+  if (!keygen()) {
+    Result<SignParameters> parameters = sign_parameters(index_of(order_.of(attempt_.number)));
+    if (!parameters) {
+      return std::unexpected(parameters.error());
+    }
+    return parts_.protocols.sign(*std::move(parameters), environment_.random);
+  }
   std::vector<Ed25519PublicKey> identities;
   std::vector<ParticipantIndex> indices;
   for (const Participant& participant : participants_) {
@@ -290,27 +318,12 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
   }
   const Digest context =
       attempt_context(scope(), request_.scheme, threshold_, participants_, identities);
-  if (keygen()) {
-    return parts_.protocols.keygen(KeygenParameters{.scheme = request_.scheme,
-                                                    .context = context,
-                                                    .threshold = threshold_,
-                                                    .participants = std::move(indices),
-                                                    .self = self_},
-                                   environment_.random);
-  }
-  const KeyEpoch* key = parts_.keys.find(request_.key);
-  const Expected<ByteView> share = parts_.keys.share(request_.key);
-  if (!share || key == nullptr || key->digest != record_digest_) {
-    return recoverable(share ? "the key changed under this session" : share.error().message);
-  }
-  return parts_.protocols.sign(SignParameters{.record = to_public_key_record(key->record),
-                                              .secret = *share,
-                                              .message = request_.message,
-                                              .path = request_.path,
-                                              .context = context,
-                                              .self = self_,
-                                              .assembler = index_of(order_.of(attempt_.number))},
-                               environment_.random);
+  return parts_.protocols.keygen(KeygenParameters{.scheme = request_.scheme,
+                                                  .context = context,
+                                                  .threshold = threshold_,
+                                                  .participants = std::move(indices),
+                                                  .self = self_},
+                                 environment_.random);
 }
 
 void Session::announce_end(const std::string& reason, const std::string& culprit) {
@@ -337,7 +350,9 @@ void Session::end_attempt(const std::string& reason, const std::string& culprit)
 }
 
 void Session::attempt_timed_out() {
-  if (!attempt_.coordinating) {
+  if (attempt_.presigned && attempt_.assembler != self_) {
+    peers_.set_suspect(*node_of(attempt_.assembler));
+  } else if (!attempt_.coordinating && !attempt_.presigned) {
     peers_.set_suspect(order_.of(attempt_.number));
   } else {
     for (const Participant& member : attempt_.set) {
@@ -499,6 +514,10 @@ void Session::on_timer() {
       wake_missing();
     }
   }
+  if (phase_ == Phase::kRendezvous && now >= attempt_.patience_us) {
+    attempt_.patience_us = INT64_MAX;
+    try_start();
+  }
   if (active() && now >= attempt_.resend_us) {
     send_hello();
   }
@@ -511,8 +530,8 @@ std::int64_t Session::next_deadline() const {
   if (!active()) {
     return deadline_us_;
   }
-  return std::min(std::min(deadline_us_, attempt_.timer_us),
-                  std::min(attempt_.wake_us, attempt_.resend_us));
+  return std::min({deadline_us_, attempt_.timer_us, attempt_.wake_us, attempt_.resend_us,
+                   attempt_.patience_us});
 }
 
 void Session::commit_refused(const std::string& by) {

@@ -26,12 +26,13 @@
 #include "worker/session/key_ring.h"
 #include "worker/session/packet.h"
 #include "worker/session/peers.h"
+#include "worker/session/presigner.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/rendezvous.h"
 
 namespace cosigner::worker {
 
-using SessionOutcome = std::variant<Error, SignResult, KeygenResult>;
+using SessionOutcome = std::variant<Error, SignResult, KeygenResult, PresignResult>;
 
 class Session {
  public:
@@ -43,9 +44,13 @@ class Session {
     const Commits& commits;
     ProtocolFactory& protocols;
     const Ed25519SecretKey& signing_key;
+    Presigner& presigner;
   };
   /// A peer that has not said hello by then is woken.
   static constexpr std::int64_t kWakeAfterUs = 30'000;
+  /// A coordinator with presignatures in stock, but none for who has said hello so far, waits this
+  /// long for the others: a signature without one takes longer.
+  static constexpr std::int64_t kPatienceUs = 2'000;
   enum class Phase { kWaiting, kRendezvous, kRunning, kCommitting, kFinished };
 
   /// A session whose participants and threshold are those of the request (keygen).
@@ -110,6 +115,8 @@ class Session {
     SignedHello hello;
     std::vector<Participant> set;  ///< empty until started
     Digest start_digest;
+    Bytes<32> nonce;         ///< of our hello
+    Digest presignature_id;  ///< if presigned
     std::vector<EarlyRound> early;
     std::set<std::string, std::less<>> contributed;
     std::int64_t entered_us = 0;
@@ -118,7 +125,10 @@ class Session {
     std::int64_t resend_interval_us = 0;
     std::int64_t quick_us = 0;
     std::int64_t wake_us = INT64_MAX;
+    std::int64_t patience_us = INT64_MAX;
     bool no_responders = false;
+    bool presigned = false;          ///< started with a presignature
+    ParticipantIndex assembler = 0;  ///< once started
     [[nodiscard]] bool started() const { return !set.empty(); }
   };
 
@@ -139,6 +149,7 @@ class Session {
   [[nodiscard]] std::int64_t attempt_duration_us() const;
   void enter(std::uint16_t number);
   [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
+  [[nodiscard]] Result<SignParameters> sign_parameters(ParticipantIndex assembler);
   void end_attempt(const std::string& reason, const std::string& culprit = {});
   void announce_end(const std::string& reason, const std::string& culprit);
   void attempt_timed_out();
@@ -159,7 +170,13 @@ class Session {
   [[nodiscard]] bool doubtful(const std::string& node) const;
   void consider_jump(std::uint16_t number);
   void try_start();
-  void coordinate(const std::vector<std::string>& chosen);
+  /// Starts with a presignature, if there is one for nodes that have said hello; true also if it is
+  /// worth waiting for another hello.
+  [[nodiscard]] bool try_presigned();
+  void coordinate(const std::vector<std::string>& chosen,
+                  std::optional<dkls23::Presignature> presignature = std::nullopt);
+  /// The attempt goes on with this presignature instead of the full protocol.
+  [[nodiscard]] Result<void> use_presignature(dkls23::Presignature presignature);
   void run_protocol(const std::vector<SignedHello>& hellos, const std::vector<Hello>& decoded);
   void feed(const std::string& from, const Round& round);
   void step(Result<Messages> result);
@@ -197,6 +214,7 @@ class Session {
   std::set<std::string, std::less<>> undelivered_;
   std::map<std::string, std::int64_t, std::less<>> woken_us_;
   bool executed_ = false;
+  bool no_presignature_ = false;  ///< an attempt with one has failed: the full protocol from now on
   std::optional<KeyOutcome> key_;
   std::optional<SessionOutcome> outcome_;
 };

@@ -31,6 +31,11 @@ void Session::make_hello() {
   hello.epoch = epoch_;
   hello.record = record_digest_;
   environment_.random.fill(hello.nonce.span());
+  attempt_.nonce = hello.nonce;
+  const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
+  if (key != nullptr && !no_presignature_) {
+    hello.presignatures = parts_.presigner.held_for(*key, order_.of(attempt_.number));
+  }
   hello.payload = attempt_.protocol->hello();
   attempt_.hello.certificate = peers_.own_certificate();
   attempt_.hello.body = encode_fields(hello);
@@ -219,7 +224,60 @@ void Session::consider_jump(std::uint16_t number) {
   }
 }
 
+bool Session::try_presigned() {
+  const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
+  if (key == nullptr || no_presignature_ || key->digest != record_digest_) {
+    return false;
+  }
+  Presigner::Offers offers;
+  Presigner::Offers possible;
+  for (const Participant& participant : participants_) {
+    const Certificate* certificate = peers_.certificate(participant.node);
+    const auto slot = hellos_.find(participant.node);
+    const bool here = slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number;
+    if (here && slot->second.decoded.presignatures > 0 && slot->second.decoded.banned.empty() &&
+        !doubtful(participant.node)) {
+      offers.emplace(participant.node, slot->second.decoded.generation);
+    } else if (!here && certificate != nullptr && peers_.present(participant.node) &&
+               !doubtful(participant.node)) {
+      possible.emplace(participant.node, certificate->generation);
+    }
+  }
+  while (const SigningSet* best = parts_.presigner.best_set(*key, offers)) {
+    std::vector<std::string> chosen;
+    for (const Signer& signer : *best) {
+      if (signer.node == environment_.node) {
+        continue;
+      }
+      const auto slot = hellos_.find(signer.node);
+      if (!verify_slot(signer.node, slot->second)) {
+        ++environment_.counters.hellos_refused;
+        hellos_.erase(slot);
+        offers.erase(signer.node);
+        chosen.clear();
+        break;
+      }
+      chosen.push_back(signer.node);
+    }
+    if (!chosen.empty()) {
+      coordinate(chosen, parts_.presigner.take_own(*key, *best));
+      return true;
+    }
+  }
+  if (environment_.now_us() < attempt_.entered_us + kPatienceUs) {
+    possible.insert(offers.begin(), offers.end());
+    if (parts_.presigner.best_set(*key, possible) != nullptr) {
+      attempt_.patience_us = attempt_.entered_us + kPatienceUs;
+      return true;
+    }
+  }
+  return false;
+}
+
 void Session::try_start() {
+  if (try_presigned()) {
+    return;
+  }
   // First come, first taken; those of whom there is something to be said only if the others do not
   // suffice, and not in the first moments (kWakeAfterUs).
   std::vector<std::pair<std::pair<bool, std::uint64_t>, std::string>> candidates;
@@ -254,7 +312,31 @@ void Session::try_start() {
   }
 }
 
-void Session::coordinate(const std::vector<std::string>& chosen) {
+Result<void> Session::use_presignature(dkls23::Presignature presignature) {
+  // The member after the coordinator assembles: the coordinator's share travels with the start, so
+  // of two signers the other has both shares one hop earlier than the coordinator could.
+  const auto coordinator =
+      std::ranges::find(attempt_.set, order_.of(attempt_.number), &Participant::node);
+  const auto next = std::next(coordinator);
+  attempt_.assembler = next == attempt_.set.end() ? attempt_.set.front().index : next->index;
+  attempt_.presigned = true;
+  attempt_.presignature_id = presignature.id();
+  ++environment_.counters.presignatures_named;
+  Result<SignParameters> parameters = sign_parameters(attempt_.assembler);
+  if (!parameters) {
+    return std::unexpected(parameters.error());
+  }
+  Result<std::unique_ptr<Protocol>> protocol =
+      parts_.protocols.presigned(*std::move(parameters), std::move(presignature), attempt_.nonce);
+  if (!protocol) {
+    return std::unexpected(protocol.error());
+  }
+  attempt_.protocol = *std::move(protocol);
+  return {};
+}
+
+void Session::coordinate(const std::vector<std::string>& chosen,
+                         std::optional<dkls23::Presignature> presignature) {
   std::vector<SignedHello> hellos;
   std::vector<Hello> decoded;
   std::vector<Participant> set;
@@ -272,7 +354,16 @@ void Session::coordinate(const std::vector<std::string>& chosen) {
     set.push_back(participant);
   }
   attempt_.set = std::move(set);
-  const ByteVector start = encode_message(Start{id_, attempt_.number, hellos});
+  attempt_.assembler = self_;
+  Start message{id_, attempt_.number, hellos, {}};
+  if (presignature) {
+    message.presignature = presignature->id();
+    if (const auto used = use_presignature(*std::move(presignature)); !used) {
+      end_attempt(used.error().reason);
+      return;
+    }
+  }
+  const ByteVector start = encode_message(message);
   for (const Participant& member : attempt_.set) {
     if (member.index != self_ && !peers_.queue(member.node, start, true)) {
       end_attempt("node " + member.node + " cannot be sent to");
@@ -360,6 +451,29 @@ void Session::on_start(const std::string& from, Start start) {
   }
   attempt_.set = std::move(set);
   attempt_.start_digest = digest;
+  attempt_.assembler = index_of(from);
+  if (start.presignature != Digest{}) {
+    SigningSet signers;
+    for (std::size_t i = 0; i < decoded.size(); ++i) {
+      signers.push_back({attempt_.set[i].index, decoded[i].node, decoded[i].generation});
+    }
+    const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
+    std::optional<dkls23::Presignature> presignature =
+        key == nullptr ? std::nullopt
+                       : parts_.presigner.take_named(*key, start.presignature, from, signers);
+    if (!presignature) {
+      // Lost, used, or another's: that costs this one presignature, and the next attempt does
+      // without any.
+      ++environment_.counters.presignatures_missing;
+      no_presignature_ = true;
+      end_attempt("the presignature that was named is not held here");
+      return;
+    }
+    if (const auto used = use_presignature(*std::move(presignature)); !used) {
+      end_attempt(used.error().reason);
+      return;
+    }
+  }
   run_protocol(start.hellos, decoded);
 }
 
@@ -372,7 +486,10 @@ void Session::run_protocol(const std::vector<SignedHello>& hellos,
   }
   std::vector<SetMember> members;
   for (std::size_t i = 0; i < decoded.size(); ++i) {
-    members.push_back({attempt_.set[i].index, decoded[i].payload});
+    members.push_back({attempt_.set[i].index,
+                       attempt_.presigned
+                           ? dkls23::presigned_hello(attempt_.presignature_id, decoded[i].nonce)
+                           : decoded[i].payload});
   }
   const std::uint16_t number = attempt_.number;
   step(attempt_.protocol->start(members, hello_set_digest(scope(), hellos)));

@@ -160,7 +160,7 @@ inline RunReport run_presigned(const Key& key, std::map<ParticipantIndex, Presig
   const ParticipantIndex assembler = pool.begin()->first;
   for (auto& [i, presignature] : pool) {
     runner.add(i, make_presigned_sign(sign_parameters(key, i, assembler, message, path),
-                                      std::move(presignature), random)
+                                      std::move(presignature), random.bytes<Bytes<32>>())
                       .value());
   }
   return runner.run();

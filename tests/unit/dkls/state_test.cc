@@ -263,8 +263,9 @@ TEST_CASE("checklist: presignature double use: a token is moved out and cannot c
   auto token = one.take_presignature();
   REQUIRE(token);
   CHECK_FALSE(one.take_presignature());
-  const auto sign =
-      make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(*token), random).value();
+  const auto sign = make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(*token),
+                                        random.bytes<Bytes<32>>())
+                        .value();
   // A start that fails has spent it: a second start of the same object finds nothing.
   const std::vector<SetMember> wrong{{1, sign->hello()}, {2, ByteVector(64)}};
   CHECK_FALSE(sign->start(wrong, Digest()));
@@ -291,11 +292,11 @@ TEST_CASE(
   // Different messages, paths or nonces at the two sides: the echo tells before anything is added.
   auto third = presign(key, {1, 2}, random);
   ProtocolRunner runner;
-  runner.add(1,
-             make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(third.at(1)), random)
-                 .value());
+  runner.add(1, make_presigned_sign(sign_parameters(key, 1, 1, digest), std::move(third.at(1)),
+                                    random.bytes<Bytes<32>>())
+                    .value());
   runner.add(2, make_presigned_sign(sign_parameters(key, 2, 1, digest, {5}), std::move(third.at(2)),
-                                    random)
+                                    random.bytes<Bytes<32>>())
                     .value());
   const RunReport differ = runner.run();
   REQUIRE(differ.at(1).abort);

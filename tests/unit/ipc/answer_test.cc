@@ -396,6 +396,75 @@ TEST_CASE("errors count once for each node, n-t+1 of them make one") {
   }
 }
 
+TEST_CASE(
+    "presignatures: the outcome is settled when every participant has answered, and sums up") {
+  const Cluster cluster;
+  Request request = cluster.sign;
+  request.operation = Operation::kPresign;
+  request.scheme = Scheme::kEcdsaSecp256k1;
+  request.message.clear();
+  request.count = 9;
+  ClientExpectation expected = cluster.expect(request);
+  expected.public_key = ByteVector(33, 2);
+  const PresignResult part{.scheme = Scheme::kEcdsaSecp256k1,
+                           .epoch = 1,
+                           .public_key = ByteVector(33, 2),
+                           .made = 3,
+                           .ready = 5};
+  const auto answer = [&](const PresignResult& result) {
+    return RequestAnswer{.session = expected.session,
+                         .operation = "presign",
+                         .user = "alice",
+                         .key = "main",
+                         .content = result};
+  };
+  CHECK(decode_answer(encode_answer(answer(part))) == answer(part));
+  const RequestAnswer error =
+      error_answer(request, expected.session, error_of(ErrorCode::kPeerTimeout));
+  SECTION("all succeed") {
+    ClientRules rules(expected);
+    CHECK_FALSE(fed(rules, cluster.wrap(0, answer(part))));
+    CHECK_FALSE(fed(rules, cluster.wrap(0, answer(part))));  // the same node again
+    CHECK_FALSE(fed(rules, cluster.wrap(1, answer(part))));
+    CHECK(fed(rules, cluster.wrap(2, answer(part))));
+    const auto& sum = std::get<PresignResult>(rules.outcome().content);
+    CHECK(sum.made == 9);
+    CHECK(sum.ready == 15);
+    CHECK(rules.answered_by() == "node1, node2, node3");
+  }
+  SECTION("errors count as answers; a success among them is one") {
+    ClientRules rules(expected);
+    CHECK_FALSE(fed(rules, cluster.wrap(0, error)));
+    CHECK_FALSE(fed(rules, cluster.wrap(1, error)));
+    CHECK(fed(rules, cluster.wrap(2, answer(part))));
+    CHECK(std::get<PresignResult>(rules.outcome().content).made == 3);
+  }
+  SECTION("only errors") {
+    ClientRules rules(expected);
+    CHECK_FALSE(fed(rules, cluster.wrap(0, error)));
+    CHECK_FALSE(fed(rules, cluster.wrap(1, error)));
+    CHECK(fed(rules, cluster.wrap(2, error)));
+    CHECK(std::get<Error>(rules.outcome().content).code == ErrorCode::kPeerTimeout);
+  }
+  SECTION("who is known to be away is not waited for") {
+    expected.participants = {"node1", "node3"};
+    ClientRules rules(expected);
+    CHECK_FALSE(fed(rules, cluster.wrap(0, answer(part))));
+    CHECK_FALSE(fed(rules, cluster.wrap(1, error)));  // not asked for
+    CHECK(fed(rules, cluster.wrap(2, answer(part))));
+  }
+  SECTION("another key's or scheme's result is none") {
+    ClientRules rules(expected);
+    PresignResult other = part;
+    other.public_key[4] ^= 1;
+    CHECK_FALSE(fed(rules, cluster.wrap(0, answer(other))));
+    other = part;
+    other.scheme = Scheme::kEd25519;
+    CHECK_FALSE(fed(rules, cluster.wrap(0, answer(other))));
+    CHECK(rules.rejected() == 2);
+  }
+}
+
 TEST_CASE("how many errors it takes") {
   const Cluster cluster;
   ClientExpectation expected = cluster.expect(cluster.sign);

@@ -53,6 +53,15 @@ Request keygen_example(const IdentityKey& key) {
   return out;
 }
 
+Request presign_example(const IdentityKey& key) {
+  Request out = sign_example(key);
+  out.operation = Operation::kPresign;
+  out.scheme = Scheme::kEcdsaSecp256k1;
+  out.message.clear();
+  out.count = 100;
+  return out;
+}
+
 InitiatorTable table_of(const IdentityKey& key, std::vector<std::string> operations = {"*"},
                         std::vector<std::string> users = {"*"}) {
   return InitiatorTable({ipc::Initiator{.name = "client",
@@ -191,6 +200,34 @@ TEST_CASE("the path is signed: altered, lengthened, shortened or left out, it is
   }
 }
 
+TEST_CASE("a request for presignatures: every field is signed, and who may ask is the policy's") {
+  const IdentityKey key = key_of(1);
+  const Request good = presign_example(key);
+  CHECK(decode_request(encode_request(good)) == good);
+  const auto signed_request = sign_request(good, key);
+  const auto envelope = decode_envelope(signed_request->envelope, kMaxEnvelopeBytes);
+  const std::vector<std::function<void(Request&)>> alterations = {
+      [](Request& r) { r.count = 101; },
+      [](Request& r) { r.key = "other"; },
+      [](Request& r) { r.user = "bob"; },
+      [](Request& r) {
+        r.operation = Operation::kSign;
+        r.message.assign(32, 1);
+      },
+  };
+  for (const auto& alter : alterations) {
+    Request bad = good;
+    alter(bad);
+    Envelope other = *envelope;
+    other.request = encode_request(bad);
+    CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table_of(key))) ==
+          ErrorCode::kUnauthorized);
+  }
+  CHECK(check_request(signed_request->envelope, "demo", kNow, table_of(key, {"presign"})));
+  CHECK(code_of(check_request(signed_request->envelope, "demo", kNow, table_of(key, {"sign"}))) ==
+        ErrorCode::kDenied);
+}
+
 TEST_CASE("a scheme without a protocol is a bad request that says which there are") {
   const IdentityKey key = key_of(1);
   for (Request request : {sign_example(key), keygen_example(key)}) {
@@ -237,6 +274,12 @@ TEST_CASE("a request's static rules") {
   CHECK(refused(path, [](Request& r) { r.path.assign(256, 0); }));
   CHECK(refused(path, [](Request& r) { r.path.back() = bip32::kHardened; }));
   CHECK(refused(path, [](Request& r) { r.scheme = Scheme::kEd25519; }));
+  const Request presign = presign_example(key);
+  CHECK_FALSE(refused(presign, [](Request&) {}));
+  CHECK_FALSE(refused(presign, [](Request& r) { r.count = kMaxPresignCount; }));
+  CHECK(refused(presign, [](Request& r) { r.count = kMaxPresignCount + 1; }));
+  CHECK(refused(presign, [](Request& r) { r.count = 0; }));
+  CHECK(refused(presign, [](Request& r) { r.scheme = Scheme::kEd25519; }));
   CHECK_FALSE(refused(keygen, [](Request&) {}));
   CHECK(refused(keygen, [](Request& r) { r.threshold = 1; }));
   CHECK(refused(keygen, [](Request& r) { r.threshold = 4; }));
