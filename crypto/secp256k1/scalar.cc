@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "crypto/base/declassify.h"
+#include "crypto/secp256k1/invert_vartime.h"
 
 namespace cosigner::secp256k1 {
 
@@ -46,7 +47,7 @@ bool Scalar::is_high_vartime() const {
 }
 
 std::optional<Scalar> Scalar::inverse_vartime() const {
-  return is_zero() ? std::nullopt : std::optional(Scalar(invert(limbs_)));
+  return is_zero() ? std::nullopt : std::optional(Scalar(invert_vartime(limbs_)));
 }
 
 SecretScalar SecretScalar::random(Random& random) {

@@ -32,7 +32,7 @@ class Scalar {
   [[nodiscard]] bool is_zero() const { return zero_mask(limbs_) != 0; }
   /// More than (q-1)/2: the half of the values that ECDSA's low-s rule excludes.
   [[nodiscard]] bool is_high_vartime() const;
-  /// Nothing for zero. 8 µs (and constant time all the same).
+  /// Nothing for zero. 6 µs.
   [[nodiscard]] std::optional<Scalar> inverse_vartime() const;
   [[nodiscard]] const Limbs& limbs() const { return limbs_; }
 

@@ -3,7 +3,8 @@
 //   dkls-bench [--json] [--seconds S] [--only NAME]
 //
 // Each party's calls are timed one by one on the thread's processor clock, so the figures are one
-// party's work, whoever else runs in this process. "online" is a signature from a presignature.
+// party's work, whoever else runs in this process. "online" is a signature from a presignature. Of
+// a signature the assembler, which adds up and verifies, and the other signers are told apart.
 
 #include <algorithm>
 #include <cstdio>
@@ -46,8 +47,8 @@ class Samples {
   std::vector<double> values_;
 };
 
-/// What one party spent in one run: by the round whose messages came out of the call (or "finish"),
-/// and in all.
+/// What one party spent in one run: by the round whose messages came out of the call (or "start",
+/// "receive"), and in all.
 struct PartyCost {
   std::map<std::string, double> steps;
   double total = 0;
@@ -70,7 +71,7 @@ class Run {
     for (auto& [index, protocol] : protocols_) {
       const double begin = now_us();
       Result<Messages> out = protocol->start(set, Digest{});
-      settle(index, now_us() - begin, std::move(out));
+      settle(index, now_us() - begin, std::move(out), "start");
     }
     while (!queue_.empty()) {
       const Item item = std::move(queue_.front());
@@ -78,7 +79,7 @@ class Run {
       const double begin = now_us();
       Result<Messages> out =
           protocols_.at(item.to)->receive(item.from, item.message.round, item.message.payload);
-      settle(item.to, now_us() - begin, std::move(out));
+      settle(item.to, now_us() - begin, std::move(out), "receive");
     }
   }
   [[nodiscard]] const std::map<ParticipantIndex, PartyCost>& costs() const { return costs_; }
@@ -94,13 +95,12 @@ class Run {
     costs_[index].steps[step] += us;
     costs_[index].total += us;
   }
-  void settle(ParticipantIndex index, double us, Result<Messages> out) {
+  void settle(ParticipantIndex index, double us, Result<Messages> out, const char* silent) {
     if (!out) {
       std::fprintf(stderr, "the protocol failed: %s\n", out.error().reason.c_str());
       std::exit(1);
     }
-    const std::string step =
-        out->empty() ? "receive" : "round " + std::to_string(out->back().round);
+    const std::string step = out->empty() ? silent : "round " + std::to_string(out->back().round);
     spend(index, step, us);
     for (ProtocolMessage& message : *out) {
       for (const auto& [to, protocol] : protocols_) {
@@ -117,14 +117,21 @@ class Run {
   std::deque<Item> queue_;
 };
 
+constexpr ParticipantIndex kAssembler = 1;
+
 struct Report {
   std::string name;
   std::map<std::string, Samples> steps;  ///< per party
   Samples total;                         ///< per party
   std::size_t bytes_per_peer = 0;        ///< the most any party sent, divided by its peers
 
-  void take(const Run& run, std::size_t peers) {
+  enum class Role { kAny, kAssembling, kSigning };
+  void take(const Run& run, std::size_t peers, Role role = Role::kAny) {
     for (const auto& [index, cost] : run.costs()) {
+      if ((role == Role::kAssembling && index != kAssembler) ||
+          (role == Role::kSigning && index == kAssembler)) {
+        continue;
+      }
       for (const auto& [step, us] : cost.steps) {
         steps[step].add(us);
       }
@@ -225,7 +232,8 @@ class Bench {
       return;
     }
     const Key key = keygen(t, n, nullptr);
-    measure(name, [&](Report& report) {
+    Report signer{name + ", signer", {}, {}, 0};
+    measure(name + ", assembler", [&](Report& report) {
       Run run;
       for (ParticipantIndex i = 1; i <= t; ++i) {
         const double begin = now_us();
@@ -233,8 +241,10 @@ class Bench {
         run.add(i, std::move(made.value()), now_us() - begin);
       }
       run.go();
-      report.take(run, t - 1U);
+      report.take(run, t - 1U, Report::Role::kAssembling);
+      signer.take(run, t - 1U, Report::Role::kSigning);
     });
+    signer.print(options_.json);
   }
 
   void presigned(std::uint16_t t, std::uint16_t n) {
@@ -244,7 +254,8 @@ class Bench {
       return;
     }
     const Key key = keygen(t, n, nullptr);
-    Report online{online_name, {}, {}, 0};
+    Report assembler{online_name + ", assembler", {}, {}, 0};
+    Report signer{online_name + ", signer", {}, {}, 0};
     measure(presign_name, [&](Report& report) {
       Run run;
       for (ParticipantIndex i = 1; i <= t; ++i) {
@@ -263,9 +274,11 @@ class Bench {
         second.add(i, std::move(made.value()), now_us() - begin);
       }
       second.go();
-      online.take(second, t - 1U);
+      assembler.take(second, t - 1U, Report::Role::kAssembling);
+      signer.take(second, t - 1U, Report::Role::kSigning);
     });
-    online.print(options_.json);
+    assembler.print(options_.json);
+    signer.print(options_.json);
   }
 
  private:
@@ -281,7 +294,7 @@ class Bench {
     out.secret = as_view(key.at(self).secret);
     out.message = to_vector(message);
     out.self = self;
-    out.assembler = 1;
+    out.assembler = kAssembler;
     return out;
   }
   template <class F>

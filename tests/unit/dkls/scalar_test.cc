@@ -135,6 +135,35 @@ TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on edge values"
   CHECK(inverse(Scalar()).is_zero());
 }
 
+TEST_CASE(
+    "the variable-time inverse equals the constant-time one, whatever zeros a value ends in") {
+  SeededRandom random(9);
+  const auto check = [](const Scalar& a) {
+    const std::optional<Scalar> fast = a.inverse_vartime();
+    REQUIRE(fast);
+    CHECK(*fast == inverse(a));
+  };
+  CHECK_FALSE(Scalar().inverse_vartime());
+  for (const Bytes<32>& a : edge_values()) {
+    if (const Scalar value = *Scalar::decode(a); !value.is_zero()) {
+      check(value);
+    }
+  }
+  for (std::size_t zeros = 0; zeros < 256; ++zeros) {  // 2^zeros, and a random value that ends so
+    ByteVector power(32);
+    power[31 - zeros / 8] = static_cast<std::uint8_t>(1U << (zeros % 8));
+    check(*Scalar::decode(power));
+    ByteVector bytes = to_vector(random_bytes(random));
+    bytes[0] &= 0x7fU;  // below q
+    std::fill(bytes.end() - static_cast<std::ptrdiff_t>(zeros / 8), bytes.end(), std::uint8_t{0});
+    bytes[31 - zeros / 8] |= 1U;
+    check(*Scalar::decode(bytes));
+  }
+  for (int i = 0; i < cosigner::test::rounds(2'000, 100'000); ++i) {
+    check(*Scalar::decode(random_bytes(random)));
+  }
+}
+
 TEST_CASE("scalar arithmetic equals OpenSSL's and libsecp256k1's on random values") {
   Oracle oracle;
   SeededRandom random(1);
