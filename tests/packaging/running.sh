@@ -1,0 +1,63 @@
+# What happens to running nodes: who may do what, restart, stop, crash, hang. Sourced by
+# `installed`, with three instances of this version up.
+
+say "rights"
+check "a member of the admin group makes a key" \
+  ctl admin node1 "${initiator[@]}" keygen --user bob --key main --scheme ed25519 --threshold 2
+check "a viewer looks" ctl view node1 status
+check "a viewer does not change" refused ctl view node1 evict --user bob
+for command in status users peers "keys --user alice" "evict --user alice" "quarantine --user alice" drain; do
+  # shellcheck disable=SC2086 # words of the command
+  check "a stranger cannot: $command" refused ctl stranger node1 $command
+done
+check "no core files, no privileges" inside sh -c \
+  "grep -q '^CapBnd:.0000000000000000' /proc/$(main_pid cosigner@node1)/status && grep -q '^NoNewPrivs:.1' /proc/$(main_pid cosigner@node1)/status"
+check "key material is in no environment and on no command line" inside sh -c \
+  "! cat /proc/$(main_pid cosigner@node1)/environ /proc/$(main_pid cosigner@node1)/cmdline | tr '\0' '\n' | grep -E '[0-9a-f]{64}|^S[A-Z0-9]{50}'"
+
+say "restart, stop, start"
+steady_begin
+for node in node1 node2 node3; do
+  begun=$(milliseconds)
+  check "restart of $node" inside systemctl restart "cosigner@$node"
+  figure "restart of $node while a client signs: $(($(milliseconds) - begun)) ms"
+done
+begun=$(milliseconds)
+check "stop under load" inside systemctl stop cosigner@node3
+figure "stop of a node while a client signs: $(($(milliseconds) - begun)) ms"
+check "a stopped node stays stopped when somebody calls" refused ctl admin node3 status
+check "it does" refused inside systemctl is-active --quiet cosigner@node3
+check "two of three sign" sign node1 02
+check "start" inside systemctl start cosigner@node3
+steady_end "restart of every node in turn, stop and start of one"
+wait_until 20 all_present || true
+for ((i = 0; i < 9; i++)); do
+  inside systemctl stop cosigner@node3
+  inside systemctl reset-failed cosigner@node3  # so many starts in a row are what StartLimitBurst= is against
+  begun=$(milliseconds)
+  inside systemctl start cosigner@node3
+  echo $(($(milliseconds) - begun)) >>"$work/cold"
+done
+figure "systemctl start to READY, p50 of 9: $(median 9 <"$work/cold") ms (all: $(sort -n "$work/cold" | tr '\n' ' '))"
+wait_until 20 all_present || true
+pids=$(ctl admin node3 status --json)
+pid_of() { node -pe "JSON.parse(require('fs').readFileSync(0)).$1.pid" <<<"$pids"; }
+figure "idle node, private memory: supervisor $(private_kib "$(main_pid cosigner@node3)") KiB, zygote $(private_kib "$(pid_of zygote)") KiB, gateway $(private_kib "$(pid_of gateway)") KiB"
+
+say "hang and crash"
+mkdir -p "$chroot/etc/systemd/system/cosigner@node2.service.d"
+printf '[Service]\nWatchdogSec=4\n' >"$chroot/etc/systemd/system/cosigner@node2.service.d/test.conf"
+inside systemctl daemon-reload
+inside systemctl restart cosigner@node2
+hung=$(main_pid cosigner@node2)
+steady_begin
+inside sh -c "kill -STOP $hung"
+check "two of three sign while the third hangs" sign node1 0102
+restarted() { [ "$(main_pid cosigner@node2)" != "$hung" ] && inside systemctl is-active --quiet cosigner@node2; }
+check "the watchdog starts a hung node again" wait_until 30 restarted
+check "for that reason" inside sh -c "journalctl -q --no-pager -u cosigner@node2 | grep -i 'watchdog'"
+check "it serves again" wait_until 20 sign node2 0103
+inside sh -c "kill -KILL $(main_pid cosigner@node1)"
+check "systemd has started it again" wait_until 20 sign node1 01
+check "its key is still there" ctl admin node1 keys --user alice
+steady_end "a hung and a killed node"
