@@ -320,3 +320,36 @@ TEST_CASE("a full stock refuses more, with the error that says so") {
   CHECK(full > 0);
   cluster.sign_one();
 }
+
+TEST_CASE("a refill waits while sessions run, but for the low-water mark") {
+  PresignCluster cluster(13, 3, 2, 8);
+  cluster.sign_one();
+  REQUIRE(cluster.run(5 * kSecond, [&] { return cluster.ready() == 24; }));
+  // One session of n1 hangs: its hellos are lost.
+  const SignedRequest stuck = cluster.sign(cluster.ecdsa_request());
+  cluster.filter = [&](const std::string&, const std::string&, ByteVector& packet) {
+    return packet_kind(packet) != PacketKind::kHello ||
+           decode_fields<Hello>(decode_hello_packet(packet)->body)->session != stuck.session;
+  };
+  const std::vector<std::uint64_t> hanging{cluster.ask(cluster.node(0), stuck.envelope)};
+  const auto sign_at_n1 = [&] {
+    Request request;
+    const auto works = cluster.ask_all(cluster.coordinated_by("n1", request).envelope);
+    REQUIRE(cluster.settle(works));
+    CHECK(cluster.check_signatures(works, request.message) == 3);
+  };
+  const auto ready = [&] { return cluster.node(0).engine->presignatures("k").ready; };
+  for (int i = 0; i < 6; ++i) {
+    sign_at_n1();
+  }
+  cluster.run(3 * kSecond);
+  CHECK(ready() == 2);  // a quarter of eight: low enough, not too low
+  sign_at_n1();
+  REQUIRE(cluster.run(kSecond, [&] { return ready() == 2; }));
+  cluster.run(2 * kSecond);
+  CHECK(ready() == 2);
+  REQUIRE_FALSE(cluster.answered(hanging));
+  REQUIRE(cluster.settle(hanging));  // it ends with an error, and n1 is at leisure again
+  REQUIRE(cluster.run(5 * kSecond, [&] { return ready() == 8; }));
+  cluster.check_single_use();
+}
