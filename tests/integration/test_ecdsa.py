@@ -152,6 +152,15 @@ def test_keys_for_addresses(cluster, public_key):
         assert shown[form] in out.decode()
 
 
+def test_presignatures_serve_any_path(cluster, public_key):
+    """A presignature is made before anyone knows the path; the full protocol and this give the same kind of signature."""
+    cluster.ctl("presign", "--user", "alice", "--key", "k", "--count", "12")
+    for number in range(12):
+        path = f"m/84/0/0/0/{number}"
+        shown = cluster.ctl("keys", "--user", "alice", "--path", path)["keys"][0]
+        sign(cluster, "alice", shown["derived_public_key"], hashlib.sha256(path.encode()).digest(), path=path)
+
+
 def test_what_is_wrong_is_said_before_anything_is_asked(cluster, public_key):
     cluster.keygen("eddie")
     alice, eddie = ("--user", "alice", "--key", "k"), ("--user", "eddie", "--key", "k")
@@ -178,6 +187,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(cluster, public_key):
 
 def test_workers_killed_during_key_generations(cluster):
     """At a random moment at a random node; the key is made in the end, and it signs."""
+    in_time = 0
     for number in range(60 if FULL else 6):
         chance = random.Random(number)
         user, victim, delay = f"gen{number}", chance.choice((1, 2, 3)), chance.uniform(0, 0.25)
@@ -193,10 +203,13 @@ def test_workers_killed_during_key_generations(cluster):
         thread.start()
         worker = wait_until(lambda: cluster.worker(user, victim) or not thread.is_alive(), 20, "the worker to appear")
         time.sleep(delay)  # the moment under test, not a wait for a condition
-        if worker is not True and alive(worker):
+        begin = time.monotonic()
+        if worker is not True and thread.is_alive() and alive(worker):
             os.kill(worker, signal.SIGKILL)
+            in_time += 1
         thread.join(90)
-        print(f"{user}: node {victim}'s worker killed after {delay * 1000:.0f} ms: {outcome.get('error', 'made')}")
+        print(f"{user}: node {victim}'s worker killed after {delay * 1000:.0f} ms, {in_time} in time so far: "
+              f"{outcome.get('error', 'made')} {(time.monotonic() - begin) * 1000:.0f} ms later")
         if "key" not in outcome:
             assert outcome["error"] in TYPED, outcome
             try:
@@ -206,6 +219,7 @@ def test_workers_killed_during_key_generations(cluster):
                 outcome["key"] = cluster.ctl("keys", "--user", user)["keys"][0]["public_key"]
         for node in (1, 2, 3):
             sign(cluster, user, outcome["key"], hashlib.sha256(user.encode()).digest(), node=node)
+    assert in_time > 0, "every key was made before its worker was killed: the moments are badly chosen"
 
 
 def test_workers_killed_during_signatures(cluster, public_key):

@@ -5,7 +5,7 @@
 #include "crypto/dkls23/burn_stack.h"
 #include "crypto/identity/share_seal.h"
 #include "crypto/secp256k1/scalar.h"
-#include "tests/support/engine_cluster.h"
+#include "tests/support/presign_cluster.h"
 #include "tests/support/secret_patterns.h"
 
 #ifndef COSIGNER_SANITIZED  // a sanitizer keeps freed memory to itself
@@ -121,6 +121,39 @@ TEST_CASE(
     cluster.kill(cluster.node(i));
   }
   CHECK(searched(scan).empty());
+}
+
+TEST_CASE(
+    "checklist: wiping: a presignature's secret is in memory until it is used, and then no more",
+    "[wiping]") {
+  MemoryScan scan;
+  PresignCluster cluster(31, 3, 2);
+  cluster.make_random = [&scan](std::uint64_t seed) {
+    return std::make_unique<NotingRandom>(seed, scan);
+  };
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    cluster.kill(cluster.node(i));  // the next worker draws from the noted generator
+  }
+  REQUIRE(cluster.presign(6) == 6);
+  cluster.run(10 * kSecond);
+  REQUIRE(cluster.held() == 12);
+  dkls23::burn_stack();
+  {
+    // φ is the one scalar of a presignature that was drawn: one at each of its two members.
+    std::map<std::string, std::size_t> found = searched(scan);
+    INFO(scan.places());
+    CHECK(found["drawn"] == 12);
+  }
+  for (int i = 0; i < 40 && cluster.held() > 0; ++i) {
+    cluster.sign_one();
+    cluster.run(kSecond);
+  }
+  REQUIRE(cluster.held() == 0);
+  cluster.run(60 * kSecond);
+  dkls23::burn_stack();
+  std::map<std::string, std::size_t> found = searched(scan);
+  INFO(scan.places());
+  CHECK(found["drawn"] == 0);
 }
 
 TEST_CASE(
