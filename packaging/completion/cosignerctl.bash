@@ -9,11 +9,19 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version'
+    local commands='init status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version'
 
     case $prev in
-        --socket | --initiator | --message-file | --out | --evict-socket)
+        --socket | --initiator | --message-file | --out | --evict-socket | --recovery-file | --key-encryption-key)
             _filedir
+            return
+            ;;
+        --dir)
+            _filedir -d
+            return
+            ;;
+        --credentials)
+            COMPREPLY=($(compgen -W 'auto encrypted plain' -- "$cur"))
             return
             ;;
         --scheme)
@@ -36,7 +44,8 @@ _cosignerctl() {
             COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
             return
             ;;
-        --key | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout)
+        --key | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | \
+            --cluster | --node | --hub | --broker-listen | --hub-listen)
             return
             ;;
     esac
@@ -65,6 +74,20 @@ _cosignerctl() {
         keys) options='--user --path' ;;
         evict | restart | quarantine | clear) options='--user' ;;
         events) options='--follow' ;;
+        init)
+            options='--first --join --cluster --node --hub --threshold --dir --credentials --recovery-file'
+            options+=' --key-encryption-key --broker-listen --hub-listen'
+            ;;
+        peers)
+            [[ -z $sub && $cur != -* ]] && COMPREPLY=($(compgen -W 'export import' -- "$cur")) && return
+            case $sub in
+                export) options='--dir --bundle --out' ;;
+                import)
+                    options='--dir --yes'
+                    [[ $cur != -* ]] && _filedir && return
+                    ;;
+            esac
+            ;;
         log-level)
             COMPREPLY=($(compgen -W 'trace debug info warning error' -- "$cur"))
             return

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version
+set -l commands init status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -12,6 +12,7 @@ complete -c cosignerctl -l initiator -rF -d 'Initiator key'
 complete -c cosignerctl -l json -d 'Print one JSON object'
 complete -c cosignerctl -l help -d 'Print a summary'
 
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a init -d 'Set this host up as a node'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a status -d 'The node, its broker and workers'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a users -d 'The active users'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -d 'One user in detail'
@@ -58,5 +59,22 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
 complete -c cosignerctl -n '__fish_seen_subcommand_from first-signature' -l evict-socket -rF -d 'Control sockets of all nodes to evict at'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l timeout -x -d 'Seconds to wait'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l first -d 'Begin a cluster with this node'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l join -d 'Make a node that joins one'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l cluster -x -d 'Name of the cluster'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l node -x -d 'Name of this node'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l hub -x -d 'HOST[:PORT] of the nats-server that leaves join'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l threshold -x -d 'Nodes that sign together'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l credentials -x -a 'auto encrypted plain' -d 'Form of the secrets'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l recovery-file -rF -d 'Copy of the key-encryption key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l key-encryption-key -rF -d 'Use this one'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l broker-listen -x -d 'ADDRESS:PORT of this nats-server'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l hub-listen -x -d "ADDRESS:PORT of the hub's clients"
+complete -c cosignerctl -n '__fish_seen_subcommand_from init export import' -l dir -x -a '(__fish_complete_directories)' -d "The node's files"
+complete -c cosignerctl -n '__fish_seen_subcommand_from peers; and not __fish_seen_subcommand_from export import' -a 'export import'
+complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l bundle -d "The cluster's bundle"
+complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l out -rF -d 'Where it goes'
+complete -c cosignerctl -n '__fish_seen_subcommand_from import' -l yes -d 'The fingerprints have been compared'
+complete -c cosignerctl -n '__fish_seen_subcommand_from import' -F
 complete -c cosignerctl -n '__fish_seen_subcommand_from log-level' -a 'trace debug info warning error'
 complete -c cosignerctl -n '__fish_seen_subcommand_from events' -l follow -d 'Until interrupted'

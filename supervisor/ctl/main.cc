@@ -9,6 +9,7 @@
 
 #include "supervisor/ctl/commands.h"
 #include "supervisor/ctl/key_points.h"
+#include "supervisor/ctl/setup/commands.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -33,7 +34,7 @@ std::chrono::milliseconds from_seconds(double seconds) {
 
 /// Everything the command line can say.
 struct CommandLine {
-  std::string socket;
+  std::string socket = "/run/cosigner/control.sock";
   std::string initiator;
   bool json = false;
   std::string user;
@@ -52,6 +53,11 @@ struct CommandLine {
   KeygenArguments keygen;
   SignArguments sign;
   PresignArguments presign;
+  InitArguments init;
+  std::vector<std::string> files;
+  std::string file_out;
+  bool bundle = false;
+  bool confirmed = false;
   BenchOptions bench;
   std::string bench_scheme = "ed25519";
 
@@ -93,7 +99,6 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       });
   keys->add_option("--user", line.user, "user id")->required();
   keys->add_option("--path", line.path, "ECDSA keys also as derived along it (m/44/60/0/0/5)");
-  add(app, line, "peers", "the nodes of the cluster and whether they are present", run_peers);
   const std::pair<const char*, const char*> orders[] = {
       {"evict", "end a user's idle process (the next request starts another)"},
       {"restart", "replace a user's process"},
@@ -124,6 +129,63 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       [&line](const Context& context) { return run_config_check(context, line.file); })
       ->add_option("FILE", line.file, "cosigner.toml")
       ->required();
+}
+
+void add_setup_commands(CLI::App& app, CommandLine& line) {
+  CLI::App* init = add(app, line, "init", "set this host up as a node of a cluster",
+                       [&line](const Context& context) { return run_init(context, line.init); });
+  auto* first = init->add_flag("--first", line.init.first, "begin a cluster with this node");
+  init->add_flag("--join", line.init.join, "make a node that joins one")->excludes(first);
+  init->add_option("--cluster", line.init.cluster, "name of the cluster")->required();
+  init->add_option("--node", line.init.node, "name of this node")->required();
+  init->add_option("--hub", line.init.hubs,
+                   "HOST[:PORT] where the other nodes reach this one's nats-server (repeatable: "
+                   "further hubs; port 7422)")
+      ->allow_extra_args(false);
+  init->add_option("--threshold", line.init.threshold, "of new keys, unless keygen says otherwise")
+      ->capture_default_str();
+  init->add_option("--dir", line.init.directory, "where the node's files go")
+      ->capture_default_str();
+  init->add_option("--credentials", line.init.credentials,
+                   "encrypted (systemd-creds), plain (files), or auto: encrypted where it works")
+      ->check(CLI::IsMember({"auto", "encrypted", "plain"}))
+      ->capture_default_str();
+  init->add_option("--recovery-file", line.init.recovery_file,
+                   "write a copy of the key-encryption key, to print and lock away");
+  init->add_option("--key-encryption-key", line.init.key_encryption_key,
+                   "file with the key-encryption key to use instead of a new one");
+  init->add_option("--broker-listen", line.init.broker_listen,
+                   "this node's nats-server, for the node itself")
+      ->capture_default_str();
+  init->add_option("--hub-listen", line.init.hub_listen, "the hub's, for clients on its host")
+      ->capture_default_str();
+
+  CLI::App* peers =
+      app.add_subcommand("peers", "the nodes of the cluster; exchange of their cards");
+  peers->fallthrough();
+  peers->require_subcommand(0, 1);
+  peers->callback([&line, peers] {
+    if (peers->get_subcommands().empty()) {
+      line.action = run_peers;
+    }
+  });
+  CLI::App* exporting = add(
+      *peers, line, "export", "print this node's card, signed", [&line](const Context& context) {
+        return run_peers_export(context, line.init.directory, line.bundle, line.file_out);
+      });
+  exporting->add_flag("--bundle", line.bundle, "the whole cluster's bundle instead");
+  exporting->add_option("--out", line.file_out, "write it to a file");
+  CLI::App* importing =
+      add(*peers, line, "import", "take in other nodes' cards, or the bundle",
+          [&line](const Context& context) {
+            return run_peers_import(context, line.init.directory, line.files, line.confirmed);
+          });
+  importing->add_option("FILE", line.files, "cards, or one bundle")->required();
+  importing->add_flag("--yes", line.confirmed, "the fingerprints have been compared");
+  for (CLI::App* command : {exporting, importing}) {
+    command->add_option("--dir", line.init.directory, "where the node's files are")
+        ->capture_default_str();
+  }
 }
 
 void add_threshold(CLI::App* command, std::uint16_t& threshold, bool required) {
@@ -266,7 +328,9 @@ void add_bench_commands(CLI::App& app, CommandLine& line) {
 int run(int argc, char** argv) {
   CommandLine line;
   CLI::App app("cosignerctl: look at a cosigner node, make keys, sign");
-  app.add_option("--socket", line.socket, "the node's control socket")->envname("COSIGNER_SOCKET");
+  app.add_option("--socket", line.socket, "the node's control socket")
+      ->envname("COSIGNER_SOCKET")
+      ->capture_default_str();
   app.add_option("--initiator", line.initiator, "file with the key that signs requests")
       ->envname("COSIGNER_INITIATOR");
   app.add_flag("--json", line.json, "one JSON object on stdout, for errors as well");
@@ -275,6 +339,7 @@ int run(int argc, char** argv) {
              "\nErrors are one sentence and the error's name; the names are a closed set, the same "
              "on the wire.");
   add_node_commands(app, line);
+  add_setup_commands(app, line);
   add_request_commands(app, line);
   add_presign_command(app, line);
   add_bench_commands(app, line);

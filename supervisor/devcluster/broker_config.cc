@@ -1,5 +1,7 @@
 #include "supervisor/devcluster/broker_config.h"
 
+#include "supervisor/broker/server_config.h"
+
 namespace cosigner::devcluster {
 namespace {
 
@@ -57,26 +59,23 @@ BrokerIdentity make_broker_identity(std::string_view cluster, const std::vector<
 }
 
 std::string server_configuration(const BrokerIdentity& identity, const ServerOptions& options) {
-  std::string out = "# Written by cosigner-devcluster.\n";
-  out += "server_name: \"" + options.name + "\"\n";
-  out += "listen: \"127.0.0.1:" + std::to_string(options.port) + "\"\n";
-  out += "max_payload: 4194304\n";  // a 2 MiB request, its answer, and frames with room to spare
-  out += "operator: \"" + identity.operator_jwt + "\"\n";
-  out += "system_account: \"" + identity.system_account + "\"\n";
-  out += "resolver: MEMORY\nresolver_preload: {\n";
-  out += "  " + identity.account + ": \"" + identity.account_jwt + "\"\n";
-  out += "  " + identity.system_account + ": \"" + identity.system_account_jwt + "\"\n}\n";
+  const auto loopback = [](std::uint16_t port) { return "127.0.0.1:" + std::to_string(port); };
+  broker::ServerOptions server{.written_by = "cosigner-devcluster",
+                               .name = options.name,
+                               .listen = loopback(options.port),
+                               .hub_credentials = options.hub_credentials_file};
   if (options.leaf_listen_port != 0) {
-    out +=
-        "leafnodes: { listen: \"127.0.0.1:" + std::to_string(options.leaf_listen_port) + "\" }\n";
+    server.leaf_listen = loopback(options.leaf_listen_port);
   }
   if (options.hub_port != 0) {
-    out += "leafnodes: {\n  reconnect: 1\n  remotes: [ {\n";
-    out += "    url: \"nats-leaf://127.0.0.1:" + std::to_string(options.hub_port) + "\"\n";
-    out += "    account: \"" + identity.account + "\"\n";
-    out += "    credentials: \"" + options.hub_credentials_file + "\"\n  } ]\n}\n";
+    server.hubs = {loopback(options.hub_port)};
   }
-  return out;
+  return broker::server_configuration({.operator_jwt = identity.operator_jwt,
+                                       .account = identity.account,
+                                       .account_jwt = identity.account_jwt,
+                                       .system_account = identity.system_account,
+                                       .system_account_jwt = identity.system_account_jwt},
+                                      server);
 }
 
 }  // namespace cosigner::devcluster

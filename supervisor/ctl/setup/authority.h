@@ -1,0 +1,68 @@
+#pragma once
+// The cluster's operator, as files of the machine that began it: the keys that say which nodes
+// belong to the broker's account, and the authority of TLS between its servers. It can let a node
+// into the broker; it cannot sign with any key of a user, nor make one node believe another is a
+// third, since nodes know each other by identity keys that people compared.
+//
+// The directory can be moved off line after each use.
+
+#include <string>
+#include <vector>
+
+#include "supervisor/ctl/setup/card.h"
+#include "supervisor/ctl/setup/node_directory.h"
+#include "supervisor/ctl/setup/tls_authority.h"
+
+namespace cosigner::ctl {
+
+struct AuthorityFacts {
+  std::string cluster;
+  std::vector<std::string> hubs;  ///< HOST:PORT, at least one
+  std::string hub_listen;         ///< of the first hub: its clients, loopback
+  std::uint16_t threshold = 2;
+  Ed25519PublicKey initiator;  ///< the operator's own
+};
+
+class Authority {
+ public:
+  /// Makes all keys and writes them. Errors: already_exists.
+  [[nodiscard]] static Expected<Authority> create(const NodeDirectory& directory,
+                                                  AuthorityFacts facts, std::int64_t now_s,
+                                                  Random& random);
+  /// Errors: bad_request if there is none here.
+  [[nodiscard]] static Expected<Authority> load(const NodeDirectory& directory);
+  [[nodiscard]] static bool present(const NodeDirectory& directory);
+
+  [[nodiscard]] const std::string& cluster() const { return facts_.cluster; }
+  [[nodiscard]] const Ed25519PublicKey& key() const { return operator_key_.public_key(); }
+  /// Remembers a node. Its name with another identity: conflict.
+  [[nodiscard]] Expected<void> admit(ByteView sealed_card);
+  /// Everything the nodes need, sealed; and the hubs' configurations, written.
+  [[nodiscard]] Expected<ByteVector> publish(std::int64_t now_s);
+  /// Credentials for programs that ask the cluster to sign, over any of its nats-servers.
+  [[nodiscard]] Expected<broker::SecretText> client_credentials(std::int64_t now_s,
+                                                                Random& random) const;
+
+ private:
+  Authority(const NodeDirectory& directory, AuthorityFacts facts, broker::Nkey operator_key,
+            broker::Nkey leaf_signer, broker::Nkey client_signer, TlsAuthority tls);
+  [[nodiscard]] std::filesystem::path file(const char* name) const {
+    return directory_.authority() / name;
+  }
+  [[nodiscard]] Expected<void> save() const;
+  [[nodiscard]] Expected<std::vector<ByteVector>> members() const;
+  [[nodiscard]] Expected<void> write_hubs(const broker::BrokerTrust& trust,
+                                          std::int64_t now_s) const;
+
+  NodeDirectory directory_;
+  AuthorityFacts facts_;
+  broker::Nkey operator_key_;
+  broker::Nkey leaf_signer_;
+  broker::Nkey client_signer_;
+  TlsAuthority tls_;
+  std::string account_;
+  std::string system_account_;
+  std::uint64_t serial_ = 0;
+};
+
+}  // namespace cosigner::ctl

@@ -1,0 +1,273 @@
+"""Three machines become a cluster by the operator's commands alone: cosignerctl init, peers export and import; nats-servers and nodes run with the configurations that these wrote. Each machine is a directory and,
+where the kernel lets us, a network namespace of its own: nothing but the hub's address leads from one to another.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+
+import pytest
+
+from cluster import BIN, openssl_verifies, wait_until
+
+NATS_SERVER = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
+
+
+def free_port(address="127.0.0.1"):
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def tree(directory):
+    """Every file with a digest of what is in it."""
+    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+class Machine:
+    def __init__(self, number, home, prefix, broker_port, hub_port):
+        self.number, self.name, self.home, self.prefix = number, f"node{number}", home, prefix
+        self.broker, self.hub = f"127.0.0.1:{broker_port}", f"127.0.0.1:{hub_port}"
+        self.processes = []
+
+    def ctl(self, *words, status=0, stdin=b"", env=None):
+        """cosignerctl --json on this machine; its object. `status`: the exit status it must end with."""
+        run = subprocess.run([*self.prefix, BIN / "cosignerctl", "--json", *map(str, words)], input=stdin,
+                             capture_output=True, timeout=90,
+                             env={**os.environ, "COSIGNER_SOCKET": str(self.home / "control.sock"), **(env or {})})
+        assert run.returncode == status, f"{self.name}: {words}: {run.returncode}: {run.stdout} {run.stderr}"
+        return json.loads(run.stdout)
+
+    def init(self, *words, **more):
+        return self.ctl("init", "--dir", self.home, "--cluster", "trio", "--node", self.name, "--broker-listen",
+                        self.broker, "--hub-listen", self.hub, *words, **more)
+
+    def imports(self, *files, **more):
+        return self.ctl("peers", "import", "--dir", self.home, *files, **more)
+
+    def start(self, *command):
+        log = open(self.home / f"{pathlib.Path(command[0]).name}-{len(self.processes)}.log", "wb")
+        self.processes.append(subprocess.Popen([*self.prefix, *map(str, command)], stdout=log, stderr=log,
+                                               stdin=subprocess.DEVNULL))
+        return self.processes[-1]
+
+    def logs(self):
+        return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-3000:]}" for path in sorted(self.home.glob("*.log")))
+
+
+@contextlib.contextmanager
+def machines(namespaces):
+    """Three, with the hub's address. Everything that was started ends here, by its id."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="cosigner-setup-"))
+    made, all_machines = [], []
+    try:
+        if namespaces:
+            bridge = f"cs{os.getpid()}-0"
+            subprocess.run(["ip", "netns", "add", bridge], check=True)
+            made.append(bridge)
+            inside = ["ip", "netns", "exec", bridge]
+            subprocess.run([*inside, "ip", "link", "add", "bridge", "type", "bridge"], check=True)
+            subprocess.run([*inside, "ip", "link", "set", "bridge", "up"], check=True)
+        for k in (1, 2, 3):
+            prefix = []
+            if namespaces:
+                name = f"cs{os.getpid()}-{k}"
+                subprocess.run(["ip", "netns", "add", name], check=True)
+                made.append(name)
+                prefix = ["ip", "netns", "exec", name]
+                for command in (["ip", "link", "set", "lo", "up"],
+                                ["ip", "link", "add", "wire", "type", "veth", "peer", "name", f"port{k}", "netns", bridge],
+                                ["ip", "address", "add", f"10.213.0.{k}/24", "dev", "wire"],
+                                ["ip", "link", "set", "wire", "up"]):
+                    subprocess.run([*prefix, *command], check=True)
+                for command in (["ip", "link", "set", f"port{k}", "master", "bridge"],
+                                ["ip", "link", "set", f"port{k}", "up"]):
+                    subprocess.run([*inside, *command], check=True)
+            home = root / f"m{k}"
+            home.mkdir()
+            ports = (4222, 4223) if namespaces else (free_port(), free_port())
+            all_machines.append(Machine(k, home, prefix, *ports))
+        yield all_machines, "10.213.0.1:7422" if namespaces else f"127.0.0.1:{free_port()}"
+    except BaseException:
+        for machine in all_machines:
+            print(machine.logs())
+        raise
+    finally:
+        for machine in all_machines:
+            for process in reversed(machine.processes):
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                    try:
+                        process.wait(20)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait(10)
+        for name in reversed(made):
+            subprocess.run(["ip", "netns", "delete", name])
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def namespaces_work():
+    """None, or why not."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    name = f"cs{os.getpid()}-probe"
+    run = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    if run.returncode != 0:
+        return f"ip netns add: {run.stderr.strip()}"
+    try:
+        run = subprocess.run(["ip", "netns", "exec", name, "ip", "link", "add", "bridge", "type", "bridge"],
+                             capture_output=True, text=True)
+        return None if run.returncode == 0 else f"no bridges here: {run.stderr.strip()}"
+    finally:
+        subprocess.run(["ip", "netns", "delete", name])
+
+
+def meet(trio, hub):
+    """From three empty directories to three that know each other; what init said of each node."""
+    first, *others = trio
+    said = [first.init("--first", "--hub", hub, "--recovery-file", first.home / "recovery.txt")]
+    said += [machine.init("--join") for machine in others]
+    for machine, other in zip(trio, said):
+        exported = machine.ctl("peers", "export", "--dir", machine.home)
+        assert exported["fingerprint"] == other["fingerprint"]
+        (machine.home / "exported.card").write_text(exported["card"])
+    # As if copied to the first machine, and the bundle back.
+    cards = [machine.home / "exported.card" for machine in others]
+    plan = first.imports(*cards, "--yes")
+    assert {node["node"]: (node["fingerprint"], node["status"]) for node in plan["nodes"]} == {
+        "node2": (said[1]["fingerprint"], "new"), "node3": (said[2]["fingerprint"], "new")}
+    for machine in others:
+        plan = machine.imports(first.home / "cluster.bundle", "--yes")
+        assert [node["fingerprint"] for node in plan["nodes"]] == [one["fingerprint"] for one in said]
+        assert {node["node"]: node["status"] for node in plan["nodes"]}[machine.name] == "this node"
+    return said
+
+
+@pytest.mark.parametrize("namespaces", [True, False], ids=["three network namespaces", "one loopback"])
+def test_three_machines_from_init_to_the_first_signature(namespaces):
+    why_not = namespaces_work() if namespaces else None
+    if why_not:
+        pytest.skip(why_not)
+    with machines(namespaces) as (trio, hub):
+        meet(trio, hub)
+        first = trio[0]
+        for machine in trio:
+            assert machine.ctl("config", "check", machine.home / "cosigner.toml")["ok"]
+        first.start(NATS_SERVER, "--config", first.home / "broker/hub.conf")
+        for machine in trio:
+            machine.start(NATS_SERVER, "--config", machine.home / "broker/leaf.conf")
+            machine.start(BIN / "cosignerd", "--config", machine.home / "cosigner.toml")
+
+        def ready(machine):
+            run = subprocess.run([*machine.prefix, BIN / "cosignerctl", "--json", "--socket",
+                                  machine.home / "control.sock", "status"], capture_output=True)
+            status = json.loads(run.stdout) if run.returncode == 0 else {}
+            return status.get("ready") and all(peer["present"] for peer in status["peers"])
+        for machine in trio:
+            wait_until(lambda: ready(machine), 40, f"{machine.name} to be ready and to see the others")
+
+        # The first signature, by the operator's key from init, asked of another machine.
+        operator = {"COSIGNER_INITIATOR": str(first.home / "operator.key")}
+        key = trio[1].ctl("keygen", "--user", "alice", "--key", "main", "--scheme", "ed25519", "--threshold", 2, env=operator)
+        assert key["threshold"] == 2 and key["participants"] == ["node1", "node2", "node3"]
+        answer = trio[2].ctl("sign", "--user", "alice", "--key", "main", "-", stdin=b"hello", env=operator)
+        assert openssl_verifies(key["public_key"], b"hello", answer["signature"])
+
+        peers = first.ctl("peers")["peers"]
+        assert [(peer["node"], peer["present"]) for peer in peers] == [(f"node{k}", True) for k in (1, 2, 3)]
+        if not namespaces:
+            strangers_stay_out(hub)
+
+
+def strangers_stay_out(hub):
+    """A server without a certificate of the cluster's authority gets no further than the handshake."""
+    host, port = hub.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as plain:
+        assert plain.recv(65536).startswith(b"INFO ")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            with context.wrap_socket(plain) as wrapped:
+                wrapped.sendall(b"CONNECT {}\r\nPING\r\n")
+                if not wrapped.recv(1):  # TLS 1.3: the refusal comes after the client's part is done
+                    raise ConnectionResetError
+
+
+def test_init_and_import_change_nothing_when_they_refuse():
+    with machines(False) as (trio, hub):
+        first, second, third = trio
+        assert first.init("--join", "--hub", hub, status=2)["error"] == "bad_request"
+        assert first.init(status=2)["error"] == "bad_request"
+        assert first.init("--first", status=2)["error"] == "bad_request", "without --hub"
+        assert first.init("--first", "--hub", "no host", status=2)["error"] == "bad_request"
+        assert tree(first.home) == {}
+        said = meet(trio, hub)
+        recovery = (first.home / "recovery.txt").read_text().splitlines()[-1]
+        assert recovery == (first.home / "credentials/key-encryption-key").read_text().strip()
+        before = {machine.name: tree(machine.home) for machine in trio}
+
+        def refuses(machine, error, status, *words):
+            assert machine.ctl(*words, status=status)["error"] == error
+            assert {one.name: tree(one.home) for one in trio} == before, words
+        # A second init, first or joining, on a machine that is set up.
+        for kind in (["--first", "--hub", hub], ["--join"]):
+            refuses(first, "already_exists", 78, "init", "--dir", first.home, "--cluster", "trio", "--node", "node1", *kind)
+        # A card or bundle with one character changed; text that is neither; a card of another cluster.
+        card = (second.home / "node.card").read_text()
+        spoilt = third.home.parent / "spoilt"
+        lines = card.splitlines()
+        lines[2] = ("A" if lines[2][0] != "A" else "B") + lines[2][1:]
+        spoilt.write_text("\n".join(lines))
+        assert first.imports(spoilt, status=66)["error"] in ("unauthorized", "bad_request")
+        bundle = (first.home / "cluster.bundle").read_text().splitlines()
+        for number in range(1, len(bundle) - 1, 7):
+            changed = list(bundle)
+            changed[number] = ("A" if changed[number][0] != "A" else "B") + changed[number][1:]
+            spoilt.write_text("\n".join(changed))
+            assert second.imports(spoilt, "--yes", status=66)["error"] in ("unauthorized", "bad_request"), number
+        spoilt.write_text("hello")
+        refuses(first, "bad_request", 66, "peers", "import", "--dir", first.home, spoilt)
+        with machines(False) as (others, other_hub):
+            stranger = others[0]
+            stranger.ctl("init", "--join", "--dir", stranger.home, "--cluster", "other", "--node", "node9")
+            refuses(first, "conflict", 78, "peers", "import", "--dir", first.home, stranger.home / "node.card")
+            # The same name with another identity: somebody else who says he is node2.
+            impostor = others[1]
+            impostor.ctl("init", "--join", "--dir", impostor.home, "--cluster", "trio", "--node", "node2")
+            refuses(first, "conflict", 78, "peers", "import", "--dir", first.home, "--yes", impostor.home / "node.card")
+            # Another authority's bundle for this very cluster, with this node's own card in it.
+            usurper = others[2]
+            usurper.ctl("init", "--first", "--hub", other_hub, "--dir", usurper.home, "--cluster", "trio", "--node", "node7")
+            usurper.imports(second.home / "node.card", "--yes")
+            refuses(second, "conflict", 78, "peers", "import", "--dir", second.home, "--yes", usurper.home / "cluster.bundle")
+            # A node that nobody compared yet.
+            fourth = others[0]
+            shutil.rmtree(fourth.home)
+            fourth.home.mkdir()
+            new = fourth.ctl("init", "--join", "--dir", fourth.home, "--cluster", "trio", "--node", "node4")
+            refuses(first, "bad_request", 2, "peers", "import", "--dir", first.home, fourth.home / "node.card")
+            old_bundle = (first.home / "cluster.bundle").read_text()
+            plan = first.imports(fourth.home / "node.card", "--yes")
+            assert plan["nodes"] == [{"node": "node4", "fingerprint": new["fingerprint"], "identity": new["identity"],
+                                      "status": "new"}]
+            # An older bundle than the one in use.
+            second.imports(first.home / "cluster.bundle", "--yes")
+            spoilt.write_text(old_bundle)
+            assert second.imports(spoilt, "--yes", status=78)["error"] == "conflict"
+            assert said[0]["node"] == "node1"
+        # Secrets are for their owner alone.
+        for machine in trio:
+            for path in [*machine.home.glob("credentials/*"), *machine.home.glob("authority/*"),
+                         *machine.home.glob("broker/*.key"), *machine.home.glob("broker/*.seed"),
+                         *machine.home.glob("broker/*.creds")]:
+                if path.is_file():
+                    assert path.stat().st_mode & 0o077 == 0, path
