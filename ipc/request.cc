@@ -12,7 +12,7 @@ namespace {
 
 // A request is a flat map with one list; nothing in it needs more.
 constexpr ipc::TreeLimits kRequestLimits{
-    .bytes = kMaxEnvelopeBytes, .depth = 2, .elements = 2 * 16 + kMaxParticipants};
+    .bytes = kMaxEnvelopeBytes, .depth = 2, .elements = std::size_t{2} * 16 + kMaxParticipants};
 constexpr std::size_t kSignatureBytes = 32 + 64;
 constexpr std::size_t kMaxPathText = 1 + bip32::kMaxDepth * 11;  // "/2147483647" is a step
 constexpr std::string_view kPathRule =
