@@ -5,10 +5,12 @@
 #include <pthread.h>
 #include <sodium.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "crypto/base/hash.h"
 #include "crypto/base/seal.h"
+#include "crypto/ed25519/self_test.h"
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/secp256k1/context.h"
 
@@ -37,6 +39,10 @@ void configure_memory() {
 
 void warm_up() {
   if (sodium_init() < 0) {
+    std::abort();
+  }
+  if (const auto wrong = ed25519::self_test()) {
+    std::fprintf(stderr, "cosigner-worker: %s\n", wrong->c_str());
     std::abort();
   }
   SystemRandom random;

@@ -10,8 +10,8 @@ namespace cosigner::worker {
 void configure_memory();
 
 /// Uses every primitive once: libsodium, OpenSSL (fetches of crypto/base/seal.h), libsecp256k1.
-/// Ends the process if one of them does not work. Touches neither nats.c nor libuv, which must be
-/// new in each child.
+/// Ends the process if one of them does not work, or if libsodium accepts points that are none.
+/// Touches neither nats.c nor libuv, which must be new in each child.
 void warm_up();
 
 /// In a child: new randomness for every generator that keeps a state, since that state was copied.
