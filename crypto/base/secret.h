@@ -74,6 +74,12 @@ struct WipingAllocator {
 /// A variable-size secret. Copies are possible, so pass it by reference or move it.
 using SecretVector = std::vector<std::uint8_t, WipingAllocator<std::uint8_t>>;
 
+/// Gives the secret's memory back, which wipes it. `secret = {}` would not: it assigns an empty
+/// list and keeps the buffer with its contents.
+inline void wipe(SecretVector& secret) {
+  SecretVector().swap(secret);
+}
+
 inline ByteView as_view(const SecretVector& secret) {
   return {secret.data(), secret.size()};
 }

@@ -68,6 +68,10 @@ struct Tag {
   X(kSignCommitment, "cosigner/1/sign/commitment")                         \
   X(kSignEcho, "cosigner/1/sign/echo")                                     \
   X(kSignRerandomise, "cosigner/1/sign/rerandomise")                       \
+  X(kPresignedKey, "cosigner/1/presigned/key")                             \
+  X(kPresignedEcho, "cosigner/1/presigned/echo")                           \
+  X(kRenewalSid, "cosigner/1/renewal/sid")                                 \
+  X(kRenewalEcho, "cosigner/1/renewal/echo")                               \
   X(kZeroShare, "cosigner/1/zero-share")
 
 #define COSIGNER_DEFINE_TAG(identifier, text) inline constexpr Tag identifier{text};

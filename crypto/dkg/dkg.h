@@ -25,6 +25,7 @@
 #include <memory>
 #include <utility>
 
+#include "crypto/base/burn_stack.h"
 #include "crypto/dkg/deal_message.h"
 #include "crypto/dkg/dealing.h"
 #include "crypto/dkg/extension.h"
@@ -70,8 +71,11 @@ class Dkg final : public Protocol {
   enum class Phase { kStart, kOpenings, kDeals, kVerdicts, kFinished, kComplained, kDead };
   enum Round : std::uint8_t { kOpeningRound = 1, kDealRound = 2, kVerdictRound = 3 };
 
-  Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding);
-  Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload);
+  // Not inlined, so that burn_stack() reaches their frames.
+  [[gnu::noinline]] Result<Messages> do_start(std::span<const SetMember> set,
+                                              const Digest& binding);
+  [[gnu::noinline]] Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round,
+                                                ByteView payload);
   Result<Messages> settle(Result<Messages> result);
   Result<void> advance(Messages& out);
 

@@ -111,6 +111,7 @@ Result<Messages> Dkg<Group>::do_receive(ParticipantIndex from, std::uint8_t roun
 // The end of every call: a failure is final, and nothing secret outlives it.
 template <ThresholdGroup Group>
 Result<Messages> Dkg<Group>::settle(Result<Messages> result) {
+  burn_stack();
   if (!result) {
     phase_ = Phase::kDead;
   }

@@ -1,11 +1,21 @@
 #include "crypto/dkls23/presignature.h"
 
+#include "crypto/base/hash.h"
+
 namespace cosigner::dkls23 {
 
 using secp256k1::EcdsaSignature;
 using secp256k1::MessageDigest;
 using secp256k1::Point;
 using secp256k1::Scalar;
+
+Digest presigned_key(const PublicKeyRecord& record) {
+  return TaggedHash(tag::kPresignedKey)
+      .part(record.public_key)
+      .part(record.chain_code)
+      .part(record.transcript)
+      .finish();
+}
 
 void SignatureShare::write(ByteVector& out) const {
   for (const Scalar& value : {w, u}) {

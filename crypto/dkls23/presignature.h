@@ -9,9 +9,13 @@
 #include <vector>
 
 #include "crypto/base/abort.h"
+#include "crypto/protocol/protocol.h"
 #include "crypto/secp256k1/ecdsa.h"
 
 namespace cosigner::dkls23 {
+
+/// What a presignature is made for: a key in one epoch (each has a transcript of its own).
+[[nodiscard]] Digest presigned_key(const PublicKeyRecord& record);
 
 /// One participant's part of one nonce. Move-only and not serialisable: it lives in one process's
 /// memory and is consumed by the one share made from it. Two shares from one presignature would
@@ -20,13 +24,14 @@ class Presignature {
  public:
   Presignature(const Digest& id, std::vector<ParticipantIndex> signers,
                const secp256k1::Point& nonce, secp256k1::SecretScalar u, secp256k1::SecretScalar v,
-               secp256k1::SecretScalar phi)
+               secp256k1::SecretScalar phi, const Digest& key = {})
       : id_(id),
         signers_(std::move(signers)),
         nonce_(nonce),
         u_(std::move(u)),
         v_(std::move(v)),
-        phi_(std::move(phi)) {}
+        phi_(std::move(phi)),
+        key_(key) {}
   Presignature(Presignature&&) = default;
   Presignature& operator=(Presignature&&) = default;
 
@@ -34,6 +39,8 @@ class Presignature {
   [[nodiscard]] const Digest& id() const { return id_; }
   /// Exactly t, sorted: it serves this set only.
   [[nodiscard]] const std::vector<ParticipantIndex>& signers() const { return signers_; }
+  /// presigned_key() of the key it serves; zero serves none.
+  [[nodiscard]] const Digest& key() const { return key_; }
   /// R = r·G before re-randomisation.
   [[nodiscard]] const secp256k1::Point& nonce() const { return nonce_; }
 
@@ -45,6 +52,7 @@ class Presignature {
   secp256k1::SecretScalar u_;
   secp256k1::SecretScalar v_;
   secp256k1::SecretScalar phi_;
+  Digest key_;
 };
 
 /// The last message of a signer: (w_i, u_i), 64 bytes.

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "crypto/base/burn_stack.h"
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
-#include "crypto/dkls23/burn_stack.h"
 
 namespace cosigner::dkls23 {
 
@@ -15,6 +15,10 @@ Result<std::unique_ptr<Protocol>> PresignedSigning::make(SignParameters paramete
                                                          const MessageDigest& message,
                                                          Presignature presignature,
                                                          const Bytes<32>& nonce) {
+  // A share made from another key's presignature would help to sign the message under that key.
+  if (presignature.key() != presigned_key(parameters.record)) {
+    return recoverable("the presignature was made for another key or epoch");
+  }
   const std::optional<Point> root = Point::decode(parameters.record.public_key);
   if (!root) {
     return recoverable("the key record's public key does not decode");
@@ -111,7 +115,7 @@ Result<Messages> PresignedSigning::do_start(std::span<const SetMember> set, cons
   }
   const Digest digest = hash.part_u16(parameters_.assembler).finish();
   const Scalar shift = Scalar::reduce(digest);
-  echo_ = TaggedHash(tag::kSignEcho).part(digest).finish();
+  echo_ = TaggedHash(tag::kPresignedEcho).part(digest).finish();
 
   nonce_ = presignature.nonce().plus_generator_times_vartime(shift);
   const std::optional<NoncePoint> point = nonce_ ? nonce_point(*nonce_) : std::nullopt;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "crypto/base/burn_stack.h"
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
 #include "crypto/dkg/share_box.h"
-#include "crypto/dkls23/burn_stack.h"
 #include "crypto/protocol/key_share.h"
 #include "crypto/secp256k1/group.h"
 
@@ -55,7 +55,7 @@ Result<Messages> Renewal::finish_with(Result<Messages> result) {
   if (dead_ || outcome_) {
     setup_.reset();
     state_.reset();
-    secret_ = {};
+    wipe(secret_);
     encryption_key_.wipe();
     shared_.wipe();
   }
@@ -88,8 +88,8 @@ Result<Messages> Renewal::do_start(std::span<const SetMember> set, const Digest&
   if (set.size() != 2) {
     return recoverable("a renewal needs both participants");
   }
-  TaggedHash sid(tag::kSignSid);
-  sid.part("renewal").part_u8(kVersion).part(parameters_.context).part(binding);
+  TaggedHash sid(tag::kRenewalSid);
+  sid.part_u8(kVersion).part(parameters_.context).part(binding);
   sid.part(parameters_.record.public_key).part(parameters_.record.transcript);
   for (const SetMember& member : set) {
     if (member.hello.size() != kHelloSize) {
@@ -107,7 +107,7 @@ Result<Messages> Renewal::do_start(std::span<const SetMember> set, const Digest&
   }
   encryption_key_.wipe();
   sid_ = sid.finish();
-  echo_ = TaggedHash(tag::kSignEcho).part(sid_).finish();
+  echo_ = TaggedHash(tag::kRenewalEcho).part(sid_).finish();
   setup_.emplace(sid_, parameters_.self, parameters_.peer, random_);
   started_ = true;
   Messages out{{parameters_.peer, 1, Writer().fixed(echo_).fixed(setup_->first_message()).take()}};

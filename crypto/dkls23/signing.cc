@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "crypto/base/burn_stack.h"
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
-#include "crypto/dkls23/burn_stack.h"
 #include "crypto/dkls23/zero_share.h"
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
@@ -197,7 +197,7 @@ Result<void> Signing::load_peers(std::span<const SetMember> set) {
   if (!states) {
     return recoverable("the key's OT state is damaged");
   }
-  secrets_->states = {};
+  wipe(secrets_->states);
   for (const SetMember& member : set) {
     const Result<SignHello> hello = SignHello::decode(member.hello, member.index);
     if (!hello) {
@@ -367,7 +367,7 @@ Result<Messages> Signing::round3() {
   u = u + secrets_->r * phi;
   v = v + secrets_->key_share * phi;
   Presignature presignature(sid_, signers_, *nonce_sum_, std::move(u), std::move(v),
-                            secrets_->phi.duplicate());
+                            secrets_->phi.duplicate(), presigned_key(parameters_.record));
   stage_ = Stage::kDone;
   if (!message_) {
     presignature_ = std::move(presignature);

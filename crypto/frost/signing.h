@@ -18,6 +18,7 @@
 #include <memory>
 #include <utility>
 
+#include "crypto/base/burn_stack.h"
 #include "crypto/frost/session.h"
 #include "crypto/frost/share_message.h"
 #include "crypto/protocol/inbox.h"
@@ -44,8 +45,10 @@ class FrostSigning final : public Protocol {
       return recoverable("the key record's public key has the wrong length");
     }
     parameters.secret = {};
-    return std::unique_ptr<Protocol>(
+    std::unique_ptr<Protocol> out(
         new FrostSigning(std::move(parameters), *public_key, std::move(share->share), random));
+    burn_stack();
+    return out;
   }
 
   [[nodiscard]] const ByteVector& hello() const override { return hello_; }
@@ -89,6 +92,7 @@ class FrostSigning final : public Protocol {
 
   // The end of every call: a failure is final, and nothing secret outlives it.
   Result<Messages> finish_with(Result<Messages> result) {
+    burn_stack();  // libsodium leaves summands there: z without the nonce is the share
     if (!result) {
       dead_ = true;
       nonce_.reset();
@@ -99,7 +103,9 @@ class FrostSigning final : public Protocol {
     return result;
   }
 
-  Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding) {
+  // Not inlined, so that burn_stack() reaches its frame.
+  [[gnu::noinline]] Result<Messages> do_start(std::span<const SetMember> set,
+                                              const Digest& binding) {
     if (dead_ || !nonce_) {
       return recoverable("this signing attempt has been started or has failed already");
     }

@@ -1,12 +1,6 @@
-// The life of OT state, keys and presignatures: key generation, renewal, erasure, single use, and
-// what stays in memory.
-
-#include <malloc.h>
-#include <pthread.h>
+// The life of OT state, keys and presignatures: key generation, renewal, erasure, single use.
 
 #include <catch2/catch.hpp>
-#include <cstdlib>
-#include <new>
 #include <set>
 
 #include "crypto/dkls23/sign_messages.h"
@@ -17,66 +11,6 @@
 using namespace cosigner;
 using namespace cosigner::dkls23;
 using namespace cosigner::dkls23::test;
-
-namespace {
-
-/// Patterns that must not be in memory given back to the heap. Fixed storage: the search runs
-/// inside operator delete.
-struct Canaries {
-  static constexpr std::size_t kMax = 512;
-  std::array<std::array<std::uint8_t, 16>, kMax> patterns{};
-  std::array<bool, 65'536> starts{};  ///< by the first two bytes: most places need one look
-  std::size_t count = 0;
-  std::size_t found = 0;
-  bool armed = false;
-
-  void add(ByteView bytes) {
-    for (std::size_t at = 0; at + 16 <= bytes.size() && at < 32 && count < kMax; at += 16) {
-      starts[bytes[at] << 8U | bytes[at + 1]] = true;
-      std::memcpy(patterns[count++].data(), bytes.data() + at, 16);
-    }
-  }
-  /// As limbs in memory: 8-byte words, least significant byte first.
-  void add_scalar(ByteView big_endian) {
-    add(big_endian);
-    std::array<std::uint8_t, 32> little;
-    std::reverse_copy(big_endian.begin(), big_endian.end(), little.begin());
-    add(little);
-  }
-  void search(const void* block, std::size_t size) {
-    const auto* bytes = static_cast<const std::uint8_t*>(block);
-    for (std::size_t at = 0; at + 16 <= size; ++at) {
-      for (std::size_t i = 0; starts[bytes[at] << 8U | bytes[at + 1]] && i < count; ++i) {
-        found += std::memcmp(bytes + at, patterns[i].data(), 16) == 0 ? 1U : 0U;
-      }
-    }
-  }
-};
-Canaries canaries;
-
-[[maybe_unused]] void release(void* block) {
-  if (block != nullptr && canaries.armed) {
-    canaries.search(block, malloc_usable_size(block));
-  }
-  std::free(block);  // NOLINT: this is operator delete
-}
-
-}  // namespace
-
-#ifndef COSIGNER_SANITIZED
-void* operator new(std::size_t size) {
-  if (void* block = std::malloc(size)) {
-    return block;
-  }
-  throw std::bad_alloc();
-}
-void operator delete(void* block) noexcept {
-  release(block);
-}
-void operator delete(void* block, std::size_t) noexcept {
-  release(block);
-}
-#endif
 
 TEST_CASE(
     "key generation: all participants hold the same record, shares that add up, mirrored state") {
@@ -337,112 +271,20 @@ TEST_CASE("ToB-4, simulated: t−1 shares plus a share of another key generation
   }
 }
 
-#ifndef COSIGNER_SANITIZED
-namespace {
-
-/// Adds every scalar that is drawn (nonces r, φ, and the VOLE's â) to the canaries, as drawn and as
-/// reduced.
-class CanaryRandom final : public Random {
- public:
-  void fill(std::span<std::uint8_t> out) override {
-    random_.fill(out);
-    if (out.size() == 64) {
-      canaries.add(out);
-      canaries.add_scalar(SecretScalar::reduce(out).encode().expose());
-    }
-  }
-
- private:
-  SeededRandom random_{35};
-};
-
-void add_key_canaries(const Key& key) {
-  for (const ParticipantIndex i : {ParticipantIndex{1}, ParticipantIndex{2}}) {
-    const auto share = KeyShare<Secp256k1Group>::decode(as_view(key.at(i).secret));
-    canaries.add_scalar(share->share.encode().expose());
-    const std::array<ParticipantIndex, 2> both{1, 2};
-    const auto states = decode_states(as_view(share->state), both).value();
-    const PairState& state = states.begin()->second;
-    canaries.add(state.sender.delta.expose());
-    // Two leaves of the first group: at least one of them is not the missing one's zeros.
-    for (const std::size_t at : {std::size_t{0}, std::size_t{16}}) {
-      const ByteView leaf = state.sender.leaves.expose().subspan(at, 16);
-      if (std::ranges::any_of(leaf, [](std::uint8_t byte) { return byte != 0; })) {
-        canaries.add(leaf);
-      }
-    }
-    canaries.add(state.receiver.leaves.expose());
-    canaries.add(state.zero_seed.expose());
-  }
-}
-
-/// Signs, presigns and signs with it, and fails; all objects are gone when it returns.
-void run_everything(const Key& key) {
-  CanaryRandom random;
-  run_sign(key, {1, 2}, digest_of("wiped"), random);
-  run_presigned(key, presign(key, {1, 2}, random), digest_of("wiped"), random);
-  ProtocolRunner dead;
-  dead.hook = [](Envelope& envelope) {
-    if (envelope.round == 1) {
-      envelope.payload[100] ^= 1U;
-    }
-  };
-  add_signers(dead, key, {1, 2}, digest_of("burnt"), random);
-  dead.run();
-}
-
-}  // namespace
-
-TEST_CASE(
-    "checklist: wiping: no freed memory holds a share, nonce, Δ, leaf or seed (canary scan)") {
+TEST_CASE("a presignature signs for the key and epoch it was made with, and no other") {
   const Key& key = shared_key(2, 3);
-  canaries = {};
-  add_key_canaries(key);
-  canaries.armed = true;
-  {
-    // The scan sees what is not wiped: this is the proof that it can fail.
-    const auto leak =
-        std::make_unique<ByteVector>(canaries.patterns[0].begin(), canaries.patterns[0].end());
-  }
-  CHECK(canaries.found > 0);
-  canaries.found = 0;
-  run_everything(key);
-  canaries.armed = false;
-  CHECK(canaries.count > 40);
-  CHECK(canaries.found == 0);
-}
-
-TEST_CASE("checklist: wiping: no stack holds a share, nonce, Δ, leaf or seed after a session") {
-  // The sessions run on a thread whose stack is ours to search afterwards.
-  const Key& key = shared_key(2, 3);
-  canaries = {};
-  add_key_canaries(key);
-  std::vector<std::uint8_t> stack(2U << 20U);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  REQUIRE(pthread_attr_setstack(&attributes, stack.data(), stack.size()) == 0);
-  const auto run_on = [&](void* (*body)(void*)) {
-    pthread_t thread{};
-    REQUIRE(pthread_create(&thread, &attributes, body, const_cast<Key*>(&key)) == 0);
-    pthread_join(thread, nullptr);
+  SeededRandom random(40);
+  const Digest digest = digest_of("another key");
+  auto pool = presign(key, {1, 2}, random);
+  const auto sign = [&](const Key& with, ParticipantIndex self) {
+    return make_presigned_sign(sign_parameters(with, self, 1, digest), std::move(pool.at(self)),
+                               random.bytes<Bytes<32>>());
   };
-  run_on([](void* argument) -> void* {
-    run_everything(*static_cast<const Key*>(argument));
-    return nullptr;
-  });
-  canaries.search(stack.data(), stack.size());
-  CHECK(canaries.found == 0);
-  // And the proof that this one can fail.
-  run_on([](void*) -> void* {
-    // Deep enough that the thread's own end does not overwrite it.
-    [[maybe_unused]] volatile std::uint8_t left[65'536];
-    for (std::size_t i = 0; i < 16; ++i) {
-      left[i] = canaries.patterns[0][i];
-    }
-    return nullptr;
-  });
-  canaries.search(stack.data(), stack.size());
-  CHECK(canaries.found > 0);
-  pthread_attr_destroy(&attributes);
+  // Another key of the same participants: with this share they would sign for the first one.
+  CHECK_FALSE(sign(shared_key(2, 2), 1));
+  // The same key after a refresh: its record differs in the transcript.
+  Key later;
+  later.emplace(2, KeyOutcome{key.at(2).record, key.at(2).secret});
+  later.at(2).record.transcript.data[0] ^= 1U;
+  CHECK_FALSE(sign(later, 2));
 }
-#endif
