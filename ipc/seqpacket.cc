@@ -13,7 +13,7 @@ std::unexpected<Error> system_error(const char* what) {
   return fail(ErrorCode::kInternal, std::string(what) + ": " + std::strerror(errno));
 }
 
-// Room for more descriptors than the one allowed: those that come must be seen to be closed.
+// Room for more descriptors than the two allowed: those that come must be seen to be closed.
 constexpr std::size_t kMaxDescriptors = 16;
 
 std::vector<UniqueFd> take_descriptors(msghdr& message) {
@@ -35,23 +35,25 @@ std::vector<UniqueFd> take_descriptors(msghdr& message) {
 
 }  // namespace
 
-Expected<void> send_packet(int socket, const FrameBytes& frame, int fd) {
+Expected<void> send_packet(int socket, const FrameBytes& frame, int fd, int second) {
   if (frame.size() > kMaxPacketBytes) {
     return fail(ErrorCode::kInternal, "a frame too large for a packet");
   }
   iovec part{const_cast<std::uint8_t*>(frame.data()), frame.size()};
-  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control{};
+  const std::array<int, 2> descriptors{fd, second};
+  alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof descriptors)> control{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   if (fd >= 0) {
+    const std::size_t size = (second >= 0 ? 2 : 1) * sizeof(int);
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    message.msg_controllen = CMSG_SPACE(size);
     cmsghdr* const header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    header->cmsg_len = CMSG_LEN(size);
+    std::memcpy(CMSG_DATA(header), descriptors.data(), size);
   }
   while (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -92,16 +94,19 @@ Expected<Received> receive_packet(int socket) {
   if (size == 0 && descriptors.empty()) {
     return Received{ReceiveStatus::kEnd, {}};
   }
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || descriptors.size() > 1) {
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || descriptors.size() > 2) {
     return fail(ErrorCode::kBadRequest, "a packet that is cut off or brings several descriptors");
   }
   auto frame = parse_frame(as_view(buffer).first(static_cast<std::size_t>(size)));
   if (!frame) {
     return std::unexpected(frame.error());
   }
-  Received out{ReceiveStatus::kPacket, {std::move(*frame), {}}};
+  Received out{ReceiveStatus::kPacket, {std::move(*frame), {}, {}}};
   if (!descriptors.empty()) {
     out.packet.fd = std::move(descriptors.front());
+  }
+  if (descriptors.size() > 1) {
+    out.packet.second = std::move(descriptors.back());
   }
   return out;
 }

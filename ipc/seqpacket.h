@@ -1,7 +1,7 @@
 #pragma once
-// One frame per packet over a SOCK_SEQPACKET socket, with a descriptor alongside where needed
-// (SCM_RIGHTS): the socket between supervisor and zygote. No loop of its own: the zygote blocks on
-// it, the supervisor polls it.
+// One frame per packet over a SOCK_SEQPACKET socket, with up to two descriptors alongside where
+// needed (SCM_RIGHTS): the socket between supervisor and zygote. No loop of its own: the zygote
+// blocks on it, the supervisor polls it.
 
 #include <optional>
 #include <utility>
@@ -16,7 +16,8 @@ inline constexpr std::size_t kMaxPacketBytes = 64U << 10;
 
 struct Packet {
   Frame frame;
-  UniqueFd fd;  ///< close-on-exec; empty if none came
+  UniqueFd fd;      ///< close-on-exec; empty if none came
+  UniqueFd second;  ///< likewise
 };
 
 enum class ReceiveStatus : std::uint8_t {
@@ -29,11 +30,12 @@ struct Received {
   Packet packet;  ///< only with kPacket
 };
 
-/// `fd` ≥ 0 travels along (the caller keeps and closes its own). Fails with `overloaded` when the
-/// socket is full (EAGAIN: retryable) and `internal` otherwise.
-[[nodiscard]] Expected<void> send_packet(int socket, const FrameBytes& frame, int fd = -1);
-/// Fails with `bad_request` for a packet that is no frame, is cut off, or brings more than one
-/// descriptor (all of which are closed), `internal` for other system errors.
+/// `fd` ≥ 0 travels along, and then `second` ≥ 0 too (the caller keeps and closes its own). Fails
+/// with `overloaded` when the socket is full (EAGAIN: retryable) and `internal` otherwise.
+[[nodiscard]] Expected<void> send_packet(int socket, const FrameBytes& frame, int fd = -1,
+                                         int second = -1);
+/// Fails with `bad_request` for a packet that is no frame, is cut off, or brings more than two
+/// descriptors (all of which are closed), `internal` for other system errors.
 [[nodiscard]] Expected<Received> receive_packet(int socket);
 
 /// A connected pair; `type` is SOCK_STREAM or SOCK_SEQPACKET. Both ends close-on-exec.

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <exception>
 
+#include "worker/crash/crash_handler.h"
+#include "worker/fault_point.h"
 #include "worker/gateway/gateway.h"
 #include "worker/sandbox/sandbox.h"
 #include "worker/user/throw_trace.h"
@@ -33,6 +35,7 @@ int child_main(const cosigner::ipc::ForkOrder& order, int socket) {
   if (order.role == cosigner::ipc::Role::kGateway) {
     return run_gateway(socket, order.generation);
   }
+  COSIGNER_FAULT_USER(order.user);
   return run_user_worker(socket, order.generation);
 }
 
@@ -59,6 +62,7 @@ int zygote() {
   cosigner::worker::warm_up();
   cosigner::worker::prepare_sandbox();
   cosigner::worker::prepare_throw_trace();
+  cosigner::worker::prepare_crash_handler();
   return cosigner::worker::run_zygote(cosigner::worker::kSocketFd, child_main);
 }
 

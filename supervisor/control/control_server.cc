@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ipc/frame.h"
+#include "ipc/pack.h"
 
 namespace cosigner::supervisor {
 
@@ -70,6 +71,10 @@ class ControlServer::Call final : public ControlRequest {
     reply.error_name = error_name(error.code);
     reply.error_message = error.message;
     reply.may_have_executed = error.may_have_executed;
+    reply.body = ipc::MapPacker()
+                     .boolean("retryable", error.retryable)
+                     .unsigned_integer("retry_after_ms", error.retry_after_ms)
+                     .finish();
     finish(reply);
   }
   void on_cancel(std::function<void()> callback) override { cancel_ = std::move(callback); }

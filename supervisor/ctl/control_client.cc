@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
+#include "ipc/map_reader.h"
 #include "ipc/pack.h"
 
 namespace cosigner::ctl {
@@ -183,11 +185,21 @@ ByteVector no_arguments() {
 }
 
 Error reply_error(const ipc::ControlReply& reply) {
-  return Error{.code = error_from_name(reply.error_name),
-               .message = reply.error_message,
-               .may_have_executed = reply.may_have_executed,
-               .peer = {},
-               .peer_reason = {}};
+  Error error{.code = error_from_name(reply.error_name),
+              .message = reply.error_message,
+              .may_have_executed = reply.may_have_executed,
+              .peer = {},
+              .peer_reason = {}};
+  // Whether and when to ask again is in the body; a node that does not say so means no.
+  if (const auto body = ipc::Tree::parse(reply.body)) {
+    ipc::MapReader in(body->root(), "error");
+    error.retryable = in.has("retryable") && in.boolean("retryable");
+    if (in.has("retry_after_ms")) {
+      error.retry_after_ms = static_cast<std::uint32_t>(
+          in.unsigned_integer("retry_after_ms", 0, std::numeric_limits<std::uint32_t>::max()));
+    }
+  }
+  return error;
 }
 
 }  // namespace cosigner::ctl

@@ -106,14 +106,14 @@ Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::str
   return zygote;
 }
 
-void Zygote::fork(const ipc::ForkOrder& order, ipc::UniqueFd socket) {
+void Zygote::fork(const ipc::ForkOrder& order, Ends ends) {
   auto frame = ipc::encode_frame(order, 0);
   outstanding_.insert(order.order);
   if (!frame || !socket_) {
     finish_order(order.order, 0, frame ? "the zygote is not running" : frame.error().message);
     return;
   }
-  queue_.push_back({std::move(*frame), std::move(socket)});
+  queue_.push_back({std::move(*frame), std::move(ends)});
   flush();
 }
 
@@ -133,8 +133,9 @@ void Zygote::on_socket(int events) {
 
 void Zygote::flush() {
   while (!queue_.empty()) {
-    const auto sent =
-        ipc::send_packet(socket_.get(), queue_.front().frame, queue_.front().socket.get());
+    const Queued& next = queue_.front();
+    const auto sent = ipc::send_packet(socket_.get(), next.frame, next.ends.socket.get(),
+                                       next.ends.crash_pipe.get());
     if (!sent) {
       if (sent.error().code == ErrorCode::kOverloaded) {
         watch_->want(UV_READABLE | UV_WRITABLE);

@@ -40,9 +40,14 @@ class Zygote {
                                                                 const std::string& program,
                                                                 Handlers handlers);
 
-  /// Queues an order; `socket` is the child's end and is closed here once sent. The result comes by
-  /// on_forked: from within this call when the zygote is not running.
-  void fork(const ipc::ForkOrder& order, ipc::UniqueFd socket);
+  /// What a child gets: its end of the socket, and the writing end of its crash pipe.
+  struct Ends {
+    ipc::UniqueFd socket;
+    ipc::UniqueFd crash_pipe;
+  };
+  /// Queues an order; `ends` are closed here once sent. The result comes by on_forked: from within
+  /// this call when the zygote is not running.
+  void fork(const ipc::ForkOrder& order, Ends ends);
   /// Closes the socket: the zygote ends by itself (its forks live on). on_exit follows.
   void retire();
   [[nodiscard]] pid_t pid() const { return child_->pid(); }
@@ -64,7 +69,7 @@ class Zygote {
   std::unique_ptr<ChildProcess> child_;
   struct Queued {
     ipc::FrameBytes frame;
-    ipc::UniqueFd socket;
+    Ends ends;
   };
   std::deque<Queued> queue_;             ///< not taken by the socket yet
   std::set<std::uint64_t> outstanding_;  ///< orders without a result

@@ -124,7 +124,9 @@ void Registry::fork_failed(std::int64_t now, std::uint64_t generation, std::stri
   user->generation = 0;
   spawn_held_until_ = now + 20;  // do not spin while the zygote is away
   if (user->kill != KillReason::kNone) {
-    after_death(now, *user, false, std::string(why));
+    buried_ = {user, generation};
+    after_death(now, *user, false, std::string(why));  // may forget the user
+    buried_ = {nullptr, 0};
     return;
   }
   user->spawn_place = spawn_queue_.insert(spawn_queue_.begin(), user);
@@ -272,7 +274,7 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
     case KillReason::kNone:
       break;
   }
-  set_state(user, UserState::kDraining, "killed");
+  set_state(user, UserState::kDraining, kill_reason_text(reason));
   schedule(user);
   if (!spawn_queue_.empty()) {
     pump_spawns(now);
@@ -301,7 +303,7 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   const bool ours = user.kill == KillReason::kRestart || user.kill == KillReason::kQuarantine ||
                     user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered;
   const Error error = death_error(user, cause);
-  fail_delivered(user, error);
+  fail_delivered(user, error, cause.request);
   if (!user.leaving && !ours && user.kill != KillReason::kUnresponsive &&
       user.kill != KillReason::kStartTimeout) {
     fail_queued(user, error);
@@ -319,11 +321,16 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
       ++counters_.start_failures;
     }
     user.last_death = reason;
+    if (!cause.crash.empty()) {
+      user.last_crash = cause.crash;
+    }
   }
   live_.erase(generation);
   user.generation = 0;
   user.sessions = 0;
-  after_death(now, user, !clean && !ours, clean ? "gone" : reason);
+  buried_ = {&user, generation};
+  after_death(now, user, !clean && !ours, clean ? "gone" : reason);  // may forget the user
+  buried_ = {nullptr, 0};
   pump_spawns(now);
 }
 

@@ -67,6 +67,7 @@ Expected<void> Registry::clear(std::int64_t now, const std::string& name) {
   user->deaths = 0;
   user->start_failures = 0;
   user->last_death.clear();
+  user->last_crash.clear();
   if (user->kill == KillReason::kQuarantine) {
     user->kill = KillReason::kRestart;
   }

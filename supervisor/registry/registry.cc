@@ -43,13 +43,8 @@ void Registry::set_state(User& user, UserState to, std::string_view reason) {
   --counts_[static_cast<std::size_t>(user.state)];
   ++counts_[static_cast<std::size_t>(to)];
   const UserState from = std::exchange(user.state, to);
-  const auto serving = [](UserState state) {
-    return state == UserState::kReady || state == UserState::kBusy;
-  };
-  if (serving(from) && serving(to)) {
-    return;  // twice per request: no news
-  }
-  actions_.emplace_back(action::Changed{user.name, from, to, user.generation, std::string(reason)});
+  const std::uint64_t generation = buried_.first == &user ? buried_.second : user.generation;
+  actions_.emplace_back(action::Changed{user.name, from, to, generation, std::string(reason)});
 }
 
 void Registry::rest(std::int64_t now, User& user, std::string_view reason) {
@@ -123,6 +118,7 @@ std::optional<UserView> Registry::user(std::int64_t now, const std::string& name
                   .deaths = user->deaths,
                   .start_failures = user->start_failures,
                   .last_death = user->last_death,
+                  .last_crash = user->last_crash,
                   .last_request = user->last_request,
                   .retry_in_ms = waits ? left(user->until, now) : 0};
 }

@@ -127,7 +127,8 @@ class Registry {
   Error death_error(const User& user, const ExitCause& cause) const;
   void fail(User& user, Waiting& waiting, Error error);
   void fail_queued(User& user, const Error& error);
-  void fail_delivered(User& user, const Error& error);
+  /// `killer`: the request that is known to have ended the worker; 0: the last one is as likely.
+  void fail_delivered(User& user, const Error& error, std::uint64_t killer = 0);
   void fail_everything(User& user, Error error);
   void refuse(const std::string& user, RequestInfo info, Error error);
   void release_bytes(User& user, const Waiting& waiting);
@@ -157,6 +158,8 @@ class Registry {
   std::size_t starting_ = 0;      ///< forked and not ready
   std::size_t evicting_ = 0;      ///< asked or agreed to go, not yet reaped
   std::size_t total_bytes_ = 0;
+  /// While exited() decides what comes next: whose worker that was, for the change it reports.
+  std::pair<const User*, std::uint64_t> buried_{nullptr, 0};
 
   std::uint64_t next_generation_ = 0;
   std::uint64_t generations_end_ = 0;

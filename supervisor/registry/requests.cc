@@ -137,7 +137,7 @@ void Registry::fail_queued(User& user, const Error& error) {
   }
 }
 
-void Registry::fail_delivered(User& user, const Error& error) {
+void Registry::fail_delivered(User& user, const Error& error, std::uint64_t killer) {
   std::vector<Waiting> all;
   all.reserve(user.delivered.size());
   for (auto& [number, waiting] : user.delivered) {
@@ -145,9 +145,13 @@ void Registry::fail_delivered(User& user, const Error& error) {
   }
   user.delivered.clear();
   std::ranges::sort(all, {}, [](const Waiting& waiting) { return waiting.info.number; });
+  const bool known = std::ranges::any_of(
+      all, [killer](const Waiting& waiting) { return waiting.info.number == killer; });
   for (Waiting& waiting : all) {
-    user.last_request =
-        waiting.info.operation + " " + waiting.info.key + " " + to_hex(waiting.info.session);
+    if (!known || waiting.info.number == killer) {
+      user.last_request =
+          waiting.info.operation + " " + waiting.info.key + " " + to_hex(waiting.info.session);
+    }
     Error own = error;
     own.may_have_executed = true;
     fail(user, waiting, std::move(own));

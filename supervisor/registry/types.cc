@@ -43,7 +43,29 @@ std::string ExitCause::text() const {
       out = "could not be forked";
       break;
   }
-  return detail.empty() ? out : out + ": " + detail;
+  return out;
+}
+
+std::string_view kill_reason_text(KillReason reason) {
+  switch (reason) {
+    case KillReason::kNone:
+      break;
+    case KillReason::kUnresponsive:
+      return "killed: it showed no life";
+    case KillReason::kStartTimeout:
+      return "killed: it was not ready in time";
+    case KillReason::kSocketClosed:
+      return "killed: it closed its socket or spoke nonsense";
+    case KillReason::kRestart:
+      return "killed: an operator's restart";
+    case KillReason::kQuarantine:
+      return "killed: an operator's quarantine";
+    case KillReason::kShutdown:
+      return "killed: the node shuts down";
+    case KillReason::kLingered:
+      return "killed: it agreed to go and did not";
+  }
+  return "";
 }
 
 }  // namespace cosigner::supervisor

@@ -60,14 +60,15 @@ enum class ExitKind : std::uint8_t {
 struct ExitCause {
   ExitKind kind = ExitKind::kExited;
   int value = 0;
-  std::string detail;
+  std::string crash;          ///< what its crash record says, for operators; empty: it left none
+  std::uint64_t request = 0;  ///< by that record: the request it was working on
 
-  /// "ended by signal 11 (SIGSEGV)"
+  /// "ended by signal 11 (SIGSEGV)": for callers too, who learn nothing of the crash record.
   [[nodiscard]] std::string text() const;
   friend bool operator==(const ExitCause&, const ExitCause&) = default;
 };
 
-/// Why the registry ends a worker.
+/// Why the registry ends a worker. kill_reason_text() has a sentence for each.
 enum class KillReason : std::uint8_t {
   kNone,
   kUnresponsive,
@@ -78,6 +79,7 @@ enum class KillReason : std::uint8_t {
   kShutdown,
   kLingered,  ///< agreed to go and did not
 };
+[[nodiscard]] std::string_view kill_reason_text(KillReason reason);
 
 namespace action {
 
@@ -112,7 +114,7 @@ struct Fail {
   RequestInfo info;
   Error error;
 };
-/// A user's state changed.
+/// A user's state changed. Between ready and busy it does so twice per request.
 struct Changed {
   std::string user;
   UserState from = UserState::kAbsent;
@@ -144,7 +146,8 @@ struct UserView {
   std::uint64_t deaths = 0;
   std::uint64_t start_failures = 0;  ///< deaths before it was ready, counted in deaths as well
   std::string last_death;
-  std::string last_request;      ///< "sign k1 <session>": what was in flight when it died last
+  std::string last_crash;        ///< the crash record of the last death that left one
+  std::string last_request;      ///< "sign k1 <session>": what it died of last, as far as known
   std::int64_t retry_in_ms = 0;  ///< backoff, quarantine: time left
 };
 

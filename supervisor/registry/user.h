@@ -50,6 +50,7 @@ struct Registry::User {
   std::uint64_t deaths = 0;
   std::uint64_t start_failures = 0;
   std::string last_death;
+  std::string last_crash;
   std::string last_request;
 
   // Places in the registry's lists.

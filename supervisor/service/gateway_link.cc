@@ -71,8 +71,9 @@ void GatewayLink::try_start() {
     return;
   }
   auto pair = ipc::socket_pair(SOCK_STREAM);
-  if (!pair) {
-    died(pair.error().message);
+  auto crash_pipe = CrashPipe::open();
+  if (!pair || !crash_pipe) {
+    died(pair ? crash_pipe.error().message : pair.error().message);
     return;
   }
   dead_channel_.reset();
@@ -95,7 +96,9 @@ void GatewayLink::try_start() {
   forking_ = true;
   last_sign_ = monotonic_ms();
   watch_timer_.start(1000, 500);
-  tree_.fork(ipc::Role::kGateway, {}, generation_, std::move(pair->second),
+  crash_pipe_ = std::move(*crash_pipe);
+  tree_.fork(ipc::Role::kGateway, {}, generation_,
+             {std::move(pair->second), crash_pipe_.take_writer()},
              [this, mine = generation_](pid_t pid, const std::string& error) {
                forked(mine, pid, error);
              });
@@ -151,6 +154,9 @@ void GatewayLink::exited(ExitStatus status) {
       (status.code == SIGSEGV || status.code == SIGBUS || status.code == SIGILL ||
        status.code == SIGABRT || status.code == SIGSYS)) {
     tree_.note_bad_death();
+  }
+  if (const auto record = crash_pipe_.read()) {
+    spdlog::warn("gateway generation={}: crash record: {}", generation_, record->text());
   }
   died(status.describe());
 }

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "ipc/uv_stream.h"
+#include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/types.h"
 #include "supervisor/service/issuer.h"
 #include "supervisor/service/process_tree.h"
@@ -87,6 +88,7 @@ class GatewayLink {
   std::unique_ptr<ipc::FrameChannel> channel_;
   std::unique_ptr<ipc::FrameChannel> dead_channel_;  ///< freed at the next start
   std::unique_ptr<ChildProcess> process_;
+  CrashPipe crash_pipe_;
   std::optional<ipc::GatewayHello> hello_;
   bool forking_ = false;
   bool ready_ = false;

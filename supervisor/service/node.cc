@@ -90,8 +90,16 @@ Expected<void> Node::start() {
               },
           .on_change =
               [this](const action::Changed& change) {
+                const auto serving = [](UserState state) {
+                  return state == UserState::kReady || state == UserState::kBusy;
+                };
+                const bool every_request = serving(change.from) && serving(change.to);
                 events_.emit("user", change.user, user_state_name(change.from),
-                             user_state_name(change.to), change.generation, change.reason);
+                             user_state_name(change.to), change.generation, change.reason,
+                             every_request ? Events::Keep::kNo : Events::Keep::kYes);
+                if (every_request) {
+                  return;
+                }
                 spdlog::debug("user={} generation={}: {} -> {}: {}", change.user, change.generation,
                               user_state_name(change.from), user_state_name(change.to),
                               change.reason);
@@ -99,6 +107,10 @@ Expected<void> Node::start() {
                   spdlog::warn("user={}: {}: {}", change.user, user_state_name(change.to),
                                change.reason);
                 }
+              },
+          .on_crash =
+              [this](const std::string& user, std::uint64_t generation, const std::string& record) {
+                events_.emit("crash", user, "", "", generation, record);
               },
           .on_evicted =
               [this](const std::string& user, std::optional<Error> error) {
@@ -168,7 +180,11 @@ void Node::changed() {
   }
   if (status != status_) {
     status_ = status;
-    events_.emit("node", "", "", ready() ? "ready" : "degraded", 0, status);
+    const std::string_view state = stopping_            ? "stopping"
+                                   : !ready()           ? "not ready"
+                                   : degraded().empty() ? "ready"
+                                                        : "degraded";
+    events_.emit("node", "", std::exchange(state_, state), state, 0, status);
     sd_notifyf(0, "STATUS=%s", status.c_str());
   }
 }
@@ -200,6 +216,7 @@ void Node::stop(std::function<void()> on_stopped) {
   on_stopped_ = std::move(on_stopped);
   sd_notify(0, "STOPPING=1");
   spdlog::info("stopping: {} workers to drain", pool_->registry().live());
+  changed();
   pool_->drain(std::int64_t{config_.workers.stop_timeout_s} * 1000);
 }
 

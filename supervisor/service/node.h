@@ -66,6 +66,7 @@ class Node {
   LoopTimer watchdog_timer_;
   bool announced_ = false;
   std::string status_;
+  std::string_view state_ = "starting";  ///< as the last "node" event said it
   bool stopping_ = false;
   bool gateway_stopping_ = false;
   std::function<void()> on_stopped_;

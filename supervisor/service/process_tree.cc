@@ -107,13 +107,13 @@ void ProcessTree::reap_unknown() {
 }
 
 void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t generation,
-                       ipc::UniqueFd socket, OnForked on_forked) {
+                       Zygote::Ends ends, OnForked on_forked) {
   Order order;
   order.order.order = next_order_++;
   order.order.role = role;
   order.order.user = user;
   order.order.generation = generation;
-  order.socket = std::move(socket);
+  order.ends = std::move(ends);
   orders_.emplace(order.order.order, std::move(on_forked));
   waiting_.push_back(std::move(order));
   flush();
@@ -126,7 +126,7 @@ void ProcessTree::flush() {
     return;
   }
   for (Order& order : std::exchange(waiting_, {})) {
-    zygote_->fork(order.order, std::move(order.socket));
+    zygote_->fork(order.order, std::move(order.ends));
   }
 }
 

@@ -29,7 +29,7 @@ class ProcessTree {
 
   using OnForked = std::function<void(pid_t pid, const std::string& error)>;
   /// `pid` 0: it failed. The callback comes later, never from within this call.
-  void fork(ipc::Role role, const std::string& user, std::uint64_t generation, ipc::UniqueFd socket,
+  void fork(ipc::Role role, const std::string& user, std::uint64_t generation, Zygote::Ends ends,
             OnForked on_forked);
   /// Children that others watch, for as long as they do.
   void know(pid_t pid) { known_.insert(pid); }
@@ -49,7 +49,7 @@ class ProcessTree {
  private:
   struct Order {
     ipc::ForkOrder order;
-    ipc::UniqueFd socket;
+    Zygote::Ends ends;
   };
   [[nodiscard]] std::vector<pid_t> known_children() const;
   [[nodiscard]] Expected<void> launch();

@@ -237,6 +237,7 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   entry.unsigned_integer("starts", view->starts)
       .unsigned_integer("start_failures", view->start_failures)
       .text("last_request", view->last_request)
+      .text("last_crash", view->last_crash)
       .signed_integer("retry_in_ms", view->retry_in_ms)
       .unsigned_integer("threads", node_.pool().threads_of(view->generation));
   std::uint64_t ready = 0;

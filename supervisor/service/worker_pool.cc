@@ -55,12 +55,12 @@ RegistryLimits registry_limits(const WorkerLimits& workers) {
 
 ExitCause exit_cause(const ExitStatus& status) {
   if (status.signalled) {
-    return {.kind = ExitKind::kSignal, .value = status.code, .detail = {}};
+    return {.kind = ExitKind::kSignal, .value = status.code, .crash = {}};
   }
   if (status.code == kExitOutOfMemory) {
-    return {.kind = ExitKind::kOutOfMemory, .value = status.code, .detail = {}};
+    return {.kind = ExitKind::kOutOfMemory, .value = status.code, .crash = {}};
   }
-  return {.kind = ExitKind::kExited, .value = status.code, .detail = {}};
+  return {.kind = ExitKind::kExited, .value = status.code, .crash = {}};
 }
 
 WorkerPool::WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer,
@@ -220,8 +220,10 @@ void WorkerPool::perform(action::ReserveGenerations&) {
 void WorkerPool::perform(action::Fork& fork) {
   const std::uint64_t generation = fork.generation;
   auto pair = ipc::socket_pair(SOCK_STREAM);
-  if (!pair) {
-    registry_.fork_failed(monotonic_ms(), generation, pair.error().message);
+  auto crash_pipe = CrashPipe::open();
+  if (!pair || !crash_pipe) {
+    registry_.fork_failed(monotonic_ms(), generation,
+                          pair ? crash_pipe.error().message : pair.error().message);
     return;
   }
   auto worker = std::make_unique<Worker>(fork.user, generation);
@@ -239,6 +241,8 @@ void WorkerPool::perform(action::Fork& fork) {
   }
   worker->channel = std::move(*channel);
   worker->channel->set_generation(generation);
+  worker->crash_pipe = std::move(*crash_pipe);
+  Zygote::Ends ends{std::move(pair->second), worker->crash_pipe.take_writer()};
   workers_.emplace(generation, std::move(worker));
   // The keys are read while the process comes up.
   store_.submit(
@@ -259,7 +263,7 @@ void WorkerPool::perform(action::Fork& fork) {
         pump();
       });
   tree_.fork(
-      ipc::Role::kWorker, fork.user, generation, std::move(pair->second),
+      ipc::Role::kWorker, fork.user, generation, std::move(ends),
       [this, generation](pid_t pid, const std::string& error) { forked(generation, pid, error); });
 }
 
@@ -425,9 +429,17 @@ void WorkerPool::finish_if_over(Worker& worker) {
 
 void WorkerPool::finish(Worker& worker) {
   const std::uint64_t generation = worker.holder.generation;
-  const ExitCause cause = exit_cause(*worker.exit);
+  ExitCause cause = exit_cause(*worker.exit);
   if (!worker.exit->clean()) {
     spdlog::warn("user={} generation={}: {}", worker.holder.user, generation, cause.text());
+    if (const auto record = worker.crash_pipe.read()) {
+      cause.crash = record->text();
+      cause.request = record->request;
+      const std::string session = record->session == SessionId{} ? "" : to_hex(record->session);
+      spdlog::warn("user={} generation={}{}{}: crash record: {}", worker.holder.user, generation,
+                   session.empty() ? "" : " session=", session, cause.crash);
+      outlets_.on_crash(worker.holder.user, generation, cause.crash);
+    }
   }
   bury(generation);
   registry_.exited(monotonic_ms(), generation, cause);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ipc/uv_stream.h"
+#include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/registry.h"
 #include "supervisor/service/issuer.h"
 #include "supervisor/service/process_tree.h"
@@ -32,6 +33,10 @@ class WorkerPool {
     std::function<void(ipc::PublishWake wake)> wake;
     std::function<std::vector<std::string>()> present;  ///< nodes present now, this one included
     std::function<void(const action::Changed& change)> on_change;
+    /// A worker left a crash record.
+    std::function<void(const std::string& user, std::uint64_t generation,
+                       const std::string& record)>
+        on_crash;
     /// evict() came to its end: empty error, or why not.
     std::function<void(const std::string& user, std::optional<Error> error)> on_evicted;
     /// No worker is left while draining.
@@ -139,6 +144,7 @@ struct WorkerPool::Worker {
   Holder holder;
   std::unique_ptr<ipc::FrameChannel> channel;
   std::unique_ptr<ChildProcess> process;
+  CrashPipe crash_pipe;
   pid_t pid = 0;
   bool forking = true;  ///< no result of the fork yet
   bool kill_when_forked = false;

@@ -83,13 +83,18 @@ def alive(pid):
 
 
 class Cluster:
-    def __init__(self, nodes=3, threshold=2, topology="single", idle_timeout=None):
+    def __init__(self, nodes=3, threshold=2, topology="single", idle_timeout=None, settings=None, programs=None):
+        """`settings`: {"table.key": value} of every node's cosigner.toml; `programs`: another folder of cosignerd."""
         self.nodes, self.threshold, self.topology = nodes, threshold, topology
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="cosigner-test-"))
         command = [BIN / "cosigner-devcluster", "up", "--dir", self.dir / "c", "--nodes", str(nodes), "--threshold",
                    str(threshold), "--topology", topology]
         if idle_timeout is not None:
             command += ["--idle-timeout", str(idle_timeout)]
+        if programs is not None:
+            command += ["--programs", programs]
+        for name, value in (settings or {}).items():
+            command += ["--set", f"{name}={value}"]
         run = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if run.returncode != 0:
             raise AssertionError(f"devcluster up failed: {run.stdout}{run.stderr}\n{self.logs()}")
@@ -117,6 +122,10 @@ class Cluster:
     def logs(self):
         return "\n".join(f"--- {path}\n" + path.read_text(errors="replace")[-6000:]
                          for path in sorted(self.dir.glob("**/*.log")))
+
+    def log(self, node):
+        """All of one node's log."""
+        return (self.home / f"node{node}" / "cosignerd.log").read_text(errors="replace")
 
     # -- the nodes ------------------------------------------------------------------------------------------------
     def socket(self, node):
@@ -168,8 +177,11 @@ class Cluster:
 
     def restart_node(self, node):
         """Starts a killed cosignerd again the way devcluster did, and waits until it is ready."""
-        run = subprocess.run([BIN / "cosigner-devcluster", "start", "--dir", self.home, "--node", str(node)],
-                             capture_output=True, text=True, timeout=60)
+        self.devcluster("start", "--dir", self.home, "--node", node)
+
+    @staticmethod
+    def devcluster(*arguments):
+        run = subprocess.run([BIN / "cosigner-devcluster", *map(str, arguments)], capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stdout + run.stderr
 
     def wait_ready(self, node, seconds=20):

@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from cluster import Cluster, CommandFailed, SigningClients, alive, children, wait_until
+from processes import living_in
+from raw_client import RawClient
 
 # A request that was in flight in the process that died may end with one of these; nothing else is acceptable.
 TYPED = {"worker_crashed", "peer_unreachable", "peer_timeout", "shutting_down", "quorum_unavailable", "overloaded"}
@@ -33,7 +35,7 @@ def pid_of(cluster, what, node):
 def recovered(cluster, what, node, dead):
     if what == "supervisor":
         workers_gone = [pid for pid in dead["children"]]
-        wait_until(lambda: not any(alive(pid) for pid in workers_gone), 5, "the dead supervisor's children to be gone")
+        wait_until(lambda: not any(alive(pid) for pid in workers_gone), 2, "the dead supervisor's children to be gone")
         cluster.restart_node(node)
     cluster.wait_ready(node)
 
@@ -74,6 +76,47 @@ def test_killed_at_the_node_that_was_asked(cluster, keys, what):
         assert any(name in failure for name in TYPED), failure
     cluster.wait_ready(1)
     cluster.sign_and_verify("ann", keys["ann"], b"afterwards")
+
+
+def test_the_supervisor_of_the_asked_node_is_killed(cluster, keys):
+    """Its clients lose their connection (exit status 69) and nothing else is lost: no orphan after 2 s, the same bytes
+    asked at another node are signed, and the node serves when it is started again."""
+    for user in keys:
+        cluster.sign(user, b"warm")
+    with RawClient(cluster, node=1) as here, RawClient(cluster, node=2) as there:
+        envelopes = [here.envelope(user, b"asked at node 1 when it died %d" % k) for k in range(4) for user in keys]
+        with SigningClients(cluster, list(keys), keys, 4) as clients:
+            clients.wait_for(10)
+            supervisor = cluster.supervisor(1)
+            for envelope in envelopes:
+                here.submit(envelope)
+            os.kill(supervisor, signal.SIGKILL)
+            wait_until(lambda: not living_in(cluster.home / "node1"), 2, "no process of the node to be left")
+        assert here.until(lambda: here.closed, 5)
+        for failure in clients.failures:
+            assert "ended with 69" in failure or any(name in failure for name in TYPED), failure
+        again = [there.submit(envelope) for envelope in envelopes]
+        assert there.until(lambda: all("ok" in names for each in again for names in each.by_node.values())
+                           and all(each.by_node for each in again), 20), [each.by_node for each in again]
+    cluster.restart_node(1)
+    cluster.wait_ready(1)
+    for user, key in keys.items():
+        for node in (1, 2, 3):
+            cluster.sign_and_verify(user, key, b"afterwards at %d" % node, node=node)
+
+
+def test_refusals_while_a_gateway_comes_back_say_that_asking_again_helps(cluster, keys):
+    os.kill(cluster.status(1)["gateway"]["pid"], signal.SIGKILL)
+
+    def signed():
+        try:
+            return cluster.sign_and_verify("ann", keys["ann"], b"as soon as there is a gateway")
+        except CommandFailed as failure:
+            assert failure.error in TYPED, failure
+            if failure.error in ("overloaded", "worker_crashed"):
+                assert failure.body["retryable"] is True, failure.body
+            return None
+    wait_until(signed, 20, "node1 to serve again")
 
 
 def test_a_worker_killed_during_keygen_costs_no_key(cluster):

@@ -325,7 +325,7 @@ std::vector<Effect> SessionEngine::Impl::take_effects() {
 }
 
 bool SessionEngine::Impl::idle() const {
-  return in_flight_ == 0 && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
+  return unanswered_.empty() && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
          presigner_.orders() == 0 && presigner_.runs() == 0 && peers_.quiet() &&
          environment_.effects.empty();
 }
@@ -339,7 +339,12 @@ SessionEngine::~SessionEngine() = default;
 
 void SessionEngine::on_work(Now now, const ipc::Work& work) {
   impl_->at(now);
-  impl_->on_work(work);
+  try {
+    impl_->on_work(work);
+  } catch (...) {
+    impl_->disown(work.request);
+    throw;
+  }
 }
 void SessionEngine::on_packet(Now now, std::string_view from, ByteView payload) {
   impl_->at(now);

@@ -6,9 +6,13 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
+#include <typeinfo>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "worker/crash/activity.h"
 #include "worker/session/commit.h"
 #include "worker/session/early_hellos.h"
 #include "worker/session/engine.h"
@@ -19,6 +23,7 @@
 #include "worker/session/protocol_factory.h"
 #include "worker/session/results.h"
 #include "worker/session/session.h"
+#include "worker/user/throw_trace.h"
 
 namespace cosigner::worker {
 
@@ -29,6 +34,8 @@ class SessionEngine::Impl {
 
   // requests.cc
   void on_work(const ipc::Work& work);
+  /// The caller has answered it: whatever still comes of it here is dropped.
+  void disown(std::uint64_t work) { unanswered_.erase(work); }
   void on_result_found(const ipc::ResultFound& found);
   void drain(std::int64_t deadline_us);
 
@@ -49,7 +56,9 @@ class SessionEngine::Impl {
   Environment& environment() { return environment_; }
   [[nodiscard]] const Environment& environment() const { return environment_; }
   [[nodiscard]] const Presigner& presigner() const { return presigner_; }
-  [[nodiscard]] std::uint32_t in_flight() const { return in_flight_; }
+  [[nodiscard]] std::uint32_t in_flight() const {
+    return static_cast<std::uint32_t>(unanswered_.size());
+  }
   [[nodiscard]] std::uint32_t sessions() const {
     return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders() +
                                       presigner_.orders() + presigner_.runs());
@@ -92,7 +101,8 @@ class SessionEngine::Impl {
   void expire_lookups();
 
   // engine.cc
-  /// Runs `body` on the session, whatever it throws, then settles what came of it.
+  /// Runs `body` on the session, then settles what came of it. An exception fails this session
+  /// alone; only a refused allocation goes on to the caller.
   template <class Body>
   void touch(const SessionId& id, Body&& body);
   void settle(const SessionId& id);
@@ -137,7 +147,7 @@ class SessionEngine::Impl {
   std::set<std::pair<std::int64_t, SessionId>> timers_;
   std::map<std::uint64_t, Lookup> lookups_;                      ///< by order: oldest first
   std::map<std::string, std::int64_t, std::less<>> greeted_us_;  ///< by whom, when
-  std::uint32_t in_flight_ = 0;
+  std::unordered_set<std::uint64_t> unanswered_;
   bool draining_ = false;
   std::int64_t drain_deadline_us_ = INT64_MAX;
   std::int64_t renew_us_ = 0;
@@ -150,12 +160,18 @@ void SessionEngine::Impl::touch(const SessionId& id, Body&& body) {
   if (running == nullptr) {
     return;
   }
+  current_activity.touch_session(id);
   try {
     body(running->session);
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {
     // What it may have left half-changed is the session's own, and goes with it.
     ++environment_.counters.exceptions;
-    environment_.log(LogLevel::kError, std::string("exception in a session: ") + error.what(), &id);
+    environment_.log(LogLevel::kError,
+                     std::string("exception in a session: ") + typeid(error).name() + ": " +
+                         error.what() + "\n" + last_throw_trace(),
+                     &id);
     running->session.fail(ErrorCode::kHandlerFailed, "an exception ended this session");
   }
   settle(id);

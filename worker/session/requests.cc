@@ -24,7 +24,9 @@ std::uint64_t epoch_of(const RequestAnswer& answer) {
 
 void SessionEngine::Impl::answer(std::uint64_t work, const SessionId& session, std::string_view key,
                                  std::uint64_t epoch, ByteVector bytes) {
-  --in_flight_;
+  if (unanswered_.erase(work) == 0) {
+    return;
+  }
   environment_.effects.emplace_back(ipc::Answer{.request = work,
                                                 .key = std::string(key),
                                                 .epoch = epoch,
@@ -40,7 +42,7 @@ void SessionEngine::Impl::answer_error(std::uint64_t work, const ParsedRequest& 
 }
 
 void SessionEngine::Impl::on_work(const ipc::Work& work) {
-  ++in_flight_;
+  unanswered_.insert(work.request);
   Expected<ParsedRequest> parsed =
       parse_request(work.envelope, environment_.settings.max_envelope_bytes);
   if (!parsed) {
@@ -50,6 +52,7 @@ void SessionEngine::Impl::on_work(const ipc::Work& work) {
            encode_answer(RequestAnswer{session, {}, {}, {}, std::move(parsed.error())}));
     return;
   }
+  current_activity.touch_session(parsed->session);
   if (parsed->request.user != environment_.user) {
     answer_error(work.request, *parsed,
                  fail(ErrorCode::kUnauthorized, "this worker serves another user").error());

@@ -4,10 +4,11 @@
 #include <execinfo.h>
 
 #include <array>
+#include <charconv>
 #include <cstdlib>
-#include <memory>
-#include <span>
-#include <typeinfo>
+
+#include "worker/crash/code_place.h"
+#include "worker/crash/crash_handler.h"
 
 namespace {
 
@@ -35,22 +36,18 @@ namespace cosigner::worker {
 
 void prepare_throw_trace() {
   static_cast<void>(real_throw());
-  std::array<void*, 2> unused{};
-  ::backtrace(unused.data(), 2);
+  prepare_crash_handler();  // loads the unwinder, notes where the modules are
 }
 
 std::string last_throw_trace() {
-  struct Free {
-    void operator()(char** symbols) const { std::free(symbols); }
-  };
-  const std::unique_ptr<char*, Free> symbols(::backtrace_symbols(frames.data(), frame_count));
   std::string out;
-  if (symbols != nullptr) {
-    // The first frame is __cxa_throw itself.
-    for (int i = 1; i < frame_count; ++i) {
-      out += symbols.get()[i];
-      out += '\n';
-    }
+  // The first frame is __cxa_throw itself.
+  for (std::size_t i = 1; i < static_cast<std::size_t>(frame_count); ++i) {
+    const ipc::CodePlace place = code_place(frames[i]);
+    char offset[16];
+    const auto end = std::to_chars(offset, offset + sizeof offset, place.offset, 16).ptr;
+    out += place.module.empty() ? "?" : place.module + "(+0x" + std::string(offset, end) + ")";
+    out += '\n';
   }
   return out;
 }

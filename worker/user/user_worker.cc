@@ -13,7 +13,9 @@
 #include "ipc/answer.h"
 #include "ipc/request.h"
 #include "ipc/uv_stream.h"
+#include "worker/crash/activity.h"
 #include "worker/exit_status.h"
+#include "worker/fault_point.h"
 #include "worker/nats/broker_connection.h"
 #include "worker/process.h"
 #include "worker/sandbox/sandbox.h"
@@ -58,6 +60,7 @@ class UserWorker {
     SystemRandom random;
     WorkerKeys keys{.channel = random.secret<32>(), .signing = ed25519_generate(random)};
     broker_key_ = ed25519_generate(random);
+    COSIGNER_FAULT_POINT("worker.hello");
     send(ipc::WorkerHello{.channel_key = x25519_public_key(keys.channel),
                           .signing_key = ed25519_public_key(keys.signing),
                           .broker_key = ed25519_public_key(broker_key_)});
@@ -103,6 +106,7 @@ class UserWorker {
       case Type::kWork:
         return with<ipc::Work>(frame, [this](auto& work) { on_work(work); });
       case Type::kStored:
+        COSIGNER_FAULT_POINT("store.confirmed");
         return to_engine<ipc::Stored>(frame, &SessionEngine::on_stored);
       case Type::kResultFound:
         return to_engine<ipc::ResultFound>(frame, &SessionEngine::on_result_found);
@@ -150,6 +154,7 @@ class UserWorker {
     if (engine_) {
       return;
     }
+    COSIGNER_FAULT_POINT("worker.start");
     threads_.emplace();
     const auto sandbox = enter_sandbox(start.broker.url);
     if (!sandbox) {
@@ -164,7 +169,8 @@ class UserWorker {
     options.link.name = "cosigner worker " + start.node;
     options.link.subjects = {subjects_->subscription()};
     // The engine comes first: when the subscription stands, packets come.
-    engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, now());
+    engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, now(),
+                                              COSIGNER_FAULT_PROTOCOLS);
     keys_.reset();
     broker_ = std::make_unique<BrokerConnection>(
         &loop_, std::move(options), std::move(broker_key_),
@@ -180,9 +186,14 @@ class UserWorker {
     if (phase_ == Phase::kLeaving) {
       return;  // it crossed our agreement to leave: the supervisor gives it to the next worker
     }
+    current_activity.begin_request(work.request);
     waiting_.insert(work.request);
-    if (!input("request", [&] { engine_->on_work(now(), work); }) &&
-        waiting_.contains(work.request)) {
+    const auto handle = [&] {
+      COSIGNER_FAULT_POINT("request.received");
+      engine_->on_work(now(), work);
+      COSIGNER_FAULT_POINT("request.taken");
+    };
+    if (!attempt("request", handle) && waiting_.contains(work.request)) {
       answer_handler_failed(work);
     }
   }
@@ -191,6 +202,7 @@ class UserWorker {
     const Error error{.code = ErrorCode::kHandlerFailed,
                       .message = "the worker failed on this request; its log says where",
                       .may_have_executed = true,
+                      .retryable = true,
                       .peer = {},
                       .peer_reason = {}};
     const auto parsed = parse_request(work.envelope);
@@ -210,9 +222,11 @@ class UserWorker {
 
   void on_evict(const ipc::EvictAsk& ask) {
     turn_end();  // what is in the air counts
+    COSIGNER_FAULT_POINT("evict.asked");
     const bool agree =
         phase_ == Phase::kReady && waiting_.empty() && engine_ != nullptr && engine_->idle();
     send(ipc::EvictReply{.ask = ask.ask, .agree = agree});
+    COSIGNER_FAULT_POINT("evict.replied");
     if (agree) {
       leave();
     }
@@ -225,6 +239,7 @@ class UserWorker {
     if (!engine_) {
       return leave();
     }
+    COSIGNER_FAULT_POINT("drain.asked");
     phase_ = Phase::kDraining;
     const Now time = now();
     input("drain", [&] {
@@ -254,7 +269,11 @@ class UserWorker {
       input("no responders",
             [&] { engine_->on_no_responders(now(), incoming->node, *incoming->missed_packet); });
     } else {
-      input("packet", [&] { engine_->on_packet(now(), incoming->node, message.payload); });
+      input("packet", [&] {
+        COSIGNER_FAULT_POINT("message.received");
+        engine_->on_packet(now(), incoming->node, message.payload);
+        COSIGNER_FAULT_POINT("message.handled");
+      });
     }
   }
 
@@ -263,6 +282,7 @@ class UserWorker {
       case BrokerState::kSubscribed:
         if (phase_ == Phase::kStarting) {
           phase_ = Phase::kReady;
+          COSIGNER_FAULT_POINT("worker.ready");
           send(ipc::WorkerReady{.threads = threads_->count()});
           threads_.reset();
         } else {
@@ -284,10 +304,19 @@ class UserWorker {
 
   // ---- the engine
 
-  // Hands one input to the engine. An exception fails that input alone: it is logged with its
-  // stack, and the worker lives on. False if one came.
+  // Hands one input to the engine that concerns more than one request. An exception that no session
+  // held back may have left what they share half-changed: the next worker rebuilds it from the
+  // store.
   template <class F>
-  bool input(std::string_view what, F&& handle) {
+  void input(std::string_view what, F&& handle) {
+    if (!attempt(what, std::forward<F>(handle))) {
+      leave_now(kExitSoftware);
+    }
+  }
+
+  // An exception is logged with its stack. False if one came.
+  template <class F>
+  bool attempt(std::string_view what, F&& handle) {
     if (!engine_) {
       return true;
     }
@@ -310,13 +339,12 @@ class UserWorker {
     if (!dirty_ || !engine_) {
       return;
     }
+    input("effects", [&] {
+      for (Effect& effect : engine_->take_effects()) {
+        std::visit([this](auto& wanted) { apply(std::move(wanted)); }, effect);
+      }
+    });
     dirty_ = false;
-    std::vector<Effect> effects;
-    input("effects", [&] { effects = engine_->take_effects(); });
-    dirty_ = false;
-    for (Effect& effect : effects) {
-      std::visit([this](auto& wanted) { apply(std::move(wanted)); }, effect);
-    }
     arm_session_timer();
     beat();
     if (phase_ == Phase::kDraining && waiting_.empty() && engine_->idle()) {
@@ -337,7 +365,10 @@ class UserWorker {
         &session_timer_,
         [](uv_timer_t* handle) {
           UserWorker& worker = self(handle);
-          worker.input("timer", [&] { worker.engine_->on_timer(now()); });
+          worker.input("timer", [&] {
+            COSIGNER_FAULT_POINT("timer");
+            worker.engine_->on_timer(now());
+          });
         },
         wait_ms, 0);
   }
@@ -363,16 +394,34 @@ class UserWorker {
 
   void apply(Publish wanted) {
     // A refusal is as good as a lost packet: the engine sends again.
+    COSIGNER_FAULT_POINT("message.sending");
     broker_->publish({.subject = subjects_->packet_to(wanted.node),
                       .reply = subjects_->no_responders(wanted.node, wanted.packet),
                       .payload = std::move(wanted.payload)});
+    COSIGNER_FAULT_POINT("message.sent");
   }
   void apply(const ipc::Answer& answer) {
     if (waiting_.erase(answer.request) == 0) {
       log(4, "a second answer to one request was held back");
       return;
     }
+    COSIGNER_FAULT_POINT("answer.sending");
     send(answer);
+    COSIGNER_FAULT_POINT("answer.sent");
+  }
+  void apply(const ipc::StorePending& order) {
+    COSIGNER_FAULT_POINT("store.pending");
+    send(order);
+    COSIGNER_FAULT_POINT("store.pending-sent");
+  }
+  void apply(const ipc::StoreActivate& order) {
+    COSIGNER_FAULT_POINT("store.activate");
+    send(order);
+    COSIGNER_FAULT_POINT("store.activate-sent");
+  }
+  void apply(const ipc::StoreResult& order) {
+    COSIGNER_FAULT_POINT("store.result");
+    send(order);
   }
   void apply(const ipc::Log& line) { log(line.level, line.message, line.session); }
   template <class Message>

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <span>
 
+#include "worker/crash/crash_handler.h"
 #include "worker/zygote/warm_up.h"
 
 namespace cosigner::worker {
@@ -89,12 +90,18 @@ void set_process_title(const std::string& title) {
   std::memcpy(title_area.data(), title.data(), size);
 }
 
-void enter_child(const ipc::ForkOrder& order, int socket, pid_t supervisor) {
+void enter_child(const ipc::ForkOrder& order, int socket, int crash_pipe, pid_t supervisor) {
   reset_signals();
   if (socket != kSocketFd) {
     ::dup2(socket, kSocketFd);
   }
-  ::close_range(kSocketFd + 1, ~0U, 0);
+  if (crash_pipe >= 0) {  // never kSocketFd, which the zygote's own socket has
+    ::dup2(crash_pipe, kCrashPipeFd);
+    ::close_range(kCrashPipeFd + 1, ~0U, 0);
+  } else {
+    ::close_range(kSocketFd + 1, ~0U, 0);
+  }
+  install_crash_handler(crash_pipe >= 0 ? kCrashPipeFd : -1, order.generation);
   await_parent(supervisor);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::getppid() != supervisor) {  // it died between the two: no signal would come any more

@@ -10,7 +10,8 @@
 
 namespace cosigner::worker {
 
-/// Where the child's socket is after enter_child(), and the zygote's own before.
+/// Where the child's socket is after enter_child(), and the zygote's own before. Its crash pipe is
+/// then at kCrashPipeFd (worker/crash/crash_handler.h).
 inline constexpr int kSocketFd = 3;
 
 /// The area of argv and environment, which becomes the title that `ps` shows. Call first thing in
@@ -18,10 +19,11 @@ inline constexpr int kSocketFd = 3;
 void remember_title_area(int argc, char** argv);
 void set_process_title(const std::string& title);
 
-/// Moves `socket` to kSocketFd, closes every other descriptor but the standard three, waits until
-/// the supervisor is the parent and asks the kernel to die with it, resets signals, allows neither
-/// cores nor ptrace nor new privileges, reseeds every generator, takes its name. Ends the process
-/// if the supervisor is gone.
-void enter_child(const ipc::ForkOrder& order, int socket, pid_t supervisor);
+/// Moves `socket` to kSocketFd and `crash_pipe` (-1: none) to kCrashPipeFd, closes every other
+/// descriptor but the standard three, installs the crash handler, waits until the supervisor is the
+/// parent and asks the kernel to die with it, resets signals, allows neither cores nor ptrace nor
+/// new privileges, reseeds every generator, takes its name. Ends the process if the supervisor is
+/// gone.
+void enter_child(const ipc::ForkOrder& order, int socket, int crash_pipe, pid_t supervisor);
 
 }  // namespace cosigner::worker

@@ -41,11 +41,11 @@ class SharedPid {
 };
 
 // What the worker's own code lets through is a bug of ours: say so and end this process alone.
-[[noreturn]] void run_child(const ipc::ForkOrder& order, int socket, pid_t supervisor,
-                            const ChildMain& child_main) {
+[[noreturn]] void run_child(const ipc::ForkOrder& order, const ipc::Packet& packet,
+                            pid_t supervisor, const ChildMain& child_main) {
   int status = kExitSoftware;
   try {
-    enter_child(order, socket, supervisor);
+    enter_child(order, packet.fd.get(), packet.second.get(), supervisor);
     status = child_main(order, kSocketFd);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cosigner-worker: %s\n", error.what());
@@ -54,8 +54,8 @@ class SharedPid {
   ::_exit(status);
 }
 
-ipc::ForkResult fork_worker(const ipc::ForkOrder& order, int socket, pid_t supervisor,
-                            SharedPid& shared, const ChildMain& child_main) {
+ipc::ForkResult fork_worker(const ipc::ForkOrder& order, const ipc::Packet& packet,
+                            pid_t supervisor, SharedPid& shared, const ChildMain& child_main) {
   ipc::ForkResult result{.order = order.order, .pid = 0, .error = {}};
   shared.set(0);
   const pid_t intermediate = ::fork();
@@ -67,7 +67,7 @@ ipc::ForkResult fork_worker(const ipc::ForkOrder& order, int socket, pid_t super
     const pid_t worker = ::fork();
     if (worker == 0) {
       shared.unmap();
-      run_child(order, socket, supervisor, child_main);
+      run_child(order, packet, supervisor, child_main);
     }
     shared.set(worker > 0 ? worker : -errno);
     ::_exit(0);
@@ -119,8 +119,7 @@ int run_zygote(int socket, const ChildMain& child_main) {
       std::fprintf(stderr, "cosigner zygote: an order that is none\n");
       return kExitSoftware;
     }
-    if (!send(socket,
-              fork_worker(*order, received->packet.fd.get(), supervisor, shared, child_main))) {
+    if (!send(socket, fork_worker(*order, received->packet, supervisor, shared, child_main))) {
       return kExitSoftware;
     }
   }

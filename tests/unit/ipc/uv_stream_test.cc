@@ -285,9 +285,21 @@ TEST_CASE("seqpacket: one frame a packet, with and without a descriptor") {
   CHECK(::fcntl(with->packet.fd.get(), F_GETFD) == FD_CLOEXEC);
   REQUIRE(::send(with->packet.fd.get(), "x", 1, MSG_NOSIGNAL) == 1);
 
+  CHECK_FALSE(with->packet.second);
+
   auto without = receive_packet(ends.second.get());
   REQUIRE(without);
   CHECK_FALSE(without->packet.fd);
+
+  auto more = socket_pair(SOCK_STREAM).value();
+  REQUIRE(send_packet(ends.first.get(), frame, more.first.get(), more.second.get()));
+  auto both = receive_packet(ends.second.get());
+  REQUIRE(both);
+  REQUIRE(both->packet.second);
+  CHECK(::fcntl(both->packet.second.get(), F_GETFD) == FD_CLOEXEC);
+  REQUIRE(::send(both->packet.fd.get(), "y", 1, MSG_NOSIGNAL) == 1);  // they kept their order
+  char byte = 0;
+  CHECK(::recv(both->packet.second.get(), &byte, 1, 0) == 1);
 
   REQUIRE(::send(ends.first.get(), "junk", 4, 0) == 4);
   CHECK(receive_packet(ends.second.get()).error().code == ErrorCode::kBadRequest);

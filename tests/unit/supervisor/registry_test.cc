@@ -265,4 +265,37 @@ TEST_CASE("registry: an operator's quarantine holds until it is cleared") {
   REQUIRE(world.live() == 0);
 }
 
+TEST_CASE("registry: a death's crash record names the request that did it") {
+  SeededRandom random(11);
+  Registry registry(ordinary(), random);
+  const auto drop = [&] { static_cast<void>(registry.take_actions()); };
+  registry.generations_reserved(0, 1, 100);
+  for (const char* key : {"first", "second", "third"}) {
+    RequestInfo info;
+    info.operation = "sign";
+    info.key = key;
+    registry.request(0, "alice", std::move(info), ByteVector(10));
+  }
+  registry.ready(1, 1);
+  drop();
+  ExitCause cause{.kind = ExitKind::kSignal, .value = 11, .crash = "where it was", .request = 2};
+  registry.exited(2, 1, cause);
+  std::size_t failed = 0;
+  for (Action& wanted : registry.take_actions()) {
+    if (const auto* fail = std::get_if<action::Fail>(&wanted)) {
+      ++failed;
+      REQUIRE(fail->error.code == ErrorCode::kWorkerCrashed);
+      REQUIRE(fail->error.message.find("where it was") == std::string::npos);  // not for callers
+    }
+  }
+  REQUIRE(failed == 3);
+  const auto view = registry.user(2, "alice");
+  REQUIRE(view);
+  REQUIRE(view->last_request.starts_with("sign second "));
+  REQUIRE(view->last_crash == "where it was");
+  REQUIRE(view->last_death == "ended by signal 11 (SIGSEGV)");
+  REQUIRE(registry.clear(3, "alice"));
+  REQUIRE_FALSE(registry.user(3, "alice"));
+}
+
 }  // namespace cosigner::supervisor::test

@@ -77,6 +77,10 @@ class World {
         std::visit([this](auto& wanted) { perform(wanted); }, action);
       }
     }
+    for (const auto& [user, told] : told_) {
+      const auto view = registry_.user(now_, user);
+      REQUIRE((view ? view->state : UserState::kAbsent) == told);
+    }
     const auto broken = registry_.check_invariants();
     INFO(broken.value_or(""));
     REQUIRE_FALSE(broken);
@@ -97,7 +101,7 @@ class World {
   /// Ends a user's worker from outside, as an operator's kill -9 would.
   void kill_from_outside(const std::string& user) {
     if (const auto found = by_user_.find(user); found != by_user_.end()) {
-      die(found->second, {ExitKind::kSignal, 9, {}});
+      die(found->second, {ExitKind::kSignal, 9, {}, 0});
       settle();
     }
   }
@@ -184,7 +188,7 @@ class World {
         registry_.fork_failed(now_, generation, "no zygote");
       });
     } else if (chance(odds_.dies_starting)) {
-      die(generation, {ExitKind::kExited, 70, {}});
+      die(generation, {ExitKind::kExited, 70, {}, 0});
     } else if (!chance(odds_.never_ready)) {
       to_registry(generation, [this, generation] {
         if (Worker* worker = find(generation); worker != nullptr) {
@@ -206,7 +210,7 @@ class World {
       REQUIRE_FALSE(found.leaving);  // work delivered to a worker that agreed to go would be lost
       found.in_flight.insert(number);
       if (chance(odds_.crashes)) {
-        die(generation, {ExitKind::kSignal, 11, {}});
+        die(generation, {ExitKind::kSignal, 11, {}, 0});
       } else if (chance(odds_.hangs)) {
         found.hung = true;
       } else {
@@ -232,7 +236,7 @@ class World {
   void leave_if_done(std::uint64_t generation, Worker& worker) {
     if (worker.draining && worker.in_flight.empty()) {
       worker.leaving = true;
-      die(generation, {ExitKind::kExited, 0, {}});
+      die(generation, {ExitKind::kExited, 0, {}, 0});
     }
   }
   void perform(action::AskEvict& ask) {
@@ -243,8 +247,8 @@ class World {
       });
       if (agree) {
         worker.leaving = true;
-        die(ask.generation, chance(odds_.dies_leaving) ? ExitCause{ExitKind::kSignal, 6, {}}
-                                                       : ExitCause{ExitKind::kExited, 0, {}});
+        die(ask.generation, chance(odds_.dies_leaving) ? ExitCause{ExitKind::kSignal, 6, {}, 0}
+                                                       : ExitCause{ExitKind::kExited, 0, {}, 0});
       }
     });
   }
@@ -254,7 +258,7 @@ class World {
       leave_if_done(drain.generation, worker);
     });
   }
-  void perform(action::Kill& kill) { die(kill.generation, {ExitKind::kSignal, 9, {}}); }
+  void perform(action::Kill& kill) { die(kill.generation, {ExitKind::kSignal, 9, {}, 0}); }
   void perform(action::Fail& fail) {
     REQUIRE(fail.info.has_client);
     Request& request = requests_.at(fail.info.gateway_request);
@@ -262,7 +266,22 @@ class World {
     request.error = fail.error;
     REQUIRE_FALSE(fail.error.message.empty());
   }
-  void perform(action::Changed&) {}
+  // What `events --follow` tells: each change begins where the last one of this user ended, says
+  // why, and names the worker where there is or was one.
+  void perform(action::Changed& change) {
+    UserState& last = told_.try_emplace(change.user, UserState::kAbsent).first->second;
+    INFO(change.user << ": " << user_state_name(change.from) << " to " << user_state_name(change.to)
+                     << ": " << change.reason);
+    REQUIRE(change.from == last);
+    REQUIRE(change.to != last);
+    REQUIRE_FALSE(change.reason.empty());
+    const auto has_worker = [](UserState state) {
+      return state == UserState::kReady || state == UserState::kBusy ||
+             state == UserState::kDraining;
+    };
+    REQUIRE((change.generation != 0 || !(has_worker(change.from) || has_worker(change.to))));
+    last = change.to;
+  }
   void perform(action::EvictDeclined&) {}
 
   SeededRandom random_;
@@ -274,6 +293,7 @@ class World {
   std::map<std::string, std::uint64_t> by_user_;
   std::set<std::uint64_t> seen_;
   std::map<std::uint64_t, Request> requests_;
+  std::map<std::string, UserState> told_;  ///< of each user's last change
   std::uint64_t next_generation_ = 1;
   std::uint64_t last_id_ = 0;
   std::uint64_t idle_turns_ = 0;

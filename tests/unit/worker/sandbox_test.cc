@@ -22,6 +22,7 @@
 
 #include "nats_server.h"
 #include "test_supervisor.h"
+#include "worker/exit_status.h"
 #include "worker/nats/broker_connection.h"
 
 using namespace cosigner;
@@ -191,15 +192,13 @@ TEST_CASE("threads, secrets, exceptions and abort work as ever inside the sandbo
 TEST_CASE("memory beyond the limit is refused to that worker alone") {
   TestSupervisor supervisor([](const ipc::ForkOrder& order, int) {
     return sandboxed(order, 4222, [] {
-      try {
-        const std::vector<std::uint8_t> huge(std::size_t{2} << 30);
-        return 1;
-      } catch (const std::bad_alloc&) {
-        return 0;
-      }
+      const std::vector<std::uint8_t> huge(std::size_t{2} << 30);
+      return huge.back() == 0 ? 1 : 2;
     });
   });
-  CHECK(supervisor.fork().reap() == 0);
+  const int status = supervisor.fork().reap();
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == kExitOutOfMemory);
 }
 
 #endif

@@ -1,0 +1,224 @@
+// How fault points fail. Orders come in a file that the zygote makes and maps when it starts,
+// "fault-points" in its working directory (the node's state directory), so that its forks see the
+// same memory behind their sandbox and a test arms running workers by writing to the file
+// (tests/integration/faults.py).
+//
+// 128 entries of 256 bytes, little endian: u32 left, u32 action, u32 hits, u32 unused, point (96
+// bytes), user (144 bytes; "*": every one), both ended by a zero byte. Writing `left` last arms it.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "worker/fault_point.h"
+#include "worker/session/protocol_factory.h"
+
+namespace cosigner::worker {
+namespace {
+
+enum class Action : std::uint32_t {
+  kThrow = 1,
+  kAbort = 2,
+  kSegfault = 3,
+  kLoop = 4,     ///< uses its processor for ever
+  kLeak = 5,     ///< takes memory until none is left
+  kSilence = 6,  ///< does nothing any more: no heartbeat, no answer
+  kExit = 7,     ///< as if all were well
+  kOutOfMemory = 8,
+  kKill = 9,
+};
+
+struct Entry {
+  std::uint32_t left;
+  std::uint32_t action;
+  std::uint32_t hits;
+  std::uint32_t unused;
+  char point[96];
+  char user[144];
+};
+static_assert(sizeof(Entry) == 256);
+constexpr std::size_t kEntries = 128;
+
+Entry* entries = nullptr;
+std::string own_user;
+
+// Before main(), whose source is the shipped program's.
+[[gnu::constructor]] void map_orders(int argc, char** argv) {
+  constexpr std::size_t kSize = kEntries * sizeof(Entry);
+  if (argc != 2 || std::strcmp(argv[1], "--zygote") != 0) {
+    return;
+  }
+  const int file = ::open("fault-points", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0 || ::ftruncate(file, kSize) != 0) {
+    std::abort();
+  }
+  void* const memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  ::close(file);
+  if (memory == MAP_FAILED) {
+    std::abort();
+  }
+  entries = static_cast<Entry*>(memory);
+}
+
+volatile bool always = true;
+
+[[noreturn]] void sleep_for_ever() {
+  while (always) {
+    const timespec hour{3600, 0};
+    ::nanosleep(&hour, nullptr);
+  }
+  std::abort();
+}
+
+void fail_by(Action action, const char* point) {
+  switch (action) {
+    case Action::kThrow:
+      throw std::runtime_error(std::string("ordered by a test at ") + point);
+    case Action::kAbort:
+      std::abort();
+    case Action::kSegfault:
+      *static_cast<volatile int*>(nullptr) = 1;
+      return;
+    case Action::kLoop:
+      while (always) {
+      }
+      return;
+    case Action::kLeak: {
+      static std::vector<std::unique_ptr<char[]>> kept;
+      constexpr std::size_t kBlock = 1U << 20;
+      while (always) {
+        kept.push_back(std::make_unique_for_overwrite<char[]>(kBlock));
+        static_cast<volatile char*>(kept.back().get())[0] = 1;  // the limit counts what is mapped
+      }
+      return;
+    }
+    case Action::kSilence:
+      sleep_for_ever();
+    case Action::kExit:
+      ::_exit(0);
+    case Action::kOutOfMemory: {
+      const std::unique_ptr<char[]> huge(new char[std::size_t{2} << 30]);
+      static_cast<volatile char*>(huge.get())[0] = 1;
+      return;
+    }
+    case Action::kKill:
+      ::syscall(SYS_tgkill, ::getpid(), ::getpid(), SIGKILL);
+      return;
+  }
+}
+
+bool take(std::uint32_t& left) {
+  std::atomic_ref<std::uint32_t> count(left);
+  std::uint32_t now = count.load();
+  while (now != 0 && !count.compare_exchange_weak(now, now - 1)) {
+  }
+  return now != 0;
+}
+
+// A scheme's protocol with fault points between its steps.
+class FaultyProtocol final : public Protocol {
+ public:
+  FaultyProtocol(std::unique_ptr<Protocol> inner, bool keygen)
+      : inner_(std::move(inner)), keygen_(keygen) {}
+
+  [[nodiscard]] const ByteVector& hello() const override { return inner_->hello(); }
+  [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
+                                       const Digest& binding) override {
+    if (keygen_) {
+      COSIGNER_FAULT_POINT("keygen.start");
+    } else {
+      COSIGNER_FAULT_POINT("sign.start");
+    }
+    return inner_->start(set, binding);
+  }
+  [[nodiscard]] Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
+                                         ByteView payload) override {
+    if (keygen_) {
+      COSIGNER_FAULT_POINT("keygen.checking");
+    } else {
+      COSIGNER_FAULT_POINT("sign.checking");
+    }
+    Result<Messages> out = inner_->receive(from, round, payload);
+    if (keygen_) {
+      COSIGNER_FAULT_POINT("keygen.checked");
+    } else {
+      COSIGNER_FAULT_POINT("sign.checked");
+    }
+    return out;
+  }
+  [[nodiscard]] std::optional<Outcome> take_outcome() override {
+    std::optional<Outcome> out = inner_->take_outcome();
+    if (out && keygen_) {
+      COSIGNER_FAULT_POINT("keygen.result");
+    } else if (out) {
+      COSIGNER_FAULT_POINT("sign.result");
+    }
+    return out;
+  }
+  [[nodiscard]] std::optional<Abort> take_failure() override { return inner_->take_failure(); }
+  void observe_checks(CheckObserver* observer) override { inner_->observe_checks(observer); }
+
+ private:
+  std::unique_ptr<Protocol> inner_;
+  bool keygen_;
+};
+
+class FaultyProtocols final : public ProtocolFactory {
+ public:
+  [[nodiscard]] Result<std::unique_ptr<Protocol>> keygen(const KeygenParameters& parameters,
+                                                         Random& random) override {
+    return wrap(ProtocolFactory::keygen(parameters, random), true);
+  }
+  [[nodiscard]] Result<std::unique_ptr<Protocol>> sign(SignParameters parameters,
+                                                       Random& random) override {
+    return wrap(ProtocolFactory::sign(std::move(parameters), random), false);
+  }
+
+ private:
+  static Result<std::unique_ptr<Protocol>> wrap(Result<std::unique_ptr<Protocol>> made,
+                                                bool keygen) {
+    if (!made) {
+      return made;
+    }
+    return std::make_unique<FaultyProtocol>(std::move(*made), keygen);
+  }
+};
+
+}  // namespace
+
+void reach_fault_point(const char* name) {
+  const char* const point = std::strchr(name, ':') + 1;
+  for (std::size_t i = 0; entries != nullptr && i < kEntries; ++i) {
+    Entry& entry = entries[i];
+    if (std::atomic_ref(entry.left).load() == 0 || std::strcmp(entry.point, point) != 0 ||
+        (std::strcmp(entry.user, "*") != 0 && entry.user != own_user) || !take(entry.left)) {
+      continue;
+    }
+    std::atomic_ref(entry.hits).fetch_add(1);
+    fail_by(static_cast<Action>(entry.action), point);
+  }
+}
+
+void fault_points_of(const std::string& user) {
+  own_user = user;
+}
+
+ProtocolFactory* protocols_with_fault_points() {
+  static FaultyProtocols protocols;
+  return &protocols;
+}
+
+}  // namespace cosigner::worker

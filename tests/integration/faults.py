@@ -1,0 +1,78 @@
+"""Arms fault points (worker/fault_point.h) in the workers of a cluster that runs cosigner-worker-faults."""
+import mmap
+import os
+import pathlib
+import re
+import shutil
+import struct
+import tempfile
+
+from cluster import BIN, Cluster, wait_until
+
+PROGRAM = BIN.parent / "test-bin" / "cosigner-worker-faults"
+ACTIONS = {"throw": 1, "abort": 2, "segfault": 3, "loop": 4, "leak": 5, "silence": 6, "exit": 7, "oom": 8, "kill": 9}
+ENTRIES, SIZE = 128, 256
+
+# How the caller at the node learns of it, where the worker had its request in hand.
+CAUSES = {"abort": "worker_crashed", "segfault": "worker_crashed", "loop": "worker_unresponsive", "leak": "out_of_memory",
+          "silence": "worker_unresponsive", "exit": "worker_crashed", "oom": "out_of_memory", "kill": "worker_crashed"}
+
+
+def points():
+    """All there are, from the program itself."""
+    found = set(re.findall(rb"COSIGNER_FAULT_POINT:([a-z.-]+)", PROGRAM.read_bytes()))
+    assert len(found) >= 20
+    return sorted(name.decode() for name in found)
+
+
+class FaultPoints:
+    """The orders of one node, in the file that its zygote made."""
+
+    def __init__(self, state_directory):
+        path = pathlib.Path(state_directory) / "fault-points"
+        wait_until(lambda: path.exists() and path.stat().st_size == ENTRIES * SIZE, 10, f"{path} to be there")
+        with open(path, "r+b") as file:
+            self.memory = mmap.mmap(file.fileno(), ENTRIES * SIZE)
+        self.used = 0
+
+    def arm(self, point, action, user, count=1):
+        """Returns the entry's number, for hits() and left()."""
+        entry, self.used = self.used % ENTRIES, self.used + 1
+        at = entry * SIZE
+        self.memory[at:at + 4] = bytes(4)  # disarmed while it is written
+        self.memory[at + 4:at + SIZE] = struct.pack("<III96s144s", ACTIONS[action], 0, 0, point.encode(), user.encode())
+        self.memory[at:at + 4] = struct.pack("<I", count)
+        return entry
+
+    def hits(self, entry):
+        return struct.unpack_from("<I", self.memory, entry * SIZE + 8)[0]
+
+    def left(self, entry):
+        return struct.unpack_from("<I", self.memory, entry * SIZE)[0]
+
+    def disarm(self):
+        for entry in range(ENTRIES):
+            self.memory[entry * SIZE:entry * SIZE + 4] = bytes(4)
+
+
+class FaultCluster(Cluster):
+    """A cluster whose workers have fault points. Budgets are wide unless a test sets them: it is not quarantine that is
+    tried here, but every single death."""
+    SETTINGS = {"workers.max_restarts": 1000, "workers.backoff_first_ms": 1, "workers.backoff_cap_ms": 20,
+                "workers.unresponsive_s": 2, "sessions.heartbeat_ms": 100}
+
+    def __init__(self, settings=None, **options):
+        # cosignerd looks for cosigner-worker beside itself.
+        self.programs = pathlib.Path(tempfile.mkdtemp(prefix="cosigner-faults-"))
+        shutil.copy(BIN / "cosignerd", self.programs / "cosignerd")
+        os.symlink(PROGRAM, self.programs / "cosigner-worker")
+        super().__init__(settings=dict(self.SETTINGS, **(settings or {})), programs=self.programs, **options)
+        self.faults = {node: FaultPoints(self.home / f"node{node}" / "state") for node in range(1, self.nodes + 1)}
+
+    def __exit__(self, kind, value, trace):
+        super().__exit__(kind, value, trace)
+        shutil.rmtree(self.programs, ignore_errors=True)
+
+    def restart_node(self, node):
+        """Like Cluster.restart_node(), with this cluster's programs."""
+        self.devcluster("--programs", self.programs, "start", "--dir", self.home, "--node", node)

@@ -1,0 +1,295 @@
+"""A worker fails in every way at every named place: each node gives exactly one typed answer to each request, the next
+request is served, and nobody else notices."""
+import os
+import re
+import signal
+
+import pytest
+
+from cluster import CommandFailed, alive, wait_until
+from faults import ACTIONS, CAUSES, FaultCluster, points
+from raw_client import RawClient
+
+FULL = "COSIGNER_TEST_FULL" in os.environ
+NODES = 3
+
+# Where a signature passes. At the first group's places the worker has the request in hand and has not answered it.
+IN_HAND = ["request.received", "request.taken", "sign.start", "sign.checking", "sign.checked", "sign.result", "store.result",
+           "answer.sending"]
+ANYWHERE = ["message.received", "message.handled", "message.sending", "message.sent", "answer.sent"]
+WAITING = ["timer"]
+STARTING = ["worker.hello", "worker.start", "worker.ready"]
+LEAVING = ["evict.asked", "evict.replied"]
+KEYGEN = ["keygen.start", "keygen.checking", "keygen.checked", "keygen.result", "store.pending", "store.pending-sent",
+          "store.confirmed", "store.activate", "store.activate-sent"]
+STOPPING = ["drain.asked"]
+# A throw at these places is held back by the request's or the session's own handler.
+HELD_BACK = ["request.received", "request.taken", "sign.start", "sign.checking", "sign.checked", "sign.result"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with FaultCluster(idle_timeout=600) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(cluster):
+    return cluster.keygen("victim")["public_key"]
+
+
+@pytest.fixture
+def client(cluster):
+    with RawClient(cluster) as raw:
+        yield raw
+    for faults in cluster.faults.values():
+        faults.disarm()
+
+
+def all_answered(answers):
+    return len(answers.by_node) == NODES
+
+
+def sign(client, message=b"m"):
+    """One request to its end at every node. Nobody answers twice, however long one listens for the others."""
+    answers = client.sign("victim", message)
+    assert client.until(lambda: all_answered(answers), 20), f"only {answers.by_node} answered"
+    client.until(lambda: False, 0.03)
+    assert not answers.doubled()
+    client.forget(answers)
+    return {node: names[0] for node, names in answers.by_node.items()}
+
+
+def serves_again(cluster, client):
+    """All three nodes sign: the one whose worker died as well, and its worker is another one."""
+    wait_until(lambda: set(sign(client, b"again").values()) == {"ok"}, 20, "every node to sign again")
+
+
+def test_every_point_of_the_program_is_tried_here():
+    assert sorted(IN_HAND + ANYWHERE + WAITING + STARTING + LEAVING + KEYGEN + STOPPING) == points()
+
+
+def actions_for(point, number):
+    """All of them under --full; else two that differ from point to point, so that each is tried somewhere."""
+    names = [name for name in ACTIONS if name != "throw"]
+    return names if FULL else [names[(2 * number + k) % len(names)] for k in range(2)]
+
+
+DEADLY = [(point, action) for number, point in enumerate(IN_HAND + ANYWHERE) for action in actions_for(point, number)]
+
+
+@pytest.mark.parametrize("point, action", DEADLY)
+def test_a_signature_that_costs_the_worker(cluster, key, client, point, action):
+    faults = cluster.faults[1]
+    serves_again(cluster, client)
+    before = cluster.worker("victim")
+    entry = faults.arm(point, action, "victim")
+    seen = []
+    for _ in range(60):  # not every signature passes everywhere: node 1 may be no signer, or not the assembler
+        seen.append(sign(client))
+        if faults.hits(entry):
+            break
+    assert faults.hits(entry) == 1, f"{point} was never reached"
+    assert all(set(answers.values()) <= {"ok", CAUSES[action]} for answers in seen), seen
+    assert all(answers["node2"] == answers["node3"] == "ok" for answers in seen)
+    if point in IN_HAND:
+        assert seen[-1]["node1"] == CAUSES[action]
+    serves_again(cluster, client)
+    wait_until(lambda: not alive(before), 5, "the failed worker to be gone")
+    assert cluster.worker("victim") != before
+
+
+@pytest.mark.parametrize("point", HELD_BACK)
+def test_a_handler_that_throws_costs_that_request_only(cluster, key, client, point):
+    serves_again(cluster, client)
+    before = cluster.worker("victim")
+    entry = cluster.faults[1].arm(point, "throw", "victim")
+    for _ in range(60):
+        answers = sign(client)
+        if cluster.faults[1].hits(entry):
+            break
+    assert answers["node1"] == "handler_failed" and answers["node2"] == answers["node3"] == "ok"
+    assert set(sign(client).values()) == {"ok"}
+    assert cluster.worker("victim") == before
+    log = (cluster.home / "node1" / "log").read_text() if (cluster.home / "node1" / "log").exists() else cluster.logs()
+    log = cluster.log(1)
+    told = log[log.rindex(f"ordered by a test at {point}") - 200:]
+    assert "St13runtime_error" in told
+    assert re.search(r"cosigner-worker[a-z-]*\(\+0x[0-9a-f]+\)", told), "no stack in the log"
+
+
+@pytest.mark.parametrize("action", ["segfault", "throw", "silence"])
+def test_a_worker_that_fails_while_it_waits(cluster, key, client, action):
+    """Both peers' workers are stopped, so that only timers are left to happen at node 1."""
+    serves_again(cluster, client)
+    entry = cluster.faults[1].arm("timer", action, "victim")
+    peers = [cluster.worker("victim", node) for node in (2, 3)]
+    for pid in peers:
+        cluster.stop_process(pid)
+    answers = client.sign("victim", b"m")
+    assert client.until(lambda: "node1" in answers.by_node, 20)
+    assert cluster.faults[1].hits(entry) == 1
+    assert answers.by_node["node1"] == [CAUSES.get(action, "worker_crashed")]
+    for pid in peers:
+        cluster.continue_process(pid)
+    assert client.until(lambda: all_answered(answers), 20), answers.by_node
+    assert not answers.doubled()
+    client.forget(answers)
+    serves_again(cluster, client)
+
+
+@pytest.mark.parametrize("point", ["message.received", "message.handled", "answer.sending"])
+def test_a_throw_that_may_have_spoilt_shared_state_costs_the_process(cluster, key, client, point):
+    """Nothing that a throw has left half-changed serves a second request."""
+    serves_again(cluster, client)
+    before = cluster.worker("victim")
+    entry = cluster.faults[1].arm(point, "throw", "victim")
+    for _ in range(60):
+        answers = sign(client)
+        assert set(answers.values()) <= {"ok", "worker_crashed"}
+        if cluster.faults[1].hits(entry):
+            break
+    wait_until(lambda: not alive(before), 5, "the worker to be gone")
+    serves_again(cluster, client)
+    assert f"ordered by a test at {point}" in cluster.log(1)
+
+
+@pytest.mark.parametrize("point", STARTING)
+@pytest.mark.parametrize("action", ["segfault", "exit", "silence"] if FULL else ["segfault"])
+def test_a_worker_that_fails_while_it_starts(cluster, key, client, point, action):
+    serves_again(cluster, client)
+    cluster.evict("victim")
+    failures = (cluster.ctl("user", "victim") if cluster.user("victim") else {"start_failures": 0})["start_failures"]
+    entry = cluster.faults[1].arm(point, action, "victim")
+    answers = sign(client)
+    assert cluster.faults[1].hits(entry) == 1
+    assert answers == {"node1": "worker_unresponsive" if action == "silence" else "worker_crashed", "node2": "ok",
+                       "node3": "ok"}
+    assert cluster.ctl("user", "victim")["start_failures"] == failures + 1  # counted apart
+    serves_again(cluster, client)
+
+
+@pytest.mark.parametrize("point", LEAVING)
+@pytest.mark.parametrize("action", ["kill", "silence"])
+def test_a_worker_that_fails_while_it_is_asked_to_go(cluster, key, client, point, action):
+    """The request that races the eviction is served by this worker or the next; a worker that does not reply, or agrees
+    and stays, is killed."""
+    serves_again(cluster, client)
+    before = cluster.worker("victim")
+    entry = cluster.faults[1].arm(point, action, "victim")
+    try:
+        cluster.ctl("evict", "--user", "victim")
+    except CommandFailed as failure:
+        assert failure.error in ("conflict", "unknown_user")
+    wait_until(lambda: cluster.faults[1].hits(entry) == 1, 10, "the worker to be asked")
+    answers = sign(client)
+    assert answers["node2"] == answers["node3"] == "ok"
+    assert answers["node1"] in ("ok", "worker_crashed", "worker_unresponsive")
+    wait_until(lambda: not alive(before), 10, "the old worker to be gone")
+    serves_again(cluster, client)
+
+
+@pytest.mark.parametrize("point", KEYGEN)
+@pytest.mark.parametrize("action", [name for name in CAUSES if name not in ("loop", "leak")] if FULL else ["kill"])
+def test_a_key_generation_that_costs_the_worker(cluster, point, action):
+    """The same request again finishes the key, or finds that it was never made; either way one key exists everywhere."""
+    user = f"young-{point}-{action}"
+    entry = cluster.faults[1].arm(point, action, user)
+    try:
+        made = cluster.keygen(user, timeout=120)["public_key"]
+    except CommandFailed as failure:
+        assert failure.error in set(CAUSES.values()) | {"peer_timeout", "peer_unreachable", "protocol_failed", "conflict"}, failure
+        made = None
+    assert cluster.faults[1].hits(entry) == 1, f"{point} was never reached"
+
+    def usable():
+        try:
+            return cluster.keygen(user)["public_key"]
+        except CommandFailed as failure:
+            if failure.error == "already_exists":
+                return cluster.ctl("keys", "--user", user, node=2)["keys"][0]["public_key"]
+            assert failure.error in ("conflict", "peer_timeout", "protocol_failed", "worker_crashed", "peer_unreachable"), failure
+            return None
+    public_key = made or wait_until(usable, 60, "the key to be made by asking again")
+    for node in (1, 2, 3):
+        cluster.sign_and_verify(user, public_key, b"signed after the crash", node=node)
+
+
+def test_the_operator_sees_what_happened(cluster, key, client):
+    """Crash record in the log, in `user`, in the events: signal, place, stack, the request that did it."""
+    serves_again(cluster, client)
+    entry = cluster.faults[1].arm("request.taken", "segfault", "victim")
+    generation = cluster.ctl("user", "victim")["generation"]
+    answers = client.sign("victim", b"the one that kills")
+    assert client.until(lambda: all_answered(answers), 20)
+    assert cluster.faults[1].hits(entry) == 1
+    error = next(answer["error"] for node, answer in answers.contents if node == "node1")
+    assert error["name"] == "worker_crashed" and error["may_have_executed"] and error["retryable"]
+    assert "signal 11 (SIGSEGV)" in error["message"] and "+0x" not in error["message"]  # callers learn no addresses
+    session = next(answer["session"] for _, answer in answers.contents).hex()
+
+    entry = cluster.ctl("user", "victim")
+    assert "SIGSEGV" in entry["last_death"]
+    assert re.match(r"signal 11 \(SIGSEGV\) at null\+0x0 in cosigner-worker[a-z-]*\+0x[0-9a-f]+ < ", entry["last_crash"])
+    assert entry["last_request"] == f"sign k {session}"
+    assert re.search(rf"user=victim generation={generation} session={session}: crash record: signal 11", cluster.log(1))
+    crash = [event for event in events(cluster) if event["what"] == "crash" and event["generation"] == generation]
+    assert len(crash) == 1 and crash[0]["reason"] == entry["last_crash"]
+    assert_symbols(cluster, entry["last_crash"])
+
+
+def assert_symbols(cluster, record):
+    """The offsets are what addr2line takes."""
+    import subprocess
+    from faults import PROGRAM
+    offsets = re.findall(r"cosigner-worker[a-z-]*\+(0x[0-9a-f]+)", record)
+    names = subprocess.run(["addr2line", "-C", "-f", "-e", PROGRAM, *offsets], capture_output=True, text=True, check=True).stdout
+    assert "fail_by" in names.splitlines()[0] or "reach_fault_point" in names, names
+    assert "on_work" in names, names
+
+
+def events(cluster, node=1):
+    import json
+    import subprocess
+    from cluster import BIN
+    env = dict(cluster.env, COSIGNER_SOCKET=str(cluster.socket(node)))
+    run = subprocess.run([BIN / "cosignerctl", "--json", "events"], env=env, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in run.stdout.splitlines() if '"what"' in line]
+
+
+def test_a_crash_loop_is_backed_off_quarantined_and_cleared():
+    settings = {"workers.max_restarts": 3, "workers.backoff_first_ms": 50, "workers.backoff_cap_ms": 100}
+    with FaultCluster(settings) as cluster, RawClient(cluster) as client:
+        key = cluster.keygen("victim")["public_key"]
+        other = cluster.keygen("other")["public_key"]
+        pid = cluster.worker("other")
+        cluster.faults[1].arm("request.received", "abort", "victim", count=1000)
+        told = []
+        for _ in range(10):
+            told.append(sign(client)["node1"])
+            if told[-1] == "quarantined":
+                break
+        assert told == ["worker_crashed"] * 3 + ["quarantined"], told
+        assert cluster.ctl("user", "victim")["state"] == "quarantined"
+        cluster.faults[1].disarm()
+        assert sign(client)["node1"] == "quarantined"
+        cluster.ctl("clear", "--user", "victim")
+        assert sign(client)["node1"] == "ok"
+        cluster.sign_and_verify("victim", key, b"free again")
+        cluster.sign_and_verify("other", other, b"never noticed")
+        assert cluster.worker("other") == pid
+
+
+def test_a_worker_that_fails_when_the_node_stops():
+    """Whatever a draining worker does, the node is down before its deadline and a second."""
+    with FaultCluster({"workers.stop_timeout_s": 3}) as cluster:
+        key = cluster.keygen("victim")["public_key"]
+        for action in ("segfault", "silence"):
+            cluster.sign_and_verify("victim", key, b"warm", node=3)
+            entry = cluster.faults[3].arm("drain.asked", action, "victim")
+            supervisor = cluster.supervisor(3)
+            os.kill(supervisor, signal.SIGTERM)
+            wait_until(lambda: not alive(supervisor), 8, "the node to stop")
+            assert cluster.faults[3].hits(entry) == 1
+            cluster.restart_node(3)
+            cluster.wait_ready(3)

@@ -1,0 +1,104 @@
+"""Victim and monitor: one user's worker fails in a loop at every named place; another user's signatures stay as fast as
+they were, and every request of the victim gets exactly one typed answer from each node. Prints what it measured; under
+--full it runs 60 s at each place and asserts that the monitor's p99 stays within twice its undisturbed value."""
+import itertools
+import json
+import os
+import subprocess
+import time
+
+from cluster import BIN, CommandFailed
+from faults import CAUSES, FaultCluster, points
+from raw_client import RawClient
+
+FULL = "COSIGNER_TEST_FULL" in os.environ
+SECONDS = float(os.environ.get("COSIGNER_MONITOR_SECONDS", "60" if FULL else "0.6"))
+ROUNDABOUT = ("worker.hello", "worker.start", "worker.ready", "evict.asked", "evict.replied")  # reached by way of an eviction
+PLACES = [point for point in points() if not point.startswith(("keygen.", "store.", "drain.")) or point == "store.result"]
+TYPED = {"ok", "handler_failed", "quarantined", "peer_timeout", "peer_unreachable", *CAUSES.values()}
+
+
+class Monitor:
+    """`cosignerctl bench`: one user, one request at a time."""
+
+    def __init__(self, cluster, seconds):
+        self.process = subprocess.Popen(
+            [BIN / "cosignerctl", "--json", "bench", "sign", "--scheme", "ed25519", "--users", "1", "--concurrency", "1",
+             "--duration", str(seconds)], env=dict(cluster.env), stdout=subprocess.PIPE, text=True)
+
+    def running(self):
+        return self.process.poll() is None
+
+    def result(self):
+        result = json.loads(self.process.communicate(timeout=120)[0])
+        assert self.process.returncode == 0 and result["errors"] in (0, {}, []), result
+        return result
+
+
+class Victim:
+    def __init__(self, cluster, client):
+        self.cluster, self.client = cluster, client
+        self.requests, self.tally, self.deaths = 0, {}, 0
+        # Goes on from place to place, so that a short run tries every way too, each at another place. A worker that
+        # hangs is killed after 2 s (unresponsive_s): few of those in a short run.
+        self.ways = itertools.cycle(["kill", "segfault", "silence", "abort", "leak", "exit", "loop", "throw", "oom"] if FULL
+                                    else 3 * ["kill", "segfault", "abort", "leak", "exit", "throw", "oom"] + ["silence", "loop"])
+
+    def sign(self):
+        answers = self.client.sign("victim", b"m")
+        assert self.client.until(lambda: len(answers.by_node) == 3, 30), f"a hang: {answers.by_node}"
+        assert not answers.doubled() and answers.failed is None
+        self.requests += 1
+        for names in answers.by_node.values():
+            assert names[0] in TYPED, answers.by_node
+            self.tally[names[0]] = self.tally.get(names[0], 0) + 1
+        self.client.forget(answers)
+
+    def suffer(self, point, go_on):
+        """Fails at the point in every way, one after another, while go_on()."""
+        faults = self.cluster.faults[1]
+        for action in self.ways:
+            entry = faults.arm(point, action, "victim")
+            while go_on() and not faults.hits(entry):
+                if point in ROUNDABOUT:
+                    try:
+                        self.cluster.ctl("evict", "--user", "victim")
+                    except CommandFailed as failure:
+                        assert failure.error in ("conflict", "unknown_user")
+                self.sign()
+            self.deaths += faults.hits(entry)
+            if not go_on():
+                faults.disarm()
+                return
+
+
+def test_a_victim_and_a_monitor():
+    with FaultCluster(idle_timeout=600) as cluster, RawClient(cluster) as client:
+        cluster.keygen("victim")
+        victim = Victim(cluster, client)
+        quiet = Monitor(cluster, max(SECONDS, 4)).result()
+        print(f"\nundisturbed: p50 {quiet['p50_ms']:.2f} ms, p99 {quiet['p99_ms']:.2f} ms, {quiet['signatures']} signatures")
+        worst = 0.0
+        if FULL:
+            for point in PLACES:
+                monitor = Monitor(cluster, SECONDS)
+                victim.suffer(point, monitor.running)
+                worst = max(worst, report(point, monitor.result(), quiet, victim))
+        else:
+            monitor = Monitor(cluster, SECONDS * len(PLACES))
+            for point in PLACES:
+                end = time.monotonic() + SECONDS
+                victim.suffer(point, lambda: time.monotonic() < end)
+            monitor.process.poll()
+            worst = report("all places", monitor.result(), quiet, victim)
+        assert victim.deaths >= len(PLACES)
+        if FULL:
+            assert worst <= 2.0, f"the monitor's p99 rose {worst:.2f} times"
+
+
+def report(what, result, quiet, victim):
+    ratio = result["p99_ms"] / quiet["p99_ms"]
+    print(f"{what}: monitor p50 {result['p50_ms']:.2f} ms, p99 {result['p99_ms']:.2f} ms ({ratio:.2f} times), "
+          f"{result['signatures']} signatures; victim: {victim.requests} requests, {victim.deaths} failures ordered, "
+          f"answers {victim.tally}", flush=True)
+    return ratio
