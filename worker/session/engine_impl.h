@@ -181,6 +181,8 @@ template <class Body>
 void SessionEngine::Impl::presign(Body&& body) {
   try {
     body(presigner_);
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {
     ++environment_.counters.exceptions;
     environment_.log(LogLevel::kError, std::string("exception in presigning: ") + error.what());
