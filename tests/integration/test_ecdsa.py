@@ -188,7 +188,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(cluster, public_key):
 def test_workers_killed_during_key_generations(cluster):
     """At a random moment at a random node; the key is made in the end, and it signs."""
     in_time = 0
-    for number in range(60 if FULL else 6):
+    for number in range(60 if FULL else 3):
         chance = random.Random(number)
         user, victim, delay = f"gen{number}", chance.choice((1, 2, 3)), chance.uniform(0, 0.25)
         outcome = {}
@@ -245,7 +245,7 @@ def test_workers_killed_during_signatures(cluster, public_key):
         thread.start()
     try:
         chance = random.Random(1)
-        for number in range(80 if FULL else 8):
+        for number in range(80 if FULL else 6):
             victim = chance.choice((1, 2, 3))
             worker = wait_until(lambda: cluster.worker("alice", victim), 20, "a worker to be there")
             time.sleep(chance.uniform(0, 0.1))  # the moment under test

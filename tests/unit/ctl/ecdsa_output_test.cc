@@ -65,7 +65,7 @@ TEST_CASE("message hashes agree with published vectors") {
   CHECK_FALSE(message_hash_from_name("sha3"));
 }
 
-TEST_CASE("ECDSA signs 32 bytes, given or hashed; Ed25519 signs what it is given") {
+TEST_CASE("ECDSA signs 32 bytes, given or hashed, Ed25519 signs what it is given") {
   CHECK(to_sign(kEcdsa, 32, true, std::nullopt).value() == ByteVector(32, 0x61));
   CHECK(to_sign(kEcdsa, 32, false, std::nullopt).value() == ByteVector(32, 0x61));
   CHECK(to_sign(kEcdsa, 3, false, MessageHash::kSha256).value() ==

@@ -94,7 +94,7 @@ ctl::Outcome<ctl::Answered> ask(World& world, test::FakeNode& node,
 
 }  // namespace
 
-TEST_CASE("the first answer that verifies is taken; one that does not verify is not") {
+TEST_CASE("the first answer that verifies is taken, one that does not verify is not") {
   World world;
   test::FakeNode node([&](const ipc::ControlCall& call, bool&) {
     return test::FakeNode::Replies{world.answer(call, 0, {}, true),

@@ -317,7 +317,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "ToB-15: |S| = t is enforced; t = 1, t > n, n > max, index 0 and duplicates are rejected") {
+    "ToB-15: |S| = t is enforced, t = 1, t > n, n > max, index 0 and duplicates are rejected") {
   SeededRandom random(15);
   const Key& key = shared_key(3, 5);
   const auto start_with = [&](const Signers& signers) {

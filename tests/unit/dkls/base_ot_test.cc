@@ -152,7 +152,7 @@ TEST_CASE("a base OT message that makes M the identity is refused") {
 }
 
 TEST_CASE(
-    "PPRF: the evaluator holds every leaf but the one at Δ; any tampering is a failed check") {
+    "PPRF: the evaluator holds every leaf but the one at Δ, any tampering is a failed check") {
   SeededRandom random(5);
   const BaseOtChooser chooser(kSid, random);
   const auto sent = base_ot_send(kSid, chooser.message(), random);

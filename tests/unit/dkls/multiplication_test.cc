@@ -160,7 +160,7 @@ TEST_CASE("checklist: flip each bit class of (u, x, t): the OT extension check f
   CHECK(vole.send(message));  // the message itself is still good
 }
 
-TEST_CASE("checklist: flip each of ã, η, μ: the VOLE check fails; malformed ones are told apart") {
+TEST_CASE("checklist: flip each of ã, η, μ: the VOLE check fails, malformed ones are told apart") {
   Vole vole(10);
   const auto sent = vole.send(vole.receiver.message());
   REQUIRE(sent);

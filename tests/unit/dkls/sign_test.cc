@@ -238,7 +238,7 @@ TEST_CASE("any order of delivery, starts one after the other, doubled messages")
   }
 }
 
-TEST_CASE("the assembler may be any signer; parameters that do not fit are refused") {
+TEST_CASE("the assembler may be any signer, parameters that do not fit are refused") {
   const Key& key = shared_key(2, 3);
   SeededRandom random(62);
   const Digest digest = digest_of("assembled by the last");

@@ -53,7 +53,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("key generation: tampering with the OT items names the sender; PPRF is class C") {
+TEST_CASE("key generation: tampering with the OT items names the sender, PPRF is class C") {
   // Round 1 carries base OT message 1 in clear, as the direct part at the end of the payload.
   SeededRandom random(30);
   ProtocolRunner runner;

@@ -298,7 +298,7 @@ TEST_CASE("a request's static rules") {
   }));
 }
 
-TEST_CASE("unknown, repeated, missing and foreign fields; other versions and operations") {
+TEST_CASE("unknown, repeated, missing and foreign fields, other versions and operations") {
   const IdentityKey key = key_of(1);
   const InitiatorTable table = table_of(key);
   const auto entries = [&](const std::function<void(ipc::MapPacker&)>& write) {

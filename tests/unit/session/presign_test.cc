@@ -276,7 +276,7 @@ TEST_CASE(
   CHECK_FALSE(validate_request(other));
 }
 
-TEST_CASE("with one node gone the others make and use presignatures; with none left they say so") {
+TEST_CASE("with one node gone the others make and use presignatures, with none left they say so") {
   PresignCluster cluster(11, 3, 2);
   cluster.node(2).cut = true;
   cluster.set_present(cluster.node(2), false);

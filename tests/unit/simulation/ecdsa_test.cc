@@ -107,7 +107,7 @@ TEST_CASE("ECDSA: a signature for a path is one of the child key, at every node"
   check_invariants(cluster);
 }
 
-TEST_CASE("ECDSA: a worker dies at every message of a key generation; the key is made in the end",
+TEST_CASE("ECDSA: a worker dies at every message of a key generation, the key is made in the end",
           "[simulation]") {
   // A run is 0.3 s of processor time. An ordinary test takes every fifth message, a full one all.
   const auto stride = static_cast<std::uint64_t>(6 - rounds(1, 5));
@@ -120,7 +120,7 @@ TEST_CASE("ECDSA: a worker dies at every message of a key generation; the key is
   }
 }
 
-TEST_CASE("ECDSA: a worker dies at every message of a signature; the key signs afterwards",
+TEST_CASE("ECDSA: a worker dies at every message of a signature, the key signs afterwards",
           "[simulation]") {
   EngineCluster cluster(5, 3);
   const EcdsaKey key = make_ecdsa_key(cluster, 2);

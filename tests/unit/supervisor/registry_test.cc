@@ -67,7 +67,7 @@ TEST_CASE("registry: requests not delivered have not executed") {
   REQUIRE(world.registry().user(world.now(), "alice")->start_failures == 1);
 }
 
-TEST_CASE("registry: crash loop: backoff, quarantine, clear; another user is not slowed") {
+TEST_CASE("registry: crash loop: backoff, quarantine, clear, another user is not slowed") {
   World world(ordinary(), 4, calm());
   warm(world, "ben");
   world.odds().crashes = 100;

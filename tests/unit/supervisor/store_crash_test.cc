@@ -87,7 +87,7 @@ TEST_CASE("store: kill -9 of a writing process loses nothing it announced") {
   }
 }
 
-TEST_CASE("store thread: callbacks come in order and after the commit; failures stay alone") {
+TEST_CASE("store thread: callbacks come in order and after the commit, failures stay alone") {
   const StoreFixture fixture;
   uv_loop_t loop;
   REQUIRE(uv_loop_init(&loop) == 0);

@@ -126,7 +126,7 @@ TEST_CASE("credentials of another key are refused, again and again, without harm
   CHECK(loop.worst_ns < kStalledNs);
 }
 
-TEST_CASE("expired credentials end the link; renewed ones bring it back or keep it") {
+TEST_CASE("expired credentials end the link, renewed ones bring it back or keep it") {
   Operator authority;
   NatsServer server(authority.configuration());
   Loop loop;

@@ -59,7 +59,7 @@ TEST_CASE("a packet to nobody comes back as no responders on its own reply subje
   CHECK(a.messages.at(0).payload.empty());
 }
 
-TEST_CASE("refused subjects are told; a refused subscription is never announced") {
+TEST_CASE("refused subjects are told, a refused subscription is never announced") {
   NatsServer server{std::string(kUsers)};
   Loop loop;
   Client a(loop, server.url("a"), {"t.a.>"});
