@@ -2,7 +2,7 @@
 // for every scalar that the protocols drew and for the keys' secrets.
 #include <catch2/catch.hpp>
 
-#include "crypto/dkls23/burn_stack.h"
+#include "crypto/base/burn_stack.h"
 #include "crypto/identity/share_seal.h"
 #include "crypto/secp256k1/scalar.h"
 #include "tests/support/presign_cluster.h"
@@ -104,7 +104,7 @@ TEST_CASE(
   }
   CHECK(scan.patterns() > drawn_by_keygen + 10);
   const std::size_t size = add_stored_secrets(cluster, scan);
-  dkls23::burn_stack();  // of what this test's own call has left
+  burn_stack();  // of what this test's own call has left
 
   // The keys are open: each engine keeps its secret, once, and nothing is anywhere else.
   std::map<std::string, std::size_t> found = searched(scan);
@@ -137,7 +137,7 @@ TEST_CASE(
   REQUIRE(cluster.presign(6) == 6);
   cluster.run(10 * kSecond);
   REQUIRE(cluster.held() == 12);
-  dkls23::burn_stack();
+  burn_stack();
   {
     // φ is the one scalar of a presignature that was drawn: one at each of its two members.
     std::map<std::string, std::size_t> found = searched(scan);
@@ -150,7 +150,7 @@ TEST_CASE(
   }
   REQUIRE(cluster.held() == 0);
   cluster.run(60 * kSecond);
-  dkls23::burn_stack();
+  burn_stack();
   std::map<std::string, std::size_t> found = searched(scan);
   INFO(scan.places());
   CHECK(found["drawn"] == 0);
