@@ -26,7 +26,9 @@ Scope gateway_scope(std::string_view cluster, std::string_view node) {
 }
 
 Scope client_scope(std::string_view cluster) {
-  return {"client", {.publish = {prefix(cluster) + "request"}, .subscribe = {"_INBOX.>"}}};
+  // $SRV: service discovery, so that `nats micro ls` works with a client's credentials.
+  return {"client",
+          {.publish = {prefix(cluster) + "request", "$SRV.>"}, .subscribe = {"_INBOX.>"}}};
 }
 
 Scope leaf_scope(std::string_view cluster) {

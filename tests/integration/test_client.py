@@ -1,4 +1,5 @@
 """A client that is not ours in any line: JavaScript over NATS, from npm packages (tests/client-js)."""
+import json
 import pathlib
 import subprocess
 
@@ -30,3 +31,18 @@ def test_ecdsa_is_judged_by_the_wallets_own_libraries(client):
                              timeout=300)
         print(run.stdout)
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_service_discovery_sees_every_node(client):
+    with Cluster(topology="leaf") as cluster:
+        cluster.keygen("alice")
+        run = subprocess.run(["node", CLIENT / "discover.mjs", cluster.home, "3"], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stdout + run.stderr
+        services = json.loads(run.stdout)
+        for kind in ("ping", "info", "stats"):
+            assert [one["metadata"] for one in services[kind]] == [
+                {"cluster": "dev", "node": f"node{k}"} for k in (1, 2, 3)], services
+            assert all(one["type"] == f"io.nats.micro.v1.{kind}_response" for one in services[kind])
+        assert [one["id"] for one in services["by_id"]] == [services["ping"][0]["id"]]
+        assert services["info"][0]["endpoints"][0]["subject"] == "cosigner.dev.request"
+        assert sum(one["endpoints"][0]["num_requests"] for one in services["stats"]) >= 1, "at least the answer that keygen saw"

@@ -13,9 +13,11 @@
 #include "ipc/names.h"
 #include "ipc/uv_stream.h"
 #include "worker/exit_status.h"
+#include "worker/gateway/discovery.h"
 #include "worker/gateway/presence.h"
 #include "worker/gateway/request_gate.h"
 #include "worker/nats/broker_connection.h"
+#include "worker/process.h"
 #include "worker/sandbox/sandbox.h"
 
 namespace cosigner::worker {
@@ -24,6 +26,8 @@ namespace {
 /// Clients waiting for an answer through this gateway; beyond it requests are refused as
 /// overloaded.
 constexpr std::size_t kMaxPending = 1U << 16;
+/// Answers to service discovery, a second: anybody on the broker may ask.
+constexpr double kDiscoveriesPerSecond = 50;
 /// Ask for a new certificate this long before the present one ends.
 constexpr std::uint64_t kRenewBeforeSeconds = 900;
 
@@ -54,6 +58,7 @@ class Gateway {
   void on_request(std::string_view woken_by, const BrokerMessage& message);
   void on_inbox(std::string_view token, const BrokerMessage& message);
   void on_beacon(std::string_view node, const BrokerMessage& message);
+  void on_discovery(const BrokerMessage& message);
 
   void on_timer();
   void send_beacon(bool bye);
@@ -81,11 +86,18 @@ class Gateway {
   std::unique_ptr<RequestGate> gate_;
   std::unique_ptr<PresenceTable> presence_;
   std::unique_ptr<BrokerConnection> broker_;
+  std::optional<ThreadCounter> threads_;  ///< from the start to the first subscription
   bool ready_sent_ = false;
   bool draining_ = false;
 
   std::uint64_t next_request_ = 1;
-  std::map<std::uint64_t, std::string> pending_;  ///< our request number → the client's inbox
+  struct Pending {
+    std::string inbox;  ///< the client's
+    std::uint64_t since_ns = 0;
+  };
+  std::map<std::uint64_t, Pending> pending_;  ///< by our request number
+  std::unique_ptr<Discovery> discovery_;
+  TokenBucket discoveries_{kDiscoveriesPerSecond};
   std::set<std::uint64_t> publishes_;  ///< control-socket requests that still want answers
   std::uint64_t beacons_ = 0;
   std::uint64_t dropped_packets_ = 0;
@@ -166,6 +178,7 @@ void Gateway::on_frame(const ipc::Frame& frame) {
 
 void Gateway::start(ipc::GatewayStart start) {
   start_ = std::move(start);
+  threads_.emplace();
   const auto sandbox = enter_sandbox(start_.broker.url);
   if (!sandbox) {
     log(4, "the sandbox could not be entered: " + sandbox.error().message);
@@ -177,6 +190,7 @@ void Gateway::start(ipc::GatewayStart start) {
   const auto certificate = decode_certificate(start_.certificate);
   certificate_ends_ = certificate ? certificate->not_after : 0;
   gate_ = std::make_unique<RequestGate>(start_.cluster, start_.initiators, start_.settings);
+  discovery_ = std::make_unique<Discovery>(start_.cluster, start_.node, generation_, wall_ms());
   presence_ = std::make_unique<PresenceTable>(start_.cluster, start_.node, start_.peers,
                                               start_.settings.presence_timeout_ms);
 
@@ -184,7 +198,7 @@ void Gateway::start(ipc::GatewayStart start) {
   options.access = start_.broker;
   options.link.name = "cosigner gateway " + start_.node;
   options.link.subjects = {prefix_ + "request", prefix_ + "gateway." + start_.node + ".>",
-                           prefix_ + "gateway.all.>", "_INBOX." + start_.node + ".>"};
+                           prefix_ + "gateway.all.>", "_INBOX." + start_.node + ".>", "$SRV.>"};
   BrokerConnection::Handlers handlers;
   handlers.on_message = [this](const BrokerMessage& message) {
     try {
@@ -211,7 +225,8 @@ void Gateway::answer(const ipc::GatewayAnswer& answer) {
     return;
   }
   // A broker that is away loses the answer: the client asks again and gets the stored result.
-  (void)broker_->publish({found->second, "", answer.envelope});
+  (void)broker_->publish({found->second.inbox, "", answer.envelope});
+  discovery_->answered(uv_hrtime() - found->second.since_ns);
   pending_.erase(found);
 }
 
@@ -275,6 +290,8 @@ std::optional<std::string_view> Gateway::tail(std::string_view subject,
 void Gateway::on_message(const BrokerMessage& message) {
   if (message.subject.starts_with(inbox_)) {
     on_inbox(std::string_view(message.subject).substr(inbox_.size()), message);
+  } else if (message.subject.starts_with("$SRV.")) {
+    on_discovery(message);
   } else if (message.subject == prefix_ + "request") {
     on_request("", message);
   } else if (const auto from = tail(message.subject, "gateway.all.")) {
@@ -302,7 +319,10 @@ void Gateway::on_state(const BrokerStateChange& change) {
   }
   send_beacon(false);
   if (!std::exchange(ready_sent_, true)) {
-    supervisor_->send(ipc::GatewayReady{});
+    ipc::GatewayReady ready;
+    ready.threads = threads_->count();
+    threads_.reset();
+    supervisor_->send(ready);
   }
 }
 
@@ -318,6 +338,9 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
   }
   auto verdict = gate_->check(now_ms(), wall_ms(), woken_by, message.payload);
   if (const auto* refused = std::get_if<RequestGate::Refused>(&verdict)) {
+    if (const auto* error = std::get_if<Error>(&refused->answer.content)) {
+      discovery_->refused(error_name(error->code));
+    }
     if (wants_answer && woken_by.empty()) {
       publish_refusal(message.reply, refused->answer);
     }
@@ -354,7 +377,7 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
   if (!ipc::accepted(supervisor_->send(request))) {
     overloaded();
   } else if (woken_by.empty()) {
-    pending_.emplace(request.request, message.reply);
+    pending_.emplace(request.request, Pending{message.reply, uv_hrtime()});
   }
 }
 
@@ -386,6 +409,16 @@ void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
     if ((*change)->present) {
       send_beacon(false);  // a newcomer need not wait for our next interval
     }
+  }
+}
+
+void Gateway::on_discovery(const BrokerMessage& message) {
+  if (!message.reply.starts_with("_INBOX.") || !discoveries_.take(now_ms())) {
+    ++dropped_packets_;
+    return;
+  }
+  if (const auto text = discovery_->answer(message.subject)) {
+    (void)broker_->publish({message.reply, "", to_vector(as_bytes(*text))});
   }
 }
 

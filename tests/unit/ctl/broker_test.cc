@@ -185,6 +185,8 @@ TEST_CASE("nats-server grants each credential its scope and nothing else") {
     REQUIRE(probe.login(jwt, *user));
     CHECK(probe.may_subscribe("_INBOX.abc.*"));
     CHECK(probe.may_publish("cosigner.dev.request"));
+    CHECK(probe.may_publish("$SRV.PING"));
+    CHECK_FALSE(probe.may_subscribe("$SRV.>"));
     CHECK_FALSE(probe.may_publish("_INBOX.abc.1"));
     CHECK_FALSE(probe.may_publish("cosigner.dev.gateway.node2.node1"));
     CHECK_FALSE(probe.may_subscribe("cosigner.dev.request"));
