@@ -34,6 +34,11 @@ struct EnumRange<KeyState> {
   static constexpr KeyState kFirst = KeyState::kPending;
   static constexpr KeyState kLast = KeyState::kActive;
 };
+template <>
+struct EnumRange<PairRenewal> {
+  static constexpr PairRenewal kFirst = PairRenewal::kNone;
+  static constexpr PairRenewal kLast = PairRenewal::kStored;
+};
 
 template <class T>
 concept HasFields = requires(T& value) { value.fields(); };

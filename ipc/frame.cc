@@ -37,6 +37,12 @@ bool known(std::uint16_t type) {
     case MessageType::kRenewed:
     case MessageType::kTick:
     case MessageType::kPresignatureStock:
+    case MessageType::kChecking:
+    case MessageType::kChecked:
+    case MessageType::kBurn:
+    case MessageType::kStoreRenewed:
+    case MessageType::kLiftBan:
+    case MessageType::kRenewPair:
     case MessageType::kHeartbeat:
     case MessageType::kDrain:
     case MessageType::kLog:

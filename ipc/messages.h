@@ -42,6 +42,12 @@ enum class MessageType : std::uint16_t {
   kRenewed = 28,
   kTick = 29,
   kPresignatureStock = 36,
+  kChecking = 30,
+  kChecked = 31,
+  kBurn = 32,
+  kStoreRenewed = 33,
+  kLiftBan = 34,
+  kRenewPair = 35,
   // both worker and gateway
   kHeartbeat = 40,
   kDrain = 41,
@@ -113,6 +119,24 @@ struct StoredKey {
   ByteVector sealed_share;  ///< crypto/identity/share_seal.h
   ByteVector certificate;   ///< commit certificate; empty while pending
   COSIGNER_PART(key, epoch, state, session, record, sealed_share, certificate)
+};
+
+/// How far the renewal of a pair's OT state has come on this node, by an operator's order.
+enum class PairRenewal : std::uint8_t {
+  kNone = 1,     ///< not ordered
+  kOrdered = 2,  ///< to be run
+  kStored = 3    ///< the new state is durable here; whether also at the peer is not known yet
+};
+
+/// What the store says about this node's OT state of one key with one peer, where there is anything
+/// to say (supervisor/store; worker/session/pairs.h).
+struct PairStanding {
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  bool banned = false;
+  PairRenewal renewal = PairRenewal::kNone;
+  COSIGNER_PART(key, epoch, peer, banned, renewal)
 };
 
 /// Timings and bounds of sessions and delivery; the same struct serves worker and gateway.
@@ -187,10 +211,11 @@ struct WorkerStart {
   std::vector<Peer> peers;   ///< all nodes of the cluster, this one included
   std::vector<Initiator> initiators;
   std::vector<StoredKey> keys;       ///< active and pending epochs of this user
+  std::vector<PairStanding> pairs;   ///< bans and renewals of this user's keys
   std::vector<std::string> present;  ///< nodes whose gateway is present now
   Settings settings;
   COSIGNER_MESSAGE(kWorkerStart, cluster, node, user, generation, certificate, broker, sealing_key,
-                   peers, initiators, keys, present, settings)
+                   peers, initiators, keys, pairs, present, settings)
 };
 /// The broker has acknowledged the worker's subscription.
 struct WorkerReady {
@@ -327,6 +352,60 @@ struct PresignatureStock {
 struct Tick {
   std::uint64_t number = 0;
   COSIGNER_MESSAGE(kTick, number)
+};
+
+/// The worker is about to check `peer`'s OT or VOLE messages against secrets of this epoch. Written
+/// to the socket before the check begins; not answered. If the worker dies before the matching
+/// Checked, the peer may have caused it: a strike, the third bans (dkls23.md §10).
+struct Checking {
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  COSIGNER_MESSAGE(kChecking, key, epoch, peer)
+};
+/// The check is over and did not fail. (A failed one ends in a Burn.)
+struct Checked {
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  COSIGNER_MESSAGE(kChecked, key, epoch, peer)
+};
+/// A check failed: ban the pair, and put the share without its OT state in the place of the stored
+/// one, in one transaction. The worker lets nothing out that a peer or client could see before the
+/// Stored that answers this.
+struct Burn {
+  std::uint64_t order = 0;
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  bool failed = true;  ///< false: the pair is banned already (for strikes); only erase
+  ByteVector sealed_share;
+  COSIGNER_MESSAGE(kBurn, order, key, epoch, peer, failed, sealed_share)
+};
+/// Make the share with the pair's new OT state durable. A ban stays until LiftBan; without an
+/// operator's order a banned pair's state is not taken.
+struct StoreRenewed {
+  std::uint64_t order = 0;
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  ByteVector sealed_share;
+  COSIGNER_MESSAGE(kStoreRenewed, order, key, epoch, peer, sealed_share)
+};
+/// Both nodes hold the new state durably: the ban and the order to renew are over.
+struct LiftBan {
+  std::uint64_t order = 0;
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  COSIGNER_MESSAGE(kLiftBan, order, key, epoch, peer)
+};
+/// To the worker: an operator has ordered the renewal of this pair's OT state.
+struct RenewPair {
+  std::string key;
+  std::uint64_t epoch = 0;
+  std::string peer;
+  COSIGNER_MESSAGE(kRenewPair, key, epoch, peer)
 };
 
 // ---- worker and gateway

@@ -34,6 +34,7 @@ struct Tag {
   X(kCoordinatorOrder, "cosigner/1/session/coordinator-order")             \
   X(kAttempt, "cosigner/1/session/attempt")                                \
   X(kPresignRun, "cosigner/1/session/presign-run")                         \
+  X(kRenewalSession, "cosigner/1/session/renewal")                         \
   X(kPresence, "cosigner/1/presence")                                      \
   /* common DKG, dkls23.md §5 */                                           \
   X(kDkgContext, "cosigner/1/dkg/context")                                 \

@@ -131,14 +131,37 @@ std::optional<SecretVector> replace_pair(ByteView key_secret, ParticipantIndex p
   return rewrite(key_secret, peer, as_view(encoded));
 }
 
-std::vector<ParticipantIndex> live_pairs(ByteView key_secret) {
-  std::vector<ParticipantIndex> out;
+std::optional<SecretVector> adopt_pair(ByteView current, ByteView renewed, ParticipantIndex peer) {
+  const auto own = KeyShare<Secp256k1Group>::decode(current);
+  const auto share = KeyShare<Secp256k1Group>::decode(renewed);
+  const auto entries =
+      own && share && own->index == share->index ? entries_of(as_view(share->state)) : std::nullopt;
+  if (!entries) {
+    return std::nullopt;
+  }
+  const auto found = std::ranges::find(*entries, peer, &Entry::peer);
+  if (found == entries->end() || found->state.empty()) {
+    return std::nullopt;
+  }
+  return rewrite(current, peer, found->state);
+}
+
+std::vector<std::pair<ParticipantIndex, Digest>> pair_ids(ByteView key_secret) {
+  std::vector<std::pair<ParticipantIndex, Digest>> out;
   const auto share = KeyShare<Secp256k1Group>::decode(key_secret);
   const auto entries = share ? entries_of(as_view(share->state)) : std::nullopt;
   for (const Entry& entry : entries.value_or(std::vector<Entry>())) {
     if (!entry.state.empty()) {
-      out.push_back(entry.peer);
+      out.emplace_back(entry.peer, Reader(entry.state).take<Digest>());  // the id comes first
     }
+  }
+  return out;
+}
+
+std::vector<ParticipantIndex> live_pairs(ByteView key_secret) {
+  std::vector<ParticipantIndex> out;
+  for (const auto& [peer, id] : pair_ids(key_secret)) {
+    out.push_back(peer);
   }
   return out;
 }

@@ -42,7 +42,13 @@ using PairStates = std::map<ParticipantIndex, std::optional<PairState>>;
 /// The key secret with the state towards `peer` replaced, after a renewal.
 [[nodiscard]] std::optional<SecretVector> replace_pair(ByteView key_secret, ParticipantIndex peer,
                                                        PairState state);
-/// The peers whose state the key secret still holds.
+/// The key secret `current` with the state towards `peer` taken from `renewed`, the secret that a
+/// renewal ended with: what else has changed in the meantime stays. Nothing when either is damaged,
+/// another participant's, or holds no such state.
+[[nodiscard]] std::optional<SecretVector> adopt_pair(ByteView current, ByteView renewed,
+                                                     ParticipantIndex peer);
+/// The peers whose state the key secret still holds, ascending, each with its set-up's public id.
+[[nodiscard]] std::vector<std::pair<ParticipantIndex, Digest>> pair_ids(ByteView key_secret);
 [[nodiscard]] std::vector<ParticipantIndex> live_pairs(ByteView key_secret);
 
 /// The session id of one pair and direction, `sender` being the VOLE sender: no two pairs or

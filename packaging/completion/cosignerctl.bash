@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version'
+    local commands='init status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket | --recovery-file | --key-encryption-key)
@@ -44,7 +44,7 @@ _cosignerctl() {
             COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
             return
             ;;
-        --key | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | \
+        --key | --peer | --reason | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | \
             --cluster | --node | --hub | --broker-listen | --hub-listen)
             return
             ;;
@@ -72,7 +72,8 @@ _cosignerctl() {
             [[ -z $sub && $cur != -* ]] && COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur")) && return
             ;;
         keys) options='--user --path' ;;
-        evict | restart | quarantine | clear) options='--user' ;;
+        evict | restart | quarantine | clear | bans) options='--user' ;;
+        unban | renew) options='--user --key --peer --reason --timeout' ;;
         events) options='--follow' ;;
         init)
             options='--first --join --cluster --node --hub --threshold --dir --credentials --recovery-file'

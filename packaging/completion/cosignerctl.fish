@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init status users user keys peers keygen sign presign bench evict restart quarantine clear drain log-level events config version
+set -l commands init status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -29,6 +29,9 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a peers 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a restart -d "Replace a user's process"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a quarantine -d "Serve this user no more until cleared"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a clear -d "Lift a user's quarantine"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bans -d "Pairs that may not sign together"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a unban -d "Lift a ban by renewing OT state"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a renew -d "Renew OT state with a peer"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a drain -d "Take no new requests"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a log-level -d "Change the log level"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a events -d "What happens on the node"
@@ -37,8 +40,8 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a versio
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bench -d Measure
 
 complete -c cosignerctl -n '__fish_seen_subcommand_from user' -a '(__cosignerctl_users)'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict restart quarantine clear' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l key -x -d 'Name of the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict restart quarantine clear bans unban renew' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew' -l key -x -d 'Name of the key'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l scheme -x -a 'ed25519 ecdsa-secp256k1' -d 'Signature scheme'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l threshold -x -d 'Nodes that sign together'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen' -l participants -x -d 'Nodes, separated by commas'
@@ -58,7 +61,9 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l concurrency -x
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d Seconds
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
 complete -c cosignerctl -n '__fish_seen_subcommand_from first-signature' -l evict-socket -rF -d 'Control sockets of all nodes to evict at'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign' -l timeout -x -d 'Seconds to wait'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew' -l timeout -x -d 'Seconds to wait'
+complete -c cosignerctl -n '__fish_seen_subcommand_from unban renew' -l peer -x -d 'The other node'
+complete -c cosignerctl -n '__fish_seen_subcommand_from unban renew' -l reason -x -d 'Why it is safe now'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l first -d 'Begin a cluster with this node'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l join -d 'Make a node that joins one'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l cluster -x -d 'Name of the cluster'

@@ -46,6 +46,14 @@ struct PresignArguments {
   std::uint32_t count = 0;
   std::chrono::milliseconds timeout{70'000};
 };
+/// This node's OT state of one key with one peer.
+struct PairArguments {
+  std::string user;
+  std::string key;
+  std::string peer;
+  std::string reason;
+  std::chrono::milliseconds timeout{10'000};  ///< to wait for both nodes; the order stays
+};
 enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
 
 Outcome<void> run_status(const Context& context);
@@ -58,6 +66,11 @@ Outcome<void> run_peers(const Context& context);
 /// A command whose only argument is a user, or none ("evict", "restart", "quarantine", "clear",
 /// "drain").
 Outcome<void> run_order(const Context& context, std::string_view command, const std::string& user);
+/// Pairs with a ban, a strike or an order to renew; of all users if `user` is empty.
+Outcome<void> run_bans(const Context& context, const std::string& user);
+/// "unban" or "renew": records the order, then waits for the renewal.
+Outcome<void> run_renewal(const Context& context, std::string_view command,
+                          const PairArguments& pair);
 Outcome<void> run_log_level(const Context& context, const std::string& level);
 /// Prints events as they come, one JSON object a line, until interrupted.
 Outcome<void> run_events(const Context& context, bool follow);

@@ -51,6 +51,7 @@ struct CommandLine {
   std::string encoding;
   std::string path;
   KeygenArguments keygen;
+  PairArguments pair;
   SignArguments sign;
   PresignArguments presign;
   InitArguments init;
@@ -111,6 +112,31 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
         })
         ->add_option("--user", line.user, "user id")
         ->required();
+  }
+  add(app, line, "bans", "pairs that may not sign together, strikes, and orders to renew",
+      [&line](const Context& context) { return run_bans(context, line.user); })
+      ->add_option("--user", line.user, "only this user's");
+  const std::pair<const char*, const char*> renewals[] = {
+      {"unban", "lift a ban: renew this node's OT state with a peer"},
+      {"renew", "renew this node's OT state with a peer that is not banned"}};
+  for (const auto& [name, help] : renewals) {
+    CLI::App* renewal =
+        add(app, line, name, help, [&line, name = std::string(name)](const Context& context) {
+          if (line.timeout_s > 0) {
+            line.pair.timeout = from_seconds(line.timeout_s);
+          }
+          return run_renewal(context, name, line.pair);
+        });
+    renewal->add_option("--user", line.pair.user, "user id")->required();
+    renewal->add_option("--key", line.pair.key, "name of the key")->required();
+    renewal->add_option("--peer", line.pair.peer, "the other node")->required();
+    auto* reason = renewal->add_option("--reason", line.pair.reason,
+                                       "why it is safe now; kept for good with the order");
+    if (std::string_view(name) == "unban") {
+      reason->required();
+    }
+    renewal->add_option("--timeout", line.timeout_s, "seconds to wait (default 10)")
+        ->check(CLI::PositiveNumber);
   }
   add(app, line, "drain", "take no new requests, finish the ones in flight",
       [](const Context& context) { return run_order(context, "drain", {}); });

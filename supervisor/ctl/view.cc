@@ -1,5 +1,7 @@
 #include "supervisor/ctl/view.h"
 
+#include <ctime>
+
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -40,6 +42,15 @@ const Json& part(const Json& object, std::string_view name) {
   static const Json kNone = Json::object();
   const auto found = object.is_object() ? object.find(name) : object.end();
   return object.is_object() && found != object.end() ? *found : kNone;
+}
+
+/// 2026-11-21T12:00:00Z
+std::string utc_time(std::uint64_t milliseconds) {
+  const auto seconds = static_cast<std::time_t>(milliseconds / 1000);
+  std::tm parts{};
+  char text[32];
+  ::gmtime_r(&seconds, &parts);
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 std::string process(const Json& entry) {
@@ -108,6 +119,24 @@ std::string view_keys(const Json& reply) {
                field(key, "presignatures_ready"), field(key, "public_key")});
   }
   return table.empty() ? "No keys.\n" : table.text();
+}
+
+std::string view_bans(const Json& listing) {
+  Table table({"USER", "KEY", "EPOCH", "PEER", "BANNED", "SINCE", "WHY", "STRIKES", "RENEWAL"});
+  for (const Json& pair : part(listing, "bans")) {
+    const std::uint64_t since_ms = number(pair, "since_ms").value_or(0);
+    table.row({field(pair, "user"), field(pair, "key"), field(pair, "epoch"), field(pair, "peer"),
+               field(pair, "banned"), since_ms == 0 ? "-" : utc_time(since_ms), field(pair, "why"),
+               field(pair, "strikes"), field(pair, "renewal")});
+  }
+  std::string out = table.empty() ? "No bans.\n" : table.text();
+  Table orders({"ORDERED", "BY", "USER", "KEY", "EPOCH", "PEER", "LIFTS A BAN", "REASON"});
+  for (const Json& order : part(listing, "orders")) {
+    orders.row({utc_time(number(order, "at_ms").value_or(0)), field(order, "ordered_by"),
+                field(order, "user"), field(order, "key"), field(order, "epoch"),
+                field(order, "peer"), field(order, "lifts_ban"), field(order, "reason")});
+  }
+  return orders.empty() ? out : out + "\nOrders to renew so far:\n" + orders.text();
 }
 
 std::string view_peers(const Json& reply) {

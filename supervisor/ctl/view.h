@@ -9,6 +9,7 @@ namespace cosigner::ctl {
 [[nodiscard]] std::string view_status(const Json& status);
 [[nodiscard]] std::string view_users(const Json& users);
 [[nodiscard]] std::string view_keys(const Json& keys);
+[[nodiscard]] std::string view_bans(const Json& listing);
 [[nodiscard]] std::string view_peers(const Json& peers);
 /// Any object: one line for each field.
 [[nodiscard]] std::string view_object(const Json& object);

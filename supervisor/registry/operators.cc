@@ -11,6 +11,22 @@ std::unexpected<Error> no_worker(const std::string& user) {
 
 }  // namespace
 
+Expected<void> Registry::start(std::int64_t now, const std::string& name) {
+  if (draining()) {
+    return cosigner::fail(ErrorCode::kShuttingDown, "This node is shutting down.");
+  }
+  User& user = find_or_make(name);
+  if (user.state == UserState::kQuarantined) {
+    return cosigner::fail(ErrorCode::kQuarantined,
+                          "User '" + name + "' is quarantined on this node: clear it first.");
+  }
+  user.last_active = now;
+  if (user.state == UserState::kAbsent) {
+    want_worker(now, user, "an operator's order");
+  }
+  return {};
+}
+
 Expected<void> Registry::evict(std::int64_t now, const std::string& name) {
   User* user = find(name);
   if (user == nullptr || !user->live()) {

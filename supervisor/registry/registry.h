@@ -61,6 +61,9 @@ class Registry {
 
   // ---- operators
 
+  /// A worker for the user although no request waits: it finds an operator's order in its start.
+  /// Nothing to do if one lives or is on its way. Errors: shutting_down, quarantined.
+  Expected<void> start(std::int64_t now, const std::string& user);
   /// Asks the user's worker to go if it is idle. Errors: unknown_user (no worker), conflict (busy
   /// or on its way up or down).
   Expected<void> evict(std::int64_t now, const std::string& user);

@@ -29,12 +29,15 @@ const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
       {"users", {Rights::kView, &Commands::users}},
       {"user", {Rights::kView, &Commands::user}},
       {"keys", {Rights::kView, &Commands::keys}},
+      {"bans", {Rights::kView, &Commands::bans}},
       {"events", {Rights::kView, &Commands::events}},
       {"submit", {Rights::kView, &Commands::submit}},  // its authority is the initiator's signature
       {"evict", {Rights::kAdmin, &Commands::evict}},
       {"restart", {Rights::kAdmin, &Commands::restart}},
       {"quarantine", {Rights::kAdmin, &Commands::quarantine}},
       {"clear", {Rights::kAdmin, &Commands::clear}},
+      {"unban", {Rights::kAdmin, &Commands::unban}},
+      {"renew", {Rights::kAdmin, &Commands::renew}},
       {"drain", {Rights::kAdmin, &Commands::drain}},
       {"log-level", {Rights::kAdmin, &Commands::log_level}},
   };

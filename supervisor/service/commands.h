@@ -41,6 +41,11 @@ class Commands {
   void log_level(const Request& request, ipc::MapReader& arguments);
   void events(const Request& request, ipc::MapReader& arguments);
   void submit(const Request& request, ipc::MapReader& arguments);
+  // pair_commands.cc
+  void bans(const Request& request, ipc::MapReader& arguments);
+  void unban(const Request& request, ipc::MapReader& arguments);
+  void renew(const Request& request, ipc::MapReader& arguments);
+  void order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban);
   // views.cc
   void status(const Request& request, ipc::MapReader& arguments);
   void cluster(const Request& request, ipc::MapReader& arguments);

@@ -116,7 +116,13 @@ Expected<void> Node::start() {
               [this](const std::string& user, std::optional<Error> error) {
                 commands_->evicted(user, std::move(error));
               },
-          .on_empty = [this] { stop_gateway(); }});
+          .on_empty = [this] { stop_gateway(); },
+          .on_pair =
+              [this](const PairChange& change) {
+                events_.emit("pair", change.user, change.was_banned ? "banned" : "usable",
+                             change.banned ? "banned" : "usable", change.generation,
+                             "key " + change.key + ", node " + change.peer + ": " + change.reason);
+              }});
   commands_ = std::make_unique<Commands>(*this);
   if (auto started = tree_->start(); !started) {
     return started;

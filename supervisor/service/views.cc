@@ -167,6 +167,10 @@ void Commands::status(const Request& request, ipc::MapReader&) {
                                .unsigned_integer("stray_inputs", counts.stray_inputs)
                                .unsigned_integer("stray_frames", node_.pool().stray_frames())
                                .unsigned_integer("ticks_dropped", node_.pool().ticks_dropped())
+                               .unsigned_integer("checks", node_.pool().pair_counters().checks)
+                               .unsigned_integer("strikes", node_.pool().pair_counters().strikes)
+                               .unsigned_integer("bans", node_.pool().pair_counters().bans)
+                               .unsigned_integer("bans_lifted", node_.pool().pair_counters().lifted)
                                .unsigned_integer("answers_lost", gateway.answers_lost())
                                .unsigned_integer("zygote_renewals", tree.renewals())
                                .finish())
@@ -239,7 +243,8 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
       .text("last_request", view->last_request)
       .text("last_crash", view->last_crash)
       .signed_integer("retry_in_ms", view->retry_in_ms)
-      .unsigned_integer("threads", node_.pool().threads_of(view->generation));
+      .unsigned_integer("threads", node_.pool().threads_of(view->generation))
+      .unsigned_integer("checking", node_.pool().open_checks(view->generation));
   std::uint64_t ready = 0;
   std::uint64_t held = 0;
   for (const auto& [key, stock] : node_.pool().presignatures_of(view->generation)) {

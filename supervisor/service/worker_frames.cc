@@ -102,6 +102,24 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
         registry_.evict_reply(monotonic_ms(), generation, reply.ask, reply.agree);
       });
       break;
+    case Type::kChecking:
+      with<ipc::Checking>(worker, frame,
+                          [&](auto& check) { on_checking(worker, std::move(check)); });
+      break;
+    case Type::kChecked:
+      with<ipc::Checked>(worker, frame, [&](auto& check) { on_checked(worker, check); });
+      break;
+    case Type::kBurn:
+      with<ipc::Burn>(worker, frame, [&](auto& order) { on_burn(worker, std::move(order)); });
+      break;
+    case Type::kStoreRenewed:
+      with<ipc::StoreRenewed>(worker, frame,
+                              [&](auto& order) { on_store_renewed(worker, std::move(order)); });
+      break;
+    case Type::kLiftBan:
+      with<ipc::LiftBan>(worker, frame,
+                         [&](auto& order) { on_lift_ban(worker, std::move(order)); });
+      break;
     case Type::kRenewAsk:
       with<ipc::RenewAsk>(worker, frame, [&](auto&) { on_renew(worker); });
       break;
@@ -130,7 +148,7 @@ void WorkerPool::on_hello(Worker& worker, const ipc::WorkerHello& hello) {
 }
 
 void WorkerPool::start_if_complete(Worker& worker) {
-  if (!worker.hello || !worker.keys || worker.started) {
+  if (!worker.hello || !worker.loaded || worker.started) {
     return;
   }
   const std::uint64_t now_s = wall_seconds();
@@ -150,10 +168,13 @@ void WorkerPool::start_if_complete(Worker& worker) {
   start.sealing_key = issuer_.sealing_key(worker.holder.user);
   start.peers = config_.peers;
   start.initiators = config_.initiators;
-  start.keys = std::move(*worker.keys);
+  start.keys = std::move(worker.loaded->keys);
+  for (const PairRecord& pair : worker.loaded->pairs) {
+    start.pairs.push_back(pair.standing());
+  }
   start.present = outlets_.present();
   start.settings = config_.sessions;
-  worker.keys.emplace();  // they are the worker's now
+  worker.loaded.emplace();  // they are the worker's now
   worker.started = true;
   send(worker, start);
 }

@@ -244,24 +244,7 @@ void WorkerPool::perform(action::Fork& fork) {
   worker->crash_pipe = std::move(*crash_pipe);
   Zygote::Ends ends{std::move(pair->second), worker->crash_pipe.take_writer()};
   workers_.emplace(generation, std::move(worker));
-  // The keys are read while the process comes up.
-  store_.submit(
-      StoreThread::Urgency::kNow, [user = fork.user](Store& store) { return store.keys_of(user); },
-      [this, generation](Expected<std::vector<ipc::StoredKey>> keys) {
-        Worker* found = find(generation);
-        if (found == nullptr) {
-          return;
-        }
-        if (!keys) {
-          spdlog::error("user={} generation={}: {}", found->holder.user, generation,
-                        keys.error().message);
-          registry_.socket_closed(monotonic_ms(), generation);
-        } else {
-          found->keys = std::move(*keys);
-          start_if_complete(*found);
-        }
-        pump();
-      });
+  load(fork.user, generation);  // while the process comes up
   tree_.fork(
       ipc::Role::kWorker, fork.user, generation, std::move(ends),
       [this, generation](pid_t pid, const std::string& error) { forked(generation, pid, error); });
@@ -430,6 +413,7 @@ void WorkerPool::finish_if_over(Worker& worker) {
 void WorkerPool::finish(Worker& worker) {
   const std::uint64_t generation = worker.holder.generation;
   ExitCause cause = exit_cause(*worker.exit);
+  settle_checks(worker);
   if (!worker.exit->clean()) {
     spdlog::warn("user={} generation={}: {}", worker.holder.user, generation, cause.text());
     if (const auto record = worker.crash_pipe.read()) {

@@ -24,6 +24,23 @@ namespace cosigner::supervisor {
 /// What a status of waitid() means for a worker.
 [[nodiscard]] ExitCause exit_cause(const ExitStatus& status);
 
+/// What happened to this node's OT state of one key with one peer.
+struct PairChange {
+  std::string user;
+  std::uint64_t generation = 0;
+  std::string key;
+  std::string peer;
+  bool was_banned = false;
+  bool banned = false;
+  std::string reason;
+};
+struct PairCounters {
+  std::uint64_t checks = 0;
+  std::uint64_t strikes = 0;
+  std::uint64_t bans = 0;
+  std::uint64_t lifted = 0;
+};
+
 class WorkerPool {
  public:
   /// Where the pool's results go.
@@ -41,6 +58,8 @@ class WorkerPool {
     std::function<void(const std::string& user, std::optional<Error> error)> on_evicted;
     /// No worker is left while draining.
     std::function<void()> on_empty;
+    /// A pair's OT state was struck, banned, renewed or lifted.
+    std::function<void(const PairChange& change)> on_pair;
   };
 
   WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer, StoreThread& store,
@@ -61,6 +80,12 @@ class WorkerPool {
   Expected<void> restart(const std::string& user);
   void quarantine(const std::string& user);
   Expected<void> clear(const std::string& user);
+  /// An operator's order that is in the store already: to the user's worker, which is started if
+  /// there is none.
+  Expected<void> renew_pair(const std::string& user, const ipc::PairStanding& pair);
+  /// Checks of peers' OT messages that are under way in this process right now.
+  [[nodiscard]] std::size_t open_checks(std::uint64_t generation) const;
+  [[nodiscard]] const PairCounters& pair_counters() const { return pair_counters_; }
 
   [[nodiscard]] const Registry& registry() const { return registry_; }
   /// 0 if no process of this generation is known.
@@ -115,6 +140,33 @@ class WorkerPool {
   void on_renew(Worker& worker);
   void on_log(Worker& worker, const ipc::Log& line);
   void on_presignatures(Worker& worker, ipc::PresignatureStock stock);
+
+  // worker_pairs.cc: checks, burns, renewals
+  /// What became of a check when its worker died, until the store has it.
+  struct Unsettled {
+    ipc::Checking check;
+    std::optional<ipc::Burn> burn;  ///< the check had failed; else a strike
+    bool in_flight = false;         ///< the store is at it
+  };
+  struct Loaded {
+    std::vector<ipc::StoredKey> keys;
+    std::vector<PairRecord> pairs;
+  };
+  void on_checking(Worker& worker, ipc::Checking check);
+  void on_checked(Worker& worker, const ipc::Checked& check);
+  void on_burn(Worker& worker, ipc::Burn order);
+  void on_store_renewed(Worker& worker, ipc::StoreRenewed order);
+  void on_lift_ban(Worker& worker, ipc::LiftBan order);
+  [[nodiscard]] bool is_peer_of_key(const std::string& key, const std::string& peer) const;
+  /// The worker is over: checks it left open become strikes.
+  void settle_checks(Worker& worker);
+  void settle(const std::string& user);
+  void settled(const std::string& user, std::size_t count,
+               const Expected<std::vector<PairRecord>>& struck);
+  void changed(PairChange change);
+  /// A user's keys, bans and renewals, once nothing of it is unsettled.
+  void load(const std::string& user, std::uint64_t generation);
+
   /// Stored, if the worker still lives.
   void confirm(std::uint64_t generation, std::uint64_t order, const Expected<void>& outcome,
                ByteVector statement);
@@ -127,6 +179,8 @@ class WorkerPool {
   Outlets outlets_;
   Registry registry_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Worker>> workers_;
+  std::unordered_map<std::string, std::vector<Unsettled>> unsettled_;  ///< by user
+  PairCounters pair_counters_;
   std::vector<std::unique_ptr<Worker>> graveyard_;  ///< freed in a later turn of the loop
   LoopTimer timer_;
   LoopTimer burial_;
@@ -153,7 +207,8 @@ struct WorkerPool::Worker {
   std::optional<LoopTimer> exit_grace;  ///< the process is gone, its socket not read to the end
 
   std::optional<ipc::WorkerHello> hello;
-  std::optional<std::vector<ipc::StoredKey>> keys;
+  std::optional<Loaded> loaded;
+  std::vector<Unsettled> checks;  ///< begun and not ended
   bool started = false;
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;

@@ -1,6 +1,7 @@
-// Burn: strikes and bans of pairwise OT state. A check is durable before it runs; a death before it
-// has ended is a strike, the third bans; a failed check bans at once.
+// Burn: strikes, bans and renewals of pairwise OT state (dkls23.md §10). A ban and the share
+// without the burnt state are one transaction, so that no moment has one without the other.
 
+#include "ipc/key_record.h"
 #include "supervisor/store/statements.h"
 
 namespace cosigner::supervisor {
@@ -13,110 +14,287 @@ std::unexpected<Error> altered() {
 
 }  // namespace
 
-Expected<std::optional<PeerRecord>> Store::find_pair(const std::string& user,
-                                                     const PeerRecord& pair, bool& open) {
-  auto run = sql_->get_pair.run(user, pair.key, pair.epoch, pair.peer);
+std::string_view ban_reason_name(BanReason reason) {
+  switch (reason) {
+    case BanReason::kNone:
+      return "";
+    case BanReason::kCheckFailed:
+      return "check_failed";
+    case BanReason::kStrikes:
+      return "strikes";
+  }
+  return "";
+}
+
+Expected<PairRecord> Store::find_pair(const std::string& user, const std::string& key,
+                                      std::uint64_t epoch, const std::string& peer) {
+  PairRecord out{.user = user, .key = key, .epoch = epoch, .peer = peer};
+  auto run = sql_->get_pair.run(user, key, epoch, peer);
   const auto row = run.step();
   if (!row) {
     return std::unexpected(row.error());
   }
   if (!*row) {
-    return std::nullopt;
+    return out;
   }
-  if (!constant_time_equal(
-          mac("pairs", {as_bytes(user), run.blob(0), Number(run.integer(1)), run.blob(2),
-                        Number(run.integer(3)), Number(run.integer(4)), Number(run.integer(5))}),
-          run.blob(6))) {
+  const std::uint64_t banned = run.integer(1);
+  const std::uint64_t renewal = run.integer(3);
+  if (!constant_time_equal(mac("pairs", {as_bytes(user), as_bytes(key), Number(epoch),
+                                         as_bytes(peer), Number(run.integer(0)), Number(banned),
+                                         Number(run.integer(2)), Number(renewal)}),
+                           run.blob(4)) ||
+      banned > static_cast<std::uint64_t>(BanReason::kStrikes) ||
+      renewal < static_cast<std::uint64_t>(ipc::PairRenewal::kNone) ||
+      renewal > static_cast<std::uint64_t>(ipc::PairRenewal::kStored)) {
     return altered();
   }
-  open = run.integer(3) != 0;
-  return PeerRecord{run.text(0), run.integer(1), run.text(2), run.integer(4), run.integer(5) != 0};
+  out.strikes = run.integer(0);
+  out.banned = static_cast<BanReason>(banned);
+  out.banned_since_ms = run.integer(2);
+  out.renewal = static_cast<ipc::PairRenewal>(renewal);
+  return out;
 }
 
-Expected<void> Store::write_pair(const std::string& user, const PeerRecord& pair, bool open) {
-  const std::uint64_t opened = open ? 1 : 0;
-  const std::uint64_t banned = pair.banned ? 1 : 0;
+Expected<void> Store::write_pair(const PairRecord& pair) {
+  const auto banned = static_cast<std::uint64_t>(pair.banned);
+  const auto renewal = static_cast<std::uint64_t>(pair.renewal);
   return sql_->put_pair
-      .run(
-          user, pair.key, pair.epoch, pair.peer, opened, pair.strikes, banned,
-          mac("pairs", {as_bytes(user), as_bytes(pair.key), Number(pair.epoch), as_bytes(pair.peer),
-                        Number(opened), Number(pair.strikes), Number(banned)}))
+      .run(pair.user, pair.key, pair.epoch, pair.peer, pair.strikes, banned, pair.banned_since_ms,
+           renewal,
+           mac("pairs", {as_bytes(pair.user), as_bytes(pair.key), Number(pair.epoch),
+                         as_bytes(pair.peer), Number(pair.strikes), Number(banned),
+                         Number(pair.banned_since_ms), Number(renewal)}))
       .execute();
 }
 
-Expected<void> Store::checking(const std::string& user, const PeerRecord& pair) {
-  bool open = false;
-  auto known = find_pair(user, pair, open);
-  if (!known) {
-    return std::unexpected(known.error());
+Expected<ipc::StoredKey> Store::key_with_peer(const std::string& user, const std::string& key,
+                                              std::uint64_t epoch, const std::string& peer) {
+  auto epochs = key.empty() ? std::vector<ipc::StoredKey>() : epochs_of(user, key);
+  if (!epochs) {
+    return std::unexpected(epochs.error());
   }
-  PeerRecord next = known->value_or(PeerRecord{pair.key, pair.epoch, pair.peer, 0, false});
-  if (next.banned) {
-    return fail(ErrorCode::kBanned, "this pair is banned until its OT state is renewed");
-  }
-  return write_pair(user, next, true);
-}
-
-Expected<void> Store::checked(const std::string& user, const PeerRecord& pair) {
-  bool open = false;
-  auto known = find_pair(user, pair, open);
-  if (!known) {
-    return std::unexpected(known.error());
-  }
-  if (!*known || !open) {
-    return fail(ErrorCode::kBadRequest, "no check of this pair has begun");
-  }
-  return write_pair(user, **known, false);
-}
-
-Expected<void> Store::ban(const std::string& user, const PeerRecord& pair) {
-  bool open = false;
-  auto known = find_pair(user, pair, open);
-  if (!known) {
-    return std::unexpected(known.error());
-  }
-  PeerRecord next = known->value_or(PeerRecord{pair.key, pair.epoch, pair.peer, 0, false});
-  next.banned = true;
-  return write_pair(user, next, false);
-}
-
-Expected<std::vector<PeerRecord>> Store::settle_strikes(const std::string& user) {
-  std::vector<PeerRecord> all;
-  std::vector<PeerRecord> interrupted;
-  {
-    auto run = sql_->pairs_of_user.run(user);
-    for (;;) {
-      const auto row = run.step();
-      if (!row) {
-        return std::unexpected(row.error());
-      }
-      if (!*row) {
-        break;
-      }
-      bool open = false;
-      const PeerRecord name{run.text(0), run.integer(1), run.text(2), 0, false};
-      auto pair = find_pair(user, name, open);
-      if (!pair || !*pair) {
-        return altered();
-      }
-      if (open) {
-        ++(*pair)->strikes;
-        (*pair)->banned = (*pair)->banned || (*pair)->strikes >= kStrikesToBan;
-        interrupted.push_back(**pair);
-      }
-      all.push_back(**pair);
+  for (ipc::StoredKey& known : *epochs) {
+    if (known.epoch != epoch) {
+      continue;
     }
+    const auto record = decode_key_record(known.record);
+    if (!record || peer == identity_.node || record->index_of(peer) == 0) {
+      return fail(ErrorCode::kBadRequest, "the peer is no other participant of this key");
+    }
+    return std::move(known);
   }
-  for (const PeerRecord& pair : interrupted) {
-    if (auto done = write_pair(user, pair, false); !done) {
+  return fail(ErrorCode::kUnknownKey, "there is no such epoch of this key");
+}
+
+Expected<void> Store::replace_share(const std::string& user, ipc::StoredKey key,
+                                    ByteVector sealed) {
+  if (sealed.empty()) {
+    return fail(ErrorCode::kBadRequest, "the order brings no share");
+  }
+  erased_ = true;  // the state that was replaced must not outlive it in the log
+  key.sealed_share = std::move(sealed);
+  return write_key(user, key);
+}
+
+Expected<std::optional<PairRecord>> Store::strike(const std::string& user,
+                                                  const ipc::Checking& check,
+                                                  std::uint64_t now_ms) {
+  if (const auto key = key_with_peer(user, check.key, check.epoch, check.peer); !key) {
+    if (key.error().code == ErrorCode::kStorageFailed) {
+      return std::unexpected(key.error());
+    }
+    return std::nullopt;
+  }
+  auto pair = find_pair(user, check.key, check.epoch, check.peer);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  ++pair->strikes;
+  if (pair->strikes >= kStrikesToBan && pair->banned == BanReason::kNone) {
+    pair->banned = BanReason::kStrikes;
+    pair->banned_since_ms = now_ms;
+    pair->renewal = ipc::PairRenewal::kNone;  // an order from before the ban does not lift it
+  }
+  if (auto done = write_pair(*pair); !done) {
+    return std::unexpected(done.error());
+  }
+  return *pair;
+}
+
+Expected<bool> Store::burn(const std::string& user, const ipc::Burn& order, std::uint64_t now_ms) {
+  auto key = key_with_peer(user, order.key, order.epoch, order.peer);
+  if (!key) {
+    return std::unexpected(key.error());
+  }
+  auto pair = find_pair(user, order.key, order.epoch, order.peer);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  if (!order.failed) {
+    if (pair->banned == BanReason::kNone) {
+      return fail(ErrorCode::kConflict, "the pair is not banned");
+    }
+    if (auto done = replace_share(user, std::move(*key), order.sealed_share); !done) {
       return std::unexpected(done.error());
     }
+    return false;
   }
-  return all;
+  const bool first = pair->banned == BanReason::kNone;
+  if (first) {
+    pair->banned = BanReason::kCheckFailed;
+    pair->banned_since_ms = now_ms;
+  }
+  pair->renewal = ipc::PairRenewal::kNone;
+  if (auto done = write_pair(*pair); !done) {
+    return std::unexpected(done.error());
+  }
+  if (auto done = replace_share(user, std::move(*key), order.sealed_share); !done) {
+    return std::unexpected(done.error());
+  }
+  return first;
 }
 
-Expected<void> Store::lift(const std::string& user, const PeerRecord& pair) {
-  return sql_->erase_pair.run(user, pair.key, pair.epoch, pair.peer).execute();
+Expected<PairRecord> Store::order_renewal(RenewalOrder order) {
+  const auto epochs =
+      order.key.empty() ? std::vector<ipc::StoredKey>() : epochs_of(order.user, order.key);
+  if (!epochs) {
+    return std::unexpected(epochs.error());
+  }
+  for (const ipc::StoredKey& known : *epochs) {
+    if (known.state == ipc::KeyState::kActive) {
+      order.epoch = known.epoch;
+    }
+  }
+  const auto key = key_with_peer(order.user, order.key, order.epoch, order.peer);
+  if (!key) {
+    return std::unexpected(key.error());
+  }
+  if (decode_key_record(key->record)->scheme != Scheme::kEcdsaSecp256k1) {
+    return fail(ErrorCode::kBadRequest, "only ECDSA keys have OT state to renew");
+  }
+  auto pair = find_pair(order.user, order.key, order.epoch, order.peer);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  const bool banned = pair->banned != BanReason::kNone;
+  if (order.lifts_ban && !banned) {
+    return fail(ErrorCode::kBadRequest, "This node has not banned " + order.peer +
+                                            " for this key: there is nothing to lift (renew "
+                                            "renews without a ban).");
+  }
+  if (!order.lifts_ban && banned) {
+    return fail(ErrorCode::kBanned, "This node has banned " + order.peer +
+                                        " for this key: find out why, then use unban with a "
+                                        "reason.");
+  }
+  if (pair->renewal == ipc::PairRenewal::kNone) {
+    pair->renewal = ipc::PairRenewal::kOrdered;
+  }
+  if (auto done = write_pair(*pair); !done) {
+    return std::unexpected(done.error());
+  }
+  const std::uint64_t lifts = order.lifts_ban ? 1 : 0;
+  if (auto done = sql_->put_renewal_order
+                      .run(order.user, order.key, order.epoch, order.peer, order.at_ms, lifts,
+                           order.ordered_by, order.reason,
+                           mac("renewal_orders",
+                               {as_bytes(order.user), as_bytes(order.key), Number(order.epoch),
+                                as_bytes(order.peer), Number(order.at_ms), Number(lifts),
+                                as_bytes(order.ordered_by), as_bytes(order.reason)}))
+                      .execute();
+      !done) {
+    return std::unexpected(done.error());
+  }
+  return *pair;
+}
+
+Expected<void> Store::renewed(const std::string& user, const ipc::StoreRenewed& order) {
+  auto key = key_with_peer(user, order.key, order.epoch, order.peer);
+  if (!key) {
+    return std::unexpected(key.error());
+  }
+  auto pair = find_pair(user, order.key, order.epoch, order.peer);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  const bool ordered = pair->renewal != ipc::PairRenewal::kNone;
+  if (pair->banned != BanReason::kNone && !ordered) {
+    return fail(ErrorCode::kBanned, "no operator of this node has ordered to lift this ban");
+  }
+  if (ordered) {
+    pair->renewal = ipc::PairRenewal::kStored;
+    if (auto done = write_pair(*pair); !done) {
+      return done;
+    }
+  }
+  return replace_share(user, std::move(*key), order.sealed_share);
+}
+
+Expected<PairRecord> Store::lift(const std::string& user, const ipc::LiftBan& order) {
+  const auto pair = find_pair(user, order.key, order.epoch, order.peer);
+  if (!pair) {
+    return std::unexpected(pair.error());
+  }
+  const bool nothing = pair->banned == BanReason::kNone && pair->strikes == 0 &&
+                       pair->renewal == ipc::PairRenewal::kNone;
+  if (nothing) {
+    return *pair;
+  }
+  if (pair->renewal != ipc::PairRenewal::kStored) {
+    return fail(ErrorCode::kConflict, "the pair's OT state has not been renewed");
+  }
+  if (auto done = sql_->erase_pair.run(user, order.key, order.epoch, order.peer).execute(); !done) {
+    return std::unexpected(done.error());
+  }
+  return *pair;
+}
+
+Expected<std::vector<PairRecord>> Store::pairs_of(const std::string& user) {
+  std::vector<PairRecord> out;
+  auto run = sql_->pairs.run(user);
+  for (;;) {
+    const auto row = run.step();
+    if (!row) {
+      return std::unexpected(row.error());
+    }
+    if (!*row) {
+      return out;
+    }
+    auto pair = find_pair(run.text(0), run.text(1), run.integer(2), run.text(3));
+    if (!pair) {
+      return std::unexpected(pair.error());
+    }
+    out.push_back(*std::move(pair));
+  }
+}
+
+Expected<std::vector<RenewalOrder>> Store::renewal_orders(const std::string& user) {
+  std::vector<RenewalOrder> out;
+  auto run = sql_->renewal_orders.run(user);
+  for (;;) {
+    const auto row = run.step();
+    if (!row) {
+      return std::unexpected(row.error());
+    }
+    if (!*row) {
+      return out;
+    }
+    if (!constant_time_equal(
+            mac("renewal_orders",
+                {run.blob(0), run.blob(1), Number(run.integer(2)), run.blob(3),
+                 Number(run.integer(4)), Number(run.integer(5)), run.blob(6), run.blob(7)}),
+            run.blob(8))) {
+      return altered();
+    }
+    out.push_back({.user = run.text(0),
+                   .key = run.text(1),
+                   .peer = run.text(3),
+                   .lifts_ban = run.integer(5) != 0,
+                   .reason = run.text(7),
+                   .ordered_by = run.text(6),
+                   .at_ms = run.integer(4),
+                   .epoch = run.integer(2)});
+  }
 }
 
 }  // namespace cosigner::supervisor

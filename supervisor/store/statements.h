@@ -1,13 +1,15 @@
 #pragma once
 // The store's schema and its prepared statements. Private to supervisor/store.
 
+#include <array>
+
 #include "supervisor/store/store.h"
 
 namespace cosigner::supervisor {
 
 // Shares are sealed by their worker and stored as they come. `mac` authenticates all columns before
 // it. Names are stored as they are; digests, sessions and keys as blobs.
-inline constexpr const char* kSchema = R"sql(
+inline constexpr const char* kSchema1 = R"sql(
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL, mac BLOB NOT NULL)
   WITHOUT ROWID;
 CREATE TABLE keys(user TEXT NOT NULL, key TEXT NOT NULL, epoch INTEGER NOT NULL,
@@ -24,11 +26,26 @@ CREATE TABLE results(session BLOB PRIMARY KEY, user TEXT NOT NULL, initiator BLO
   id BLOB NOT NULL, keep_until INTEGER NOT NULL, answer BLOB NOT NULL, mac BLOB NOT NULL);
 CREATE INDEX results_by_id ON results(initiator, id);
 CREATE INDEX results_by_time ON results(keep_until);
--- Strikes and bans of pairwise OT state. open: a check has begun and not ended.
 CREATE TABLE pairs(user TEXT NOT NULL, key TEXT NOT NULL, epoch INTEGER NOT NULL,
   peer TEXT NOT NULL, open INTEGER NOT NULL, strikes INTEGER NOT NULL, banned INTEGER NOT NULL,
   mac BLOB NOT NULL, PRIMARY KEY(user, key, epoch, peer)) WITHOUT ROWID;
 )sql";
+// Nothing was ever written to the first table of pairs.
+inline constexpr const char* kSchema2 = R"sql(
+DROP TABLE pairs;
+-- Pairwise OT state that is suspect, banned or being renewed. banned: BanReason; renewal:
+-- ipc::PairRenewal.
+CREATE TABLE pairs(user TEXT NOT NULL, key TEXT NOT NULL, epoch INTEGER NOT NULL,
+  peer TEXT NOT NULL, strikes INTEGER NOT NULL, banned INTEGER NOT NULL,
+  banned_since INTEGER NOT NULL, renewal INTEGER NOT NULL, mac BLOB NOT NULL,
+  PRIMARY KEY(user, key, epoch, peer)) WITHOUT ROWID;
+-- Operators' orders to renew a pair, with their reasons, for good.
+CREATE TABLE renewal_orders(number INTEGER PRIMARY KEY, user TEXT NOT NULL, key TEXT NOT NULL,
+  epoch INTEGER NOT NULL, peer TEXT NOT NULL, at INTEGER NOT NULL, lifts_ban INTEGER NOT NULL,
+  ordered_by TEXT NOT NULL, reason TEXT NOT NULL, mac BLOB NOT NULL);
+)sql";
+inline constexpr std::array kSchemaSteps = {kSchema1, kSchema2};
+static_assert(kSchemaSteps.size() == kSchemaVersion);
 
 struct Store::Statements {
   SqlStatement get_counter;
@@ -46,9 +63,11 @@ struct Store::Statements {
   SqlStatement put_result;
   SqlStatement purge_results;
   SqlStatement get_pair;
-  SqlStatement pairs_of_user;
+  SqlStatement pairs;
   SqlStatement put_pair;
   SqlStatement erase_pair;
+  SqlStatement renewal_orders;
+  SqlStatement put_renewal_order;
 };
 
 /// Columns of integers, as the MAC covers them.

@@ -73,8 +73,11 @@ Expected<void> Store::migrate() {
   if (version == kSchemaVersion) {
     return {};
   }
-  const std::string sql = "BEGIN EXCLUSIVE;" + std::string(kSchema) +
-                          "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
+  std::string sql = "BEGIN EXCLUSIVE;";
+  for (auto step = static_cast<std::size_t>(version); step < kSchemaSteps.size(); ++step) {
+    sql += kSchemaSteps[step];
+  }
+  sql += "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
   if (auto done = database_.execute(sql.c_str()); !done) {
     rollback();
     return done;
@@ -116,13 +119,18 @@ Expected<void> Store::prepare() {
       .put_result = sql("INSERT INTO results VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
       .purge_results = sql("DELETE FROM results WHERE session IN (SELECT session FROM results "
                            "WHERE keep_until < ?1 LIMIT ?2) RETURNING 1"),
-      .get_pair = sql("SELECT key, epoch, peer, open, strikes, banned, mac FROM pairs WHERE user = "
-                      "?1 AND key = ?2 AND epoch = ?3 AND peer = ?4"),
-      .pairs_of_user =
-          sql("SELECT key, epoch, peer, open, strikes, banned, mac FROM pairs WHERE user = ?1"),
-      .put_pair = sql("INSERT OR REPLACE INTO pairs VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+      .get_pair = sql("SELECT strikes, banned, banned_since, renewal, mac FROM pairs WHERE "
+                      "user = ?1 AND key = ?2 AND epoch = ?3 AND peer = ?4"),
+      .pairs = sql("SELECT user, key, epoch, peer FROM pairs WHERE ?1 = '' OR user = ?1 ORDER BY "
+                   "user, key, epoch, peer"),
+      .put_pair = sql("INSERT OR REPLACE INTO pairs VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
       .erase_pair =
           sql("DELETE FROM pairs WHERE user = ?1 AND key = ?2 AND epoch = ?3 AND peer = ?4"),
+      .renewal_orders =
+          sql("SELECT user, key, epoch, peer, at, lifts_ban, ordered_by, reason, mac FROM "
+              "renewal_orders WHERE ?1 = '' OR user = ?1 ORDER BY number"),
+      .put_renewal_order =
+          sql("INSERT INTO renewal_orders VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
   });
   if (error) {
     return std::unexpected(*error);

@@ -24,7 +24,7 @@
 namespace cosigner::supervisor {
 
 /// The newest schema this release knows; a newer file is refused.
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 /// Whose store it is: what rows are authenticated for and statements must name.
 struct StoreIdentity {
@@ -38,17 +38,44 @@ struct FoundResult {
   std::optional<ByteVector> answer;
 };
 
-/// A pair of participants that may not sign together: `ban` once true, else strikes so far.
-struct PeerRecord {
+/// Why a pair may not sign together.
+enum class BanReason : std::uint8_t {
+  kNone = 0,         ///< not banned
+  kCheckFailed = 1,  ///< a class C failure: a check of the peer's OT or VOLE messages failed
+  kStrikes = 2       ///< the worker died kStrikesToBan times during such a check
+};
+[[nodiscard]] std::string_view ban_reason_name(BanReason reason);
+
+/// This node's OT state of one key with one peer is suspect, banned, or being renewed.
+struct PairRecord {
+  std::string user;
   std::string key;
   std::uint64_t epoch = 0;
   std::string peer;
   std::uint64_t strikes = 0;
-  bool banned = false;
-  friend bool operator==(const PeerRecord&, const PeerRecord&) = default;
+  BanReason banned = BanReason::kNone;
+  std::uint64_t banned_since_ms = 0;  ///< since 1970; 0 if not banned
+  ipc::PairRenewal renewal = ipc::PairRenewal::kNone;
+  friend bool operator==(const PairRecord&, const PairRecord&) = default;
+
+  [[nodiscard]] ipc::PairStanding standing() const {
+    return {key, epoch, peer, banned != BanReason::kNone, renewal};
+  }
 };
-/// Deaths between checking() and checked() that ban a pair.
+/// Deaths between Checking and Checked that ban a pair.
 inline constexpr std::uint64_t kStrikesToBan = 3;
+
+/// An operator's order to renew a pair's OT state.
+struct RenewalOrder {
+  std::string user;
+  std::string key;
+  std::string peer;
+  bool lifts_ban = false;  ///< `unban`: only of a banned pair; else only of one that is not
+  std::string reason;
+  std::string ordered_by;
+  std::uint64_t at_ms = 0;
+  std::uint64_t epoch = 0;  ///< of the key when it was ordered; filled in by the store
+};
 
 class Store {
  public:
@@ -108,17 +135,30 @@ class Store {
   /// Removes results past their time, at most `limit`; returns how many.
   [[nodiscard]] Expected<std::uint64_t> purge_results(std::uint64_t now_ms, std::uint64_t limit);
 
-  // ---- burn: strikes and bans of pairwise OT state
-  /// A check of `peer`'s OT or VOLE messages begins: durable before it runs.
-  [[nodiscard]] Expected<void> checking(const std::string& user, const PeerRecord& pair);
-  /// It ended well.
-  [[nodiscard]] Expected<void> checked(const std::string& user, const PeerRecord& pair);
-  /// It failed: banned until renewed.
-  [[nodiscard]] Expected<void> ban(const std::string& user, const PeerRecord& pair);
-  /// Checks that a death interrupted become strikes, the third a ban. Call before a worker starts.
-  [[nodiscard]] Expected<std::vector<PeerRecord>> settle_strikes(const std::string& user);
-  /// After renewal of the pair's OT state.
-  [[nodiscard]] Expected<void> lift(const std::string& user, const PeerRecord& pair);
+  // ---- burn: strikes, bans and renewals of pairwise OT state (pairs.cc)
+  /// A worker died during a check of this peer's messages. Returns what the pair is now; nothing if
+  /// there is no such key any more.
+  [[nodiscard]] Expected<std::optional<PairRecord>> strike(const std::string& user,
+                                                           const ipc::Checking& check,
+                                                           std::uint64_t now_ms);
+  /// Bans the pair and replaces the sealed share, together. True if it was not banned before; doing
+  /// it again is no error. Errors: unknown_key, bad_request, conflict (only to erase, and the pair
+  /// is not banned).
+  [[nodiscard]] Expected<bool> burn(const std::string& user, const ipc::Burn& order,
+                                    std::uint64_t now_ms);
+  /// Records an operator's order for good. Errors: unknown_key, bad_request (no such pair of an
+  /// ECDSA key; nothing to lift), banned (a ban that only an order to lift it may end).
+  [[nodiscard]] Expected<PairRecord> order_renewal(RenewalOrder order);
+  /// The share with the pair's new OT state. Errors: unknown_key, bad_request, banned (no order to
+  /// renew a banned pair).
+  [[nodiscard]] Expected<void> renewed(const std::string& user, const ipc::StoreRenewed& order);
+  /// The pair is as good as new. Returns what it was; doing it again is no error. Errors: conflict
+  /// (its new state is not stored).
+  [[nodiscard]] Expected<PairRecord> lift(const std::string& user, const ipc::LiftBan& order);
+  /// By key, epoch and peer; of all users if `user` is empty.
+  [[nodiscard]] Expected<std::vector<PairRecord>> pairs_of(const std::string& user);
+  /// Every order, oldest first; of all users if `user` is empty.
+  [[nodiscard]] Expected<std::vector<RenewalOrder>> renewal_orders(const std::string& user);
 
   /// True once after an operation erased a share: the owner then truncates the log, where SQLite
   /// would keep the old page until it is overwritten.
@@ -145,9 +185,14 @@ class Store {
   Expected<void> set_acknowledged(const std::string& user, const std::string& key,
                                   std::uint64_t epoch, const Digest& digest, std::uint64_t state);
   Expected<bool> refused(const std::string& user, const Digest& digest);
-  Expected<std::optional<PeerRecord>> find_pair(const std::string& user, const PeerRecord& pair,
-                                                bool& open);
-  Expected<void> write_pair(const std::string& user, const PeerRecord& pair, bool open);
+  /// A record without strikes, ban or order if the pair has none.
+  Expected<PairRecord> find_pair(const std::string& user, const std::string& key,
+                                 std::uint64_t epoch, const std::string& peer);
+  Expected<void> write_pair(const PairRecord& pair);
+  /// The stored epoch, if `peer` is another participant of it. Errors: unknown_key, bad_request.
+  Expected<ipc::StoredKey> key_with_peer(const std::string& user, const std::string& key,
+                                         std::uint64_t epoch, const std::string& peer);
+  Expected<void> replace_share(const std::string& user, ipc::StoredKey key, ByteVector sealed);
 
   SqlDatabase database_;
   StoreIdentity identity_;

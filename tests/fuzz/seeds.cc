@@ -113,7 +113,8 @@ int main(int count, char** arguments) {
   add_frames<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
              ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
              StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
-             Renewed, Tick, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
+             Renewed, Tick, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
+             PresignatureStock, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
              GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
              PublishDone, PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply,
              ControlCancel>(corpus);

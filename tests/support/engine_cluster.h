@@ -24,6 +24,7 @@
 #include "ipc/answer.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
+#include "worker/session/check_notices.h"
 #include "worker/session/counters.h"
 #include "worker/session/engine.h"
 #include "worker/session/protocol_factory.h"
@@ -60,6 +61,60 @@ class SimulatedStore {
   std::map<SessionId, ByteVector> results;
   std::map<std::pair<Ed25519PublicKey, Bytes<16>>, SessionId> ids;
   bool fail_pending = false;  ///< a full disk
+  struct Pair {
+    std::uint64_t epoch = 0;
+    bool banned = false;
+    ipc::PairRenewal renewal = ipc::PairRenewal::kNone;
+    int strikes = 0;
+  };
+  std::map<std::pair<std::string, std::string>, Pair> pairs;  ///< by key and peer
+  bool fail_burn = false;
+
+  ipc::Stored apply(const ipc::Burn& order) {
+    const auto key = active.find(order.key);
+    if (fail_burn || key == active.end() || key->second.epoch != order.epoch) {
+      return failed(order.order, ErrorCode::kStorageFailed);
+    }
+    Pair& pair = pairs[{order.key, order.peer}];
+    if (!order.failed && !pair.banned) {
+      return failed(order.order, ErrorCode::kConflict);
+    }
+    if (order.failed) {
+      pair.epoch = order.epoch;
+      pair.banned = true;
+      pair.renewal = ipc::PairRenewal::kNone;
+    }
+    key->second.sealed_share = order.sealed_share;
+    return done(order.order);
+  }
+  ipc::Stored apply(const ipc::StoreRenewed& order) {
+    const auto found = pairs.find({order.key, order.peer});
+    const bool ordered = found != pairs.end() && found->second.renewal != ipc::PairRenewal::kNone;
+    if (found != pairs.end() && found->second.banned && !ordered) {
+      return failed(order.order, ErrorCode::kBanned);
+    }
+    if (ordered) {
+      found->second.renewal = ipc::PairRenewal::kStored;
+    }
+    active.at(order.key).sealed_share = order.sealed_share;
+    return done(order.order);
+  }
+  ipc::Stored apply(const ipc::LiftBan& order) {
+    const auto found = pairs.find({order.key, order.peer});
+    if (found != pairs.end() && found->second.renewal != ipc::PairRenewal::kStored) {
+      return failed(order.order, ErrorCode::kConflict);
+    }
+    pairs.erase({order.key, order.peer});
+    return done(order.order);
+  }
+  void strike(const ipc::Checking& check) {
+    Pair& pair = pairs[{check.key, check.peer}];
+    pair.epoch = check.epoch;
+    if (++pair.strikes >= 3 && !pair.banned) {
+      pair.banned = true;
+      pair.renewal = ipc::PairRenewal::kNone;
+    }
+  }
 
   ipc::Stored apply(const ipc::StorePending& order, std::uint64_t worker_generation) {
     const Digest digest = acknowledgement_digest(order.key.record);
@@ -136,6 +191,9 @@ class SimulatedStore {
   }
 
  private:
+  static ipc::Stored done(std::uint64_t order) {
+    return {.order = order, .ok = true, .error_name = {}, .error_message = {}, .statement = {}};
+  }
   static ipc::Stored failed(std::uint64_t order, ErrorCode code) {
     return {.order = order,
             .ok = false,
@@ -191,9 +249,34 @@ class EngineCluster {
     std::int64_t asked_us = 0;
     std::int64_t answered_us = 0;
   };
-  struct Node {
+  /// Thrown by Node::on_checking to let the worker die in the middle of a check.
+  struct Died {};
+  struct Node : worker::CheckNotices {
     Node(std::string node_name, IdentityKey key)
         : name(std::move(node_name)), identity(std::move(key)) {}
+    void checking(const std::string& key, std::uint64_t epoch, const std::string& peer) override {
+      open_checks.push_back({key, epoch, peer});
+      ++checks;
+      if (on_checking) {
+        on_checking(open_checks.back());
+      }
+    }
+    void checked(const std::string& key, std::uint64_t epoch, const std::string& peer) override {
+      if (open_checks.empty() || open_checks.back().key != key ||
+          open_checks.back().epoch != epoch || open_checks.back().peer != peer) {
+        throw std::logic_error("a check ended that had not begun");
+      }
+      open_checks.pop_back();
+    }
+    void close_checks(const ipc::Burn& burn) {
+      std::erase_if(open_checks, [&](const ipc::Checking& one) {
+        return one.key == burn.key && one.epoch == burn.epoch && one.peer == burn.peer;
+      });
+    }
+    std::vector<ipc::Checking> open_checks;  ///< what its supervisor knows
+    std::vector<ipc::Burn> burning;          ///< ordered and not durable yet
+    std::uint64_t checks = 0;
+    std::function<void(const ipc::Checking&)> on_checking;
     std::string name;
     IdentityKey identity;
     std::unique_ptr<SimulatedStore> store;
@@ -293,6 +376,14 @@ class EngineCluster {
       return;
     }
     add_dead_counters(*target.engine);
+    // Its supervisor makes strikes of open checks, and bans of those that had failed.
+    for (const ipc::Burn& burn : std::exchange(target.burning, {})) {
+      static_cast<void>(target.store->apply(burn));
+      target.close_checks(burn);
+    }
+    for (const ipc::Checking& check : std::exchange(target.open_checks, {})) {
+      target.store->strike(check);
+    }
     target.engine.reset();
     const std::uint64_t generation = std::exchange(target.generation, 0);
     target.waiting.clear();
@@ -328,6 +419,21 @@ class EngineCluster {
     for (auto& action : std::exchange(target.waiting, {})) {
       action();
     }
+  }
+  /// An operator's order, durable and told to the worker (which is started if there is none).
+  void order_renewal(Node& target, const std::string& key, const std::string& peer) {
+    SimulatedStore::Pair& pair = target.store->pairs[{key, peer}];
+    pair.epoch = target.store->active.at(key).epoch;
+    if (pair.renewal == ipc::PairRenewal::kNone) {
+      pair.renewal = ipc::PairRenewal::kOrdered;
+    }
+    if (target.engine == nullptr) {
+      start_worker(target);
+      return;
+    }
+    input(target, [this, key, peer, epoch = pair.epoch](worker::SessionEngine& engine) {
+      engine.on_renew_pair(clock(), {.key = key, .epoch = epoch, .peer = peer});
+    });
   }
   /// The gateway's presence as all other nodes see it.
   void set_present(Node& target, bool present) {
@@ -408,8 +514,11 @@ class EngineCluster {
     return works_.at(id).answers.at(0);
   }
   /// Makes a key and lets everything come to rest; returns its public key.
-  ByteVector make_key(const std::string& key, std::uint16_t threshold) {
-    const auto works = ask_all(sign(keygen_request(key, threshold)).envelope);
+  ByteVector make_key(const std::string& key, std::uint16_t threshold,
+                      Scheme scheme = Scheme::kEd25519) {
+    Request request = keygen_request(key, threshold);
+    request.scheme = scheme;
+    const auto works = ask_all(sign(request).envelope);
     if (!settle(works)) {
       throw std::runtime_error("key generation was not answered");
     }
@@ -521,9 +630,12 @@ class EngineCluster {
         start.present.push_back(other->name);
       }
     }
+    for (const auto& [name, pair] : target.store->pairs) {
+      start.pairs.push_back({name.first, pair.epoch, name.second, pair.banned, pair.renewal});
+    }
     start.settings = settings;
     target.engine = std::make_unique<worker::SessionEngine>(
-        std::move(start), std::move(keys), *target.random, clock(), target.protocols.get());
+        std::move(start), std::move(keys), *target.random, target, clock(), target.protocols.get());
     target.generation = generation;
     target.armed_us = -1;
     flush(target);
@@ -559,7 +671,12 @@ class EngineCluster {
       });
       return;
     }
-    body(*target.engine);
+    try {
+      body(*target.engine);
+    } catch (const Died&) {
+      kill(target);
+      return;
+    }
     flush(target);
   }
 
@@ -673,14 +790,22 @@ class EngineCluster {
       log.push_back(target.name + ": " + line->message);
       return;
     }
+    if (const auto* burn = std::get_if<ipc::Burn>(&effect); burn != nullptr && burn->failed) {
+      target.burning.push_back(*burn);
+    }
     // A store order takes effect after a while even if its worker has died meanwhile; the reply
     // goes to the worker that gave it only.
     const std::uint64_t generation = target.generation;
     after(store_us / 2 + static_cast<std::int64_t>(pick(static_cast<std::uint64_t>(store_us))),
           [this, &target, generation, effect = std::move(effect)] {
             SimulatedStore& store = *target.store;
-            if (target.generation != generation && chance() < 0.5) {
-              return;  // lost with the socket
+            const auto* burn = std::get_if<ipc::Burn>(&effect);
+            if (target.generation != generation && (burn != nullptr || chance() < 0.5)) {
+              return;  // lost with the socket; a burn was seen to at the worker's death
+            }
+            if (burn != nullptr && !store.fail_burn) {
+              target.close_checks(*burn);
+              target.burning.clear();
             }
             std::visit(
                 [&](const auto& order) {
@@ -690,6 +815,9 @@ class EngineCluster {
                     deliver_reply(target, generation, store.apply(order, generation));
                   } else if constexpr (std::is_same_v<Order, ipc::StoreActivate> ||
                                        std::is_same_v<Order, ipc::StoreDiscard> ||
+                                       std::is_same_v<Order, ipc::Burn> ||
+                                       std::is_same_v<Order, ipc::StoreRenewed> ||
+                                       std::is_same_v<Order, ipc::LiftBan> ||
                                        std::is_same_v<Order, ipc::ResultLookup>) {
                     deliver_reply(target, generation, store.apply(order));
                   } else if constexpr (std::is_same_v<Order, ipc::StoreResult>) {

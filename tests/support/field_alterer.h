@@ -66,12 +66,16 @@ class FieldAlterer {
   template <class T>
   void list(std::vector<T>& values, std::size_t /*limit*/) {
     if (turn()) {
-      altered_ = values.size() > 1;
       if (way_ == 0) {
-        std::swap(values.front(), values.back());
+        altered_ = values.size() > 1;
+        if (altered_) {
+          std::swap(values.front(), values.back());
+        }
       } else if (way_ == 1) {
-        values.push_back(values.front());
+        altered_ = true;
+        values.push_back(values.empty() ? T{} : values.front());
       } else {
+        altered_ = !values.empty();
         values.clear();
       }
       return;

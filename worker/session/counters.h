@@ -45,6 +45,9 @@ struct Counters {
   std::uint64_t presignatures_made = 0;     ///< own and held
   std::uint64_t presignatures_named = 0;    ///< taken for an attempt, here or by a peer's start
   std::uint64_t presignatures_missing = 0;  ///< a start named one that is not held here
+  std::uint64_t burns = 0;                  ///< class C failures: pairs banned
+  std::uint64_t unattributable = 0;         ///< class D failures: nobody can be named
+  std::uint64_t renewals = 0;               ///< of pairs' OT state, made durable here
   // cost
   std::uint64_t hello_signatures = 0;
   std::uint64_t hello_verifications = 0;

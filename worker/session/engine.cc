@@ -31,8 +31,8 @@ AeadKey sealing_key(const ipc::WorkerStart& start) {
 
 }  // namespace
 
-SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
-                          ProtocolFactory* protocols)
+SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random,
+                          CheckNotices& checks, Now now, ProtocolFactory* protocols)
     : environment_{.cluster = start.cluster,
                    .node = start.node,
                    .user = start.user,
@@ -46,10 +46,12 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
       own_certificate_(own_certificate(start)),
       initiators_(std::move(start.initiators)),
       protocols_(protocols == nullptr ? default_protocols_ : *protocols),
+      checks_(checks),
       peers_(environment_, start, keys.channel, own_certificate_),
       keys_(sealing_key(start)),
       commits_(environment_, peers_, keys_),
-      presigner_(environment_, peers_, keys_, protocols_),
+      pairs_(environment_, peers_, keys_, std::move(start.pairs)),
+      presigner_(environment_, peers_, keys_, pairs_, protocols_, checks_),
       // A user without a key on this node has never had a success here: nothing to look up.
       results_(start.keys.empty() ? std::nullopt : std::optional(environment_.wall_ms())) {
   if (!peers_.known(environment_.node)) {
@@ -69,6 +71,7 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
       keys_.add(*std::move(epoch));
     }
   }
+  pairs_.erase_banned();
   const auto wall_s = static_cast<std::int64_t>(environment_.wall_ms() / 1000);
   const auto until_s = static_cast<std::int64_t>(own_certificate_.not_after);
   renew_us_ =
@@ -88,7 +91,9 @@ void SessionEngine::Impl::settle(const SessionId& id) {
     const std::unique_ptr<Running> done = std::move(found->second);
     running_.erase(found);
     timers_.erase({done->scheduled_us, id});
-    finish(done->session.request(), id, done->session.take_outcome(), done->waiters);
+    if (!finish_renewal(done->session)) {
+      finish(done->session.request(), id, done->session.take_outcome(), done->waiters);
+    }
     return;
   }
   schedule(id, running);
@@ -175,6 +180,56 @@ void SessionEngine::Impl::run_commit_events() {
   }
 }
 
+void SessionEngine::Impl::cut_burnt() {
+  for (const Pairs::Name& pair : pairs_.take_burnt()) {
+    // Every presignature with that node goes, those of other keys as well: they are soon made
+    // again.
+    presign([&](Presigner& presigner) { presigner.forget_node(pair.node); });
+    touch_all([&](Session& session) {
+      if (session.request().key == pair.key && session.is_participant(pair.node)) {
+        session.on_burnt(pair.node);
+      }
+    });
+  }
+}
+
+void SessionEngine::Impl::begin_renewals() {
+  for (const Pairs::Name& pair : pairs_.take_begins()) {
+    const KeyEpoch* key = keys_.find(pair.key);
+    const SessionId id = renewal_session(environment_.cluster, environment_.user, *key,
+                                         environment_.node, pair.node);
+    if (draining_ || find(id) != nullptr || running_.size() >= environment_.settings.max_sessions) {
+      pairs_.ended(pair);
+      continue;
+    }
+    ++environment_.counters.sessions_started;
+    running_.emplace(id,
+                     std::make_unique<Running>(Running{Session(parts(), *key, pair.node, id), {}}));
+    touch(id, [](Session& session) { session.begin(); });
+    take_early_hellos(id);
+  }
+}
+
+bool SessionEngine::Impl::finish_renewal(Session& session) {
+  if (const std::optional<std::string>& peer = session.renews()) {
+    const Pairs::Name pair{session.request().key, *peer};
+    pairs_.ended(pair);
+    SessionOutcome outcome = session.take_outcome();
+    if (const auto* made = std::get_if<RenewedPair>(&outcome)) {
+      ++environment_.counters.sessions_succeeded;
+      pairs_.renewed(pair, as_view(made->secret));
+    } else {
+      ++environment_.counters.sessions_failed;
+      environment_.log(LogLevel::kWarning,
+                       "the renewal of key " + pair.key + " with node " + pair.node +
+                           " came to nothing: " + std::get<Error>(outcome).message,
+                       &session.id());
+    }
+    return true;
+  }
+  return false;
+}
+
 void SessionEngine::Impl::finish(const Request& request, const SessionId& id,
                                  SessionOutcome outcome,
                                  const std::vector<std::uint64_t>& waiters) {
@@ -229,6 +284,8 @@ void SessionEngine::Impl::finish_orders() {
 void SessionEngine::Impl::on_stored(const ipc::Stored& stored) {
   if (commits_.on_stored(stored)) {
     run_commit_events();
+  } else {
+    static_cast<void>(pairs_.on_stored(stored));
   }
 }
 
@@ -265,7 +322,8 @@ void SessionEngine::Impl::renew_if_due() {
 
 void SessionEngine::Impl::on_timer() {
   const std::int64_t now = environment_.now_us();
-  for (const std::string& node : peers_.on_timer()) {
+  // While nothing may leave, no packet is late.
+  for (const std::string& node : pairs_.muted() ? std::vector<std::string>() : peers_.on_timer()) {
     touch_all([&](Session& session) {
       if (session.is_participant(node)) {
         session.on_undelivered(node);
@@ -285,6 +343,7 @@ void SessionEngine::Impl::on_timer() {
     }
   }
   commits_.on_timer();
+  pairs_.on_timer();
   presign([](Presigner& presigner) { presigner.on_timer(); });
   expire_lookups();
   renew_if_due();
@@ -311,8 +370,11 @@ std::optional<std::int64_t> SessionEngine::Impl::next_deadline() const {
   if (!lookups_.empty()) {
     next = std::min(next, lookups_.begin()->second.until_us);
   }
-  next = std::min(next, peers_.next_deadline().value_or(INT64_MAX));
+  if (!pairs_.muted()) {
+    next = std::min(next, peers_.next_deadline().value_or(INT64_MAX));
+  }
   next = std::min(next, commits_.next_deadline().value_or(INT64_MAX));
+  next = std::min(next, pairs_.next_deadline().value_or(INT64_MAX));
   next = std::min(next, presigner_.next_deadline());
   return next;
 }
@@ -320,21 +382,37 @@ std::optional<std::int64_t> SessionEngine::Impl::next_deadline() const {
 std::vector<Effect> SessionEngine::Impl::take_effects() {
   presign([this](Presigner& presigner) { presigner.pump(running_.size() + lookups_.size()); });
   finish_orders();
-  peers_.flush();
-  return std::exchange(environment_.effects, {});
+  if (!pairs_.muted()) {
+    peers_.flush();
+    if (held_.empty()) {
+      return std::exchange(environment_.effects, {});
+    }
+    std::vector<Effect> out = std::exchange(held_, {});
+    std::ranges::move(std::exchange(environment_.effects, {}), std::back_inserter(out));
+    return out;
+  }
+  std::vector<Effect> out;
+  for (Effect& effect : std::exchange(environment_.effects, {})) {
+    const bool seen_outside = std::holds_alternative<Publish>(effect) ||
+                              std::holds_alternative<ipc::Answer>(effect) ||
+                              std::holds_alternative<ipc::Wake>(effect);
+    (seen_outside ? held_ : out).push_back(std::move(effect));
+  }
+  return out;
 }
 
 bool SessionEngine::Impl::idle() const {
   return unanswered_.empty() && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
-         presigner_.orders() == 0 && presigner_.runs() == 0 && peers_.quiet() &&
-         environment_.effects.empty();
+         presigner_.orders() == 0 && presigner_.runs() == 0 && pairs_.orders() == 0 &&
+         !pairs_.muted() && held_.empty() && peers_.quiet() && environment_.effects.empty();
 }
 
 // ---- the public face
 
-SessionEngine::SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
-                             ProtocolFactory* protocols)
-    : impl_(std::make_unique<Impl>(std::move(start), std::move(keys), random, now, protocols)) {}
+SessionEngine::SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random,
+                             CheckNotices& checks, Now now, ProtocolFactory* protocols)
+    : impl_(std::make_unique<Impl>(std::move(start), std::move(keys), random, checks, now,
+                                   protocols)) {}
 SessionEngine::~SessionEngine() = default;
 
 void SessionEngine::on_work(Now now, const ipc::Work& work) {
@@ -349,6 +427,7 @@ void SessionEngine::on_work(Now now, const ipc::Work& work) {
 void SessionEngine::on_packet(Now now, std::string_view from, ByteView payload) {
   impl_->at(now);
   impl_->on_packet(std::string(from), payload);
+  impl_->begin_renewals();
 }
 void SessionEngine::on_no_responders(Now now, std::string_view node, std::uint64_t packet) {
   impl_->at(now);
@@ -369,6 +448,10 @@ void SessionEngine::on_result_found(Now now, const ipc::ResultFound& found) {
 void SessionEngine::on_renewed(Now now, const ipc::Renewed& renewed) {
   impl_->at(now);
   impl_->on_renewed(renewed);
+}
+void SessionEngine::on_renew_pair(Now now, const ipc::RenewPair& order) {
+  impl_->at(now);
+  impl_->on_renew_pair(order);
 }
 void SessionEngine::on_tick(Now now) {
   impl_->at(now);

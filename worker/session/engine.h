@@ -38,22 +38,23 @@ struct Publish {
 };
 
 /// What the engine wants done, in order. All but Publish are frames for the supervisor.
-using Effect =
-    std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate, ipc::StoreDiscard,
-                 ipc::StoreRefusal, ipc::StoreResult, ipc::ResultLookup, ipc::Wake, ipc::RenewAsk,
-                 ipc::PresignatureStock, ipc::Log>;
+using Effect = std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate,
+                            ipc::StoreDiscard, ipc::StoreRefusal, ipc::StoreResult,
+                            ipc::ResultLookup, ipc::Burn, ipc::StoreRenewed, ipc::LiftBan,
+                            ipc::Wake, ipc::RenewAsk, ipc::PresignatureStock, ipc::Log>;
 
 struct Counters;        // counters.h
 class ProtocolFactory;  // protocol_factory.h
+class CheckNotices;     // check_notices.h
 
 class SessionEngine {
  public:
   /// `start` brings identity, certificate, peers, initiators, keys and settings. `protocols` is for
-  /// tests that inject faults; both references must outlive the engine. Throws
+  /// tests that inject faults; all references must outlive the engine. Throws
   /// std::invalid_argument if the supervisor's `start` contradicts itself (own certificate
   /// unreadable or another worker's, this node not among the peers, sealing key not 32 bytes).
-  SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
-                ProtocolFactory* protocols = nullptr);
+  SessionEngine(ipc::WorkerStart start, WorkerKeys keys, Random& random, CheckNotices& checks,
+                Now now, ProtocolFactory* protocols = nullptr);
   ~SessionEngine();
   SessionEngine(const SessionEngine&) = delete;
   SessionEngine& operator=(const SessionEngine&) = delete;
@@ -66,6 +67,7 @@ class SessionEngine {
   void on_stored(Now now, const ipc::Stored& stored);
   void on_result_found(Now now, const ipc::ResultFound& found);
   void on_renewed(Now now, const ipc::Renewed& renewed);
+  void on_renew_pair(Now now, const ipc::RenewPair& order);
   void on_tick(Now now);
   /// Call when next_deadline() has passed (calling early does no harm).
   void on_timer(Now now);
@@ -77,7 +79,8 @@ class SessionEngine {
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   /// Everything wanted since the last call, in order. Seals what is queued for peers: messages to
   /// one peer that arose since the last call travel in one packet, so a caller with several inputs
-  /// at hand feeds all of them first.
+  /// at hand feeds all of them first. While a burn is not durable, only orders and logs come out:
+  /// nothing that a peer or a client could see.
   [[nodiscard]] std::vector<Effect> take_effects();
 
   /// Requests not answered yet (with a client waiting here).

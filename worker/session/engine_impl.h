@@ -18,6 +18,7 @@
 #include "worker/session/engine.h"
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
+#include "worker/session/pairs.h"
 #include "worker/session/peers.h"
 #include "worker/session/presigner.h"
 #include "worker/session/protocol_factory.h"
@@ -29,7 +30,7 @@ namespace cosigner::worker {
 
 class SessionEngine::Impl {
  public:
-  Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random, Now now,
+  Impl(ipc::WorkerStart start, WorkerKeys keys, Random& random, CheckNotices& checks, Now now,
        ProtocolFactory* protocols);
 
   // requests.cc
@@ -47,6 +48,9 @@ class SessionEngine::Impl {
   // engine.cc
   void on_stored(const ipc::Stored& stored);
   void on_renewed(const ipc::Renewed& renewed);
+  void on_renew_pair(const ipc::RenewPair& order) { pairs_.on_order(order); }
+  /// At the end of every input: renewals that peers have agreed to.
+  void begin_renewals();
   void on_timer();
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();
@@ -61,7 +65,7 @@ class SessionEngine::Impl {
   }
   [[nodiscard]] std::uint32_t sessions() const {
     return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders() +
-                                      presigner_.orders() + presigner_.runs());
+                                      pairs_.orders() + presigner_.orders() + presigner_.runs());
   }
 
  private:
@@ -108,12 +112,19 @@ class SessionEngine::Impl {
   void settle(const SessionId& id);
   void finish(const Request& request, const SessionId& id, SessionOutcome outcome,
               const std::vector<std::uint64_t>& waiters);
+  /// True if the session was one of a renewal.
+  bool finish_renewal(Session& session);
   void finish_orders();
   /// Runs `body` on the presigner; what it throws fails nothing else.
   template <class Body>
   void presign(Body&& body);
   void begin_commit(Session& session, KeyOutcome outcome);
   void run_commit_events();
+  void cut_burnt();
+  [[nodiscard]] Session::Parts parts() {
+    return {environment_, peers_,  keys_,        commits_,  pairs_,
+            protocols_,   checks_, signing_key_, presigner_};
+  }
   void schedule(const SessionId& id, Running& running);
   template <class Body>
   void touch_all(Body&& body);
@@ -136,9 +147,12 @@ class SessionEngine::Impl {
   InitiatorTable initiators_;
   ProtocolFactory default_protocols_;
   ProtocolFactory& protocols_;
+  CheckNotices& checks_;
   Peers peers_;
   KeyRing keys_;
   Commits commits_;
+  Pairs pairs_;
+  std::vector<Effect> held_;  ///< until a burn is durable
   Presigner presigner_;
   Results results_;
   EarlyHellos early_;
@@ -175,6 +189,7 @@ void SessionEngine::Impl::touch(const SessionId& id, Body&& body) {
     running->session.fail(ErrorCode::kHandlerFailed, "an exception ended this session");
   }
   settle(id);
+  cut_burnt();  // before another message of that peer is looked at
 }
 
 template <class Body>
@@ -187,6 +202,7 @@ void SessionEngine::Impl::presign(Body&& body) {
     ++environment_.counters.exceptions;
     environment_.log(LogLevel::kError, std::string("exception in presigning: ") + error.what());
   }
+  cut_burnt();
 }
 
 template <class Body>

@@ -1,5 +1,8 @@
 #include "worker/session/key_ring.h"
 
+#include <algorithm>
+
+#include "crypto/dkls23/key_state.h"
 #include "crypto/identity/share_seal.h"
 #include "crypto/identity/statement.h"
 
@@ -22,7 +25,7 @@ Expected<KeyEpoch> KeyEpoch::from(ipc::StoredKey stored, std::string_view cluste
 
 void KeyRing::add(KeyEpoch epoch) {
   const std::string key = epoch.stored.key;
-  keys_.insert_or_assign(key, Entry{std::move(epoch), {}});
+  keys_.insert_or_assign(key, Entry{std::move(epoch), {}, {}});
 }
 
 const KeyEpoch* KeyRing::find(std::string_view key) const {
@@ -44,9 +47,38 @@ Expected<ByteView> KeyRing::share(std::string_view key) {
       return fail(ErrorCode::kStorageFailed, "the stored share of key " + std::string(key) +
                                                  " does not open: " + opened.error());
     }
-    entry.share = *std::move(opened);
+    entry.opened(*std::move(opened));
   }
   return as_view(entry.share);
+}
+
+void KeyRing::Entry::opened(SecretVector bytes) {
+  share = std::move(bytes);
+  pairs.clear();
+  if (epoch.record.scheme != Scheme::kEcdsaSecp256k1) {
+    return;
+  }
+  const auto ids = dkls23::pair_ids(as_view(share));
+  for (const auto& [index, node] : epoch.record.participants) {
+    const auto found = std::ranges::find(ids, index, &std::pair<ParticipantIndex, Digest>::first);
+    if (found != ids.end()) {
+      pairs.emplace(node, found->second);
+    }
+  }
+}
+
+const std::map<std::string, Digest, std::less<>>& KeyRing::pairs(std::string_view key) {
+  static const std::map<std::string, Digest, std::less<>> kNone;
+  return share(key) ? keys_.find(key)->second.pairs : kNone;
+}
+
+ByteVector KeyRing::replace_share(std::string_view key, SecretVector share, Random& random) {
+  Entry& entry = keys_.find(key)->second;
+  ipc::StoredKey& stored = entry.epoch.stored;
+  stored.sealed_share = seal_share(sealing_key_, share_binding(entry.epoch.record, stored.record),
+                                   as_view(share), random);
+  entry.opened(std::move(share));
+  return stored.sealed_share;
 }
 
 }  // namespace cosigner::worker

@@ -34,11 +34,20 @@ class KeyRing {
   /// Errors: unknown_key; storage_failed if the sealed share does not open.
   [[nodiscard]] Expected<ByteView> share(std::string_view key);
   [[nodiscard]] const AeadKey& sealing_key() const { return sealing_key_; }
+  /// The set-up ids of the active epoch's pairwise OT state, by node; only of peers with whom there
+  /// is state. Empty for schemes without, and when the share does not open.
+  [[nodiscard]] const std::map<std::string, Digest, std::less<>>& pairs(std::string_view key);
+  /// Puts another share of the same epoch in the place of the open one, which is wiped. Returns it
+  /// sealed, for the store. The key must be there and its share open.
+  ByteVector replace_share(std::string_view key, SecretVector share, Random& random);
 
  private:
   struct Entry {
     KeyEpoch epoch;
     SecretVector share;  ///< empty until first used
+    std::map<std::string, Digest, std::less<>> pairs;
+
+    void opened(SecretVector bytes);
   };
   AeadKey sealing_key_;
   std::map<std::string, Entry, std::less<>> keys_;

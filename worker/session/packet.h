@@ -42,6 +42,21 @@ inline constexpr std::size_t kMaxStatement = 1024;
 inline constexpr std::size_t kMaxAcksPerPacket = 1024;
 inline constexpr std::size_t kMaxMessagesPerPacket = 1024;
 
+/// Which OT state the sender holds with one peer, so that a renewal that only one of the two has
+/// finished keeps them apart instead of looking like an attack. The first 8 bytes of the set-up's
+/// id will do: signing compares the whole before it touches OT.
+struct PairOffer {
+  ParticipantIndex peer = 0;
+  Bytes<8> id;
+
+  template <class Self, class F>
+  static void fields(Self& self, F& f) {
+    f.u16(self.peer);
+    f.fixed(self.id);
+  }
+  friend bool operator==(const PairOffer&, const PairOffer&) = default;
+};
+
 /// A participant's offer to take part in one attempt, and the first message of its protocol.
 struct Hello {
   std::uint8_t version_low = kProtocolLow;
@@ -61,6 +76,7 @@ struct Hello {
   Bytes<32> nonce;
   ByteVector payload;               ///< Protocol::hello()
   std::vector<std::string> banned;  ///< nodes the sender may not sign with
+  std::vector<PairOffer> pairs;     ///< schemes with OT state: by peer; none of those banned
   /// How many presignatures the sender holds that this attempt's coordinator may name.
   std::uint32_t presignatures = 0;
 
@@ -79,6 +95,7 @@ struct Hello {
     f.fixed(self.nonce);
     f.bytes(self.payload, kMaxHelloPayload);
     f.names(self.banned, kMaxParticipants);
+    f.list(self.pairs, kMaxParticipants);
     f.u32(self.presignatures);
   }
 };
@@ -112,6 +129,7 @@ enum class MessageKind : std::uint8_t {
   kAcknowledge = 7,
   kCertificate = 8,
   kRefusal = 9,
+  kPairNotice = 10,
   // presign_messages.h
   kPresignPropose = 20,
   kPresignAccept = 21,
@@ -274,6 +292,35 @@ struct Refusal {
   static void fields(Self& self, F& f) {
     f.text(self.key, kMaxKeyName);
     f.bytes(self.statement, kMaxStatement);
+  }
+};
+
+/// About the OT state that sender and receiver have with each other: what the sender holds durably,
+/// and what it wants. Sent while a renewal is under way (pairs.h).
+struct PairNotice {
+  static constexpr MessageKind kKind = MessageKind::kPairNotice;
+  enum class Wish : std::uint8_t {
+    kNothing = 0,
+    kReply = 1,  ///< tell what you hold
+    kRenew = 2   ///< take part in a renewal
+  };
+  std::string key;
+  std::uint64_t epoch = 0;
+  Digest record;             ///< H(kKeyAcknowledgement; record) of that epoch
+  std::uint8_t wish = 0;     ///< Wish
+  std::uint8_t refuses = 0;  ///< 1: the sender has banned the receiver, and no operator lifts it
+  std::uint8_t holds = 0;    ///< 1: `id` is durable
+  Digest id;                 ///< of the set-up that made the state; zero if there is none
+
+  template <class Self, class F>
+  static void fields(Self& self, F& f) {
+    f.text(self.key, kMaxKeyName);
+    f.u64(self.epoch);
+    f.fixed(self.record);
+    f.u8(self.wish);
+    f.u8(self.refuses);
+    f.u8(self.holds);
+    f.fixed(self.id);
   }
 };
 

@@ -7,11 +7,14 @@
 namespace cosigner::worker {
 
 PresignRun::PresignRun(Environment& environment, Peers& peers, Setup setup,
-                       std::unique_ptr<dkls23::PresignProtocol> protocol)
+                       std::unique_ptr<dkls23::PresignProtocol> protocol,
+                       std::unique_ptr<PairChecks> checks)
     : environment_(environment),
       peers_(peers),
       setup_(std::move(setup)),
+      checks_(std::move(checks)),
       protocol_(std::move(protocol)) {
+  protocol_->observe_checks(checks_.get());
   hellos_[member(environment_.node)->index] = protocol_->hello();
   progress();
 }

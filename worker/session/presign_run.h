@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "worker/session/check_notices.h"
 #include "worker/session/environment.h"
 #include "worker/session/peers.h"
 #include "worker/session/presign_messages.h"
@@ -39,7 +40,7 @@ class PresignRun {
   };
 
   PresignRun(Environment& environment, Peers& peers, Setup setup,
-             std::unique_ptr<dkls23::PresignProtocol> protocol);
+             std::unique_ptr<dkls23::PresignProtocol> protocol, std::unique_ptr<PairChecks> checks);
 
   [[nodiscard]] const Setup& setup() const { return setup_; }
   [[nodiscard]] State state() const { return state_; }
@@ -78,6 +79,7 @@ class PresignRun {
   Environment& environment_;
   Peers& peers_;
   Setup setup_;
+  std::unique_ptr<PairChecks> checks_;  ///< outlives the protocol
   std::unique_ptr<dkls23::PresignProtocol> protocol_;
   State state_ = State::kMaking;
   bool started_ = false;

@@ -14,9 +14,14 @@ constexpr std::size_t kMaxStreams = 8;
 
 }  // namespace
 
-Presigner::Presigner(Environment& environment, Peers& peers, KeyRing& keys,
-                     ProtocolFactory& protocols)
-    : environment_(environment), peers_(peers), keys_(keys), protocols_(protocols) {}
+Presigner::Presigner(Environment& environment, Peers& peers, KeyRing& keys, Pairs& pairs,
+                     ProtocolFactory& protocols, CheckNotices& checks)
+    : environment_(environment),
+      peers_(peers),
+      keys_(keys),
+      pairs_(pairs),
+      protocols_(protocols),
+      checks_(checks) {}
 
 // ---- stock
 
@@ -36,7 +41,7 @@ Presigner::Stock* Presigner::stock(const KeyEpoch& key) {
     }
     forget_key(name);
   }
-  auto made = std::make_unique<Stock>(environment_.node);
+  auto made = std::make_unique<Stock>(name, environment_.node);
   made->record = key.digest;
   made->epoch = key.record.epoch;
   made->threshold = key.record.threshold;

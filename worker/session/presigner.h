@@ -23,7 +23,9 @@
 
 #include "ipc/answer.h"
 #include "ipc/request.h"
+#include "worker/session/check_notices.h"
 #include "worker/session/key_ring.h"
+#include "worker/session/pairs.h"
 #include "worker/session/presign_run.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/rendezvous.h"
@@ -49,7 +51,8 @@ class Presigner {
   static constexpr std::int64_t kReportIntervalUs = 250'000;
   static constexpr std::size_t kMaxGrants = 256;
 
-  Presigner(Environment& environment, Peers& peers, KeyRing& keys, ProtocolFactory& protocols);
+  Presigner(Environment& environment, Peers& peers, KeyRing& keys, Pairs& pairs,
+            ProtocolFactory& protocols, CheckNotices& checks);
 
   // ---- signing
   using Offers = std::map<std::string, std::uint64_t, std::less<>>;  ///< node → generation
@@ -114,7 +117,8 @@ class Presigner {
     std::uint32_t failures = 0;
   };
   struct Stock {
-    explicit Stock(const std::string& node) : pool(node) {}
+    Stock(std::string key_name, const std::string& node) : key(std::move(key_name)), pool(node) {}
+    std::string key;
     Digest record;
     std::uint64_t epoch = 0;
     std::uint16_t threshold = 0;
@@ -168,6 +172,8 @@ class Presigner {
                                                           const PresignPropose& message,
                                                           Stock& stock);
   void on_end(const std::string& from, const PresignEnd& message);
+  [[nodiscard]] std::unique_ptr<PairChecks> checks_for(const std::string& key,
+                                                       const Stock& stock) const;
   /// Settles what came of a run's last input.
   void review(const SessionId& id);
   void failed(const PresignRun& run, std::int64_t delay_us);
@@ -178,7 +184,9 @@ class Presigner {
   Environment& environment_;
   Peers& peers_;
   KeyRing& keys_;
+  Pairs& pairs_;
   ProtocolFactory& protocols_;
+  CheckNotices& checks_;
   std::map<std::string, std::unique_ptr<Stock>, std::less<>> stocks_;
   std::map<SessionId, std::unique_ptr<PresignRun>> runs_;
   std::map<SessionId, Order> orders_;

@@ -45,7 +45,8 @@ bool Presigner::usable(const Stock& stock, const Stream& stream) {
     if (member.node == environment_.node) {
       return true;
     }
-    if (!peers_.present(member.node) || peers_.distrusted(member.node)) {
+    if (!peers_.present(member.node) || peers_.distrusted(member.node) ||
+        pairs_.banned(stock.key, member.node)) {
       return false;
     }
     if (peers_.certificate(member.node) == nullptr || peers_.link(member.node) == nullptr) {
@@ -85,6 +86,15 @@ Result<std::unique_ptr<dkls23::PresignProtocol>> Presigner::make_protocol(
                      .self = self,
                      .assembler = assembler},
       environment_.random);
+}
+
+std::unique_ptr<PairChecks> Presigner::checks_for(const std::string& key,
+                                                  const Stock& stock) const {
+  std::map<ParticipantIndex, std::string> nodes;
+  for (const Participant& participant : stock.participants) {
+    nodes.emplace(participant.index, participant.node);
+  }
+  return std::make_unique<PairChecks>(checks_, key, stock.epoch, std::move(nodes));
 }
 
 bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& order) {
@@ -141,8 +151,8 @@ bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& or
       floor = std::min(floor, run->setup().number);
     }
   }
-  auto run =
-      std::make_unique<PresignRun>(environment_, peers_, std::move(setup), *std::move(protocol));
+  auto run = std::make_unique<PresignRun>(environment_, peers_, std::move(setup),
+                                          *std::move(protocol), checks_for(key.stored.key, stock));
   ++best->running;
   ++environment_.counters.presign_runs;
   if (!zero(order)) {
@@ -332,7 +342,10 @@ void Presigner::on_propose(const std::string& from, const PresignPropose& messag
     return;
   }
   std::optional<SigningSet> signers = signing_set(*known, message);
-  if (!signers || !has_member(*signers, from) || runs_.contains(message.run)) {
+  const bool apart = signers && std::ranges::any_of(*signers, [&](const Signer& signer) {
+                       return pairs_.banned(message.key, signer.node);
+                     });
+  if (!signers || apart || !has_member(*signers, from) || runs_.contains(message.run)) {
     refuse(PresignEnd::Reason::kStranger);
     return;
   }
@@ -362,7 +375,7 @@ void Presigner::on_propose(const std::string& from, const PresignPropose& messag
                                                             .owner = from,
                                                             .number = message.number,
                                                             .order = message.order},
-                                          *std::move(protocol));
+                                          *std::move(protocol), checks_for(message.key, *known));
   PresignRun& begun = *runs_.emplace(message.run, std::move(run)).first->second;
   begun.accept(message.payload);
   review(message.run);
@@ -492,6 +505,9 @@ void Presigner::review(const SessionId& id) {
         peers_.set_distrusted(signer.node);
         environment_.log(LogLevel::kWarning,
                          "node " + signer.node + " misbehaved: " + abort.reason);
+        if (abort.abort_class == AbortClass::kBurn && signer.node != environment_.node) {
+          pairs_.burn(setup.key, signer.node);  // whoever called cuts the rest: Pairs::take_burnt()
+        }
       }
       if (signer.node != environment_.node) {
         (void)peers_.send(signer.node,

@@ -28,6 +28,10 @@ class ProtocolFactory {
       SignParameters parameters, dkls23::Presignature presignature, const Bytes<32>& nonce) {
     return dkls23::make_presigned_sign(std::move(parameters), std::move(presignature), nonce);
   }
+  [[nodiscard]] virtual Result<std::unique_ptr<Protocol>> renewal(
+      dkls23::RenewalParameters parameters, Random& random) {
+    return dkls23::make_renewal(std::move(parameters), random);
+  }
 };
 
 }  // namespace cosigner::worker

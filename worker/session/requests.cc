@@ -294,10 +294,8 @@ void SessionEngine::Impl::admit(std::vector<std::uint64_t> waiters, ParsedReques
     finish_orders();
     return;
   }
-  auto running = std::make_unique<Running>(
-      Running{Session({environment_, peers_, keys_, commits_, protocols_, signing_key_, presigner_},
-                      std::move(parsed.request), id, std::move(envelope)),
-              std::move(waiters)});
+  auto running = std::make_unique<Running>(Running{
+      Session(parts(), std::move(parsed.request), id, std::move(envelope)), std::move(waiters)});
   running_.emplace(id, std::move(running));
   touch(id, [this, &id](Session& session) {
     const SessionId* committing = commits_.session_of(session.request().key);

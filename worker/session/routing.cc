@@ -49,6 +49,7 @@ Peers::Learnt SessionEngine::Impl::learn(const std::string& node, ByteView certi
       }
     });
     commits_.meet(node);
+    pairs_.meet(node);
     presign([&](Presigner& presigner) { presigner.forget_node(node); });
   } else if (learnt == Peers::Learnt::kStale) {
     ++environment_.counters.stale_generation;
@@ -129,6 +130,7 @@ void SessionEngine::Impl::on_greeting(const std::string& from, const Greeting& g
       }
     });
     commits_.meet(from);
+    pairs_.meet(from);
   }
 }
 
@@ -276,6 +278,12 @@ void SessionEngine::Impl::on_message(const std::string& from, ByteView message) 
         return;
       }
       break;
+    case MessageKind::kPairNotice:
+      if (const auto notice = decode_fields<PairNotice>(fields)) {
+        pairs_.on_notice(from, *notice, !draining_);
+        return;
+      }
+      break;
     default: {
       bool read = true;
       presign([&](Presigner& presigner) {
@@ -303,6 +311,7 @@ void SessionEngine::Impl::on_presence(std::string_view node, bool present) {
   peers_.set_present(node, present);
   if (present) {
     commits_.meet(std::string(node));
+    pairs_.meet(std::string(node));
     presigner_.stir();
   } else {
     touch_all([&](Session& session) { session.on_absent(std::string(node)); });

@@ -41,6 +41,28 @@ Session::Session(Parts parts, Request request, const SessionId& id, ByteVector e
   deadline_us_ = began_us_ + static_cast<std::int64_t>(std::min(left_ms, limit_ms)) * 1000;
 }
 
+namespace {
+
+constexpr std::uint64_t kRenewalMs = 15'000;
+
+Request renewal_request(const KeyEpoch& key, const Environment& environment) {
+  Request request;
+  request.operation = Operation::kSign;  // nobody asked: only key and user are looked at
+  request.cluster = environment.cluster;
+  request.user = environment.user;
+  request.key = key.stored.key;
+  request.scheme = key.record.scheme;
+  request.expires_at_ms = environment.wall_ms() + kRenewalMs;
+  return request;
+}
+
+}  // namespace
+
+Session::Session(Parts parts, const KeyEpoch& key, const std::string& peer, const SessionId& id)
+    : Session(parts, renewal_request(key, parts.environment), id, {}) {
+  renews_ = peer;
+}
+
 ParticipantIndex Session::index_of(std::string_view node) const {
   for (const Participant& participant : participants_) {
     if (participant.node == node) {
@@ -60,7 +82,7 @@ const std::string* Session::node_of(ParticipantIndex index) const {
 }
 
 std::size_t Session::needed() const {
-  return keygen() ? participants_.size() : threshold_;
+  return everyone() ? participants_.size() : threshold_;
 }
 
 AttemptScope Session::scope() const {
@@ -89,7 +111,7 @@ bool Session::set_up() {
            "key " + request_.key + " is a key for " + std::string(scheme_name(key->record.scheme)));
       return false;
     }
-    threshold_ = key->record.threshold;
+    threshold_ = renews_ ? 2 : key->record.threshold;
     epoch_ = key->record.epoch;
     record_digest_ = key->digest;
     signing_key_ = key->record.public_key;
@@ -103,7 +125,9 @@ bool Session::set_up() {
       signing_key_ = *std::move(derived);
     }
     for (const auto& [index, node] : key->record.participants) {
-      participants_.push_back({index, node});
+      if (!renews_ || node == *renews_ || node == environment_.node) {
+        participants_.push_back({index, node});
+      }
     }
   }
   self_ = index_of(environment_.node);
@@ -140,14 +164,16 @@ void Session::begin() {
   enter(first);
 }
 
-bool Session::may_coordinate(const std::string& node) const {
-  return node == environment_.node ||
-         (peers_.present(node) && !misbehaved_.contains(node) && !declined_.contains(node));
+bool Session::may_coordinate(const std::string& node) {
+  return (node == environment_.node ||
+          (peers_.present(node) && !misbehaved_.contains(node) && !declined_.contains(node))) &&
+         in_some_set(node);
 }
 
-std::optional<Error> Session::impossible() const {
+std::optional<Error> Session::impossible() {
   std::size_t honest = 0;
   std::size_t willing = 0;
+  std::size_t available = 0;
   std::vector<std::string> absent;
   for (const Participant& participant : participants_) {
     const bool bad = misbehaved_.contains(participant.node);
@@ -155,6 +181,8 @@ std::optional<Error> Session::impossible() const {
     willing += bad || declined_.contains(participant.node) ? 0U : 1U;
     if (!peers_.present(participant.node)) {
       absent.push_back(participant.node);
+    } else {
+      available += bad || declined_.contains(participant.node) ? 0U : 1U;
     }
   }
   if (honest < needed()) {
@@ -165,7 +193,8 @@ std::optional<Error> Session::impossible() const {
                  .peer = node,
                  .peer_reason = reason};
   }
-  if (willing < needed() && !declined_.empty()) {
+  const bool quorum = participants_.size() - absent.size() >= needed();
+  if ((willing < needed() || (quorum && available < needed())) && !declined_.empty()) {
     const auto& [node, error] = *declined_.begin();
     return Error{.code = error.code,
                  .message = "node " + node + " does not take part: " + error.message,
@@ -175,7 +204,7 @@ std::optional<Error> Session::impossible() const {
                  .peer = error.peer.empty() ? node : error.peer,
                  .peer_reason = "as node " + node + " reports: " + error.message};
   }
-  if (participants_.size() - absent.size() < needed()) {
+  if (!quorum) {
     return Error{.code = ErrorCode::kQuorumUnavailable,
                  .message = std::to_string(needed()) + " of " +
                             std::to_string(participants_.size()) +
@@ -186,7 +215,7 @@ std::optional<Error> Session::impossible() const {
                  .peer = absent.front(),
                  .peer_reason = "its gateway is not present"};
   }
-  return std::nullopt;
+  return no_set();
 }
 
 Error Session::final_error() const {
@@ -233,7 +262,7 @@ Error Session::final_error() const {
 }
 
 std::int64_t Session::attempt_duration_us() const {
-  if (keygen()) {
+  if (everyone()) {
     return std::int64_t{environment_.settings.keygen_attempt_timer_ms} * 1000;
   }
   // Each cycle through the coordinators waits twice as long, so that 4n attempts outlast the
@@ -245,6 +274,7 @@ std::int64_t Session::attempt_duration_us() const {
 }
 
 void Session::enter(std::uint16_t number) {
+  attempt_.own = Hello{};  // what it says of bans may be over
   if (std::optional<Error> error = impossible()) {
     fail(*std::move(error));
     return;
@@ -270,6 +300,15 @@ void Session::enter(std::uint16_t number) {
     return;
   }
   attempt_.protocol = *std::move(protocol);
+  if (!keygen()) {
+    std::map<ParticipantIndex, std::string> nodes;
+    for (const Participant& participant : participants_) {
+      nodes.emplace(participant.index, participant.node);
+    }
+    attempt_.checks =
+        std::make_unique<PairChecks>(parts_.checks, request_.key, epoch_, std::move(nodes));
+    attempt_.protocol->observe_checks(attempt_.checks.get());
+  }
   make_hello();
   if (attempt_.coordinating) {
     try_start();
@@ -308,6 +347,14 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
     if (!parameters) {
       return std::unexpected(parameters.error());
     }
+    if (renews_) {
+      return parts_.protocols.renewal(dkls23::RenewalParameters{.record = parameters->record,
+                                                                .secret = parameters->secret,
+                                                                .context = parameters->context,
+                                                                .self = self_,
+                                                                .peer = index_of(*renews_)},
+                                      environment_.random);
+    }
     return parts_.protocols.sign(*std::move(parameters), environment_.random);
   }
   std::vector<Ed25519PublicKey> identities;
@@ -328,7 +375,7 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
 
 void Session::announce_end(const std::string& reason, const std::string& culprit) {
   const AttemptAbort message{id_, attempt_.number, culprit, reason};
-  const bool final_word = keygen() && !culprit.empty();
+  const bool final_word = everyone() && !culprit.empty();
   for (const Participant& participant : participants_) {
     const bool member = std::ranges::find(attempt_.set, participant) != attempt_.set.end();
     const auto slot = hellos_.find(participant.node);
@@ -396,7 +443,7 @@ void Session::on_abort(const std::string& from, const AttemptAbort& abort) {
     // Hearsay: enough to end an attempt, which `from` could do by silence as well, and to be named
     // in the end; not enough to exclude anyone.
     reported_.try_emplace(abort.culprit, "as node " + from + " reports: " + abort.reason);
-    if (keygen()) {
+    if (everyone()) {
       const bool self = abort.culprit == environment_.node;
       fail(Error{.code = self ? ErrorCode::kProtocolFailed : ErrorCode::kPeerMisbehaved,
                  .message = self ? "node " + from + " refuses this node's messages"
@@ -432,7 +479,7 @@ void Session::on_decline(const std::string& from, const Decline& decline) {
   Error error;
   error.code = error_from_name(decline.error);
   error.message = decline.reason;
-  error.peer = decline.peer;
+  error.peer = decline.peer == environment_.node ? std::string() : decline.peer;
   if (error.code == ErrorCode::kPeerMisbehaved && index_of(error.peer) == 0) {
     error.code = ErrorCode::kProtocolFailed;  // nobody of this session is named
     error.peer.clear();
@@ -473,6 +520,25 @@ void Session::on_greeting(const std::string& node) {
   }
   if (!attempt_.coordinating && order_.of(attempt_.number) == node) {
     send_hello();
+  }
+}
+
+void Session::on_burnt(const std::string& node) {
+  if (keygen() || finished() || phase_ == Phase::kWaiting) {
+    return;
+  }
+  if (renews_) {
+    if (*renews_ == node) {
+      announce_end("given up", {});
+      fail(ErrorCode::kBanned, "the pair was banned during its renewal");
+    }
+    return;
+  }
+  const bool member = std::ranges::any_of(
+      attempt_.set, [&](const Participant& participant) { return participant.node == node; });
+  // A protocol that has not started holds the state of every pair, one that has that of its set.
+  if (member || !attempt_.started()) {
+    end_attempt("given up");
   }
 }
 

@@ -21,18 +21,25 @@
 
 #include "ipc/answer.h"
 #include "ipc/request.h"
+#include "worker/session/check_notices.h"
 #include "worker/session/commit.h"
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
 #include "worker/session/packet.h"
+#include "worker/session/pairs.h"
 #include "worker/session/peers.h"
 #include "worker/session/presigner.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/rendezvous.h"
+#include "worker/session/signing_set.h"
 
 namespace cosigner::worker {
 
-using SessionOutcome = std::variant<Error, SignResult, KeygenResult, PresignResult>;
+/// A pair's new OT state: the key's secret as the session knew it, with that state in it.
+struct RenewedPair {
+  SecretVector secret;
+};
+using SessionOutcome = std::variant<Error, SignResult, KeygenResult, PresignResult, RenewedPair>;
 
 class Session {
  public:
@@ -42,7 +49,9 @@ class Session {
     Peers& peers;
     KeyRing& keys;
     const Commits& commits;
+    Pairs& pairs;
     ProtocolFactory& protocols;
+    CheckNotices& checks;
     const Ed25519SecretKey& signing_key;
     Presigner& presigner;
   };
@@ -56,7 +65,12 @@ class Session {
   /// A session whose participants and threshold are those of the request (keygen).
   Session(Parts parts, Request request, const SessionId& id, ByteVector envelope);
 
+  /// A session of this node and `peer` alone, by no client's request: renews their OT state.
+  Session(Parts parts, const KeyEpoch& key, const std::string& peer, const SessionId& id);
+
   [[nodiscard]] const SessionId& id() const { return id_; }
+  /// With whom, if this session renews a pair.
+  [[nodiscard]] const std::optional<std::string>& renews() const { return renews_; }
   [[nodiscard]] const Request& request() const { return request_; }
   [[nodiscard]] Phase phase() const { return phase_; }
   [[nodiscard]] std::uint16_t attempt() const { return attempt_.number; }
@@ -81,6 +95,8 @@ class Session {
   void on_new_generation(const std::string& node);
   void on_greeting(const std::string& node);
   void on_undelivered(const std::string& node);
+  /// The pair of this key with `node` was burnt: whatever may hold its OT state ends.
+  void on_burnt(const std::string& node);
   void on_timer();
   [[nodiscard]] std::int64_t next_deadline() const;
   void fail(Error error);
@@ -111,8 +127,10 @@ class Session {
   struct Attempt {
     std::uint16_t number = 0;
     bool coordinating = false;
+    std::unique_ptr<PairChecks> checks;  ///< outlives the protocol
     std::unique_ptr<Protocol> protocol;
     SignedHello hello;
+    Hello own;                     ///< the same, decoded
     std::vector<Participant> set;  ///< empty until started
     Digest start_digest;
     Bytes<32> nonce;         ///< of our hello
@@ -136,6 +154,8 @@ class Session {
   [[nodiscard]] bool set_up();
   void begin_commit();
   [[nodiscard]] bool keygen() const { return request_.operation == Operation::kKeygen; }
+  /// Every participant must take part.
+  [[nodiscard]] bool everyone() const { return keygen() || renews_.has_value(); }
   [[nodiscard]] ParticipantIndex index_of(std::string_view node) const;
   [[nodiscard]] const std::string* node_of(ParticipantIndex index) const;
   [[nodiscard]] std::size_t needed() const;  ///< members of a set, this node included
@@ -143,8 +163,8 @@ class Session {
     return phase_ == Phase::kRendezvous || phase_ == Phase::kRunning;
   }
   [[nodiscard]] AttemptScope scope() const;
-  [[nodiscard]] bool may_coordinate(const std::string& node) const;
-  [[nodiscard]] std::optional<Error> impossible() const;
+  [[nodiscard]] bool may_coordinate(const std::string& node);
+  [[nodiscard]] std::optional<Error> impossible();
   [[nodiscard]] Error final_error() const;
   [[nodiscard]] std::int64_t attempt_duration_us() const;
   void enter(std::uint16_t number);
@@ -155,6 +175,20 @@ class Session {
   void attempt_timed_out();
   void exclude(const std::string& node, const std::string& reason);
   void finish(SessionOutcome outcome);
+
+  // session_set.cc: who may sign with whom
+  /// By place in participants_, as far as this node knows.
+  [[nodiscard]] Compatibility compatibility();
+  [[nodiscard]] bool fits(const Hello& a, const Hello& b) const;
+  /// No set of signers without a banned pair, of those who may still take part.
+  [[nodiscard]] std::optional<Error> no_set();
+  [[nodiscard]] bool in_some_set(const std::string& node);
+  void try_start();
+  /// Starts with a presignature, if there is one for nodes that have said hello; true also if it is
+  /// worth waiting for another hello.
+  [[nodiscard]] bool try_presigned();
+  /// After a hello that says which pairs may not sign: another coordinator, or the end.
+  void give_up_if_apart();
 
   // session_attempt.cc
   void make_hello();
@@ -169,10 +203,6 @@ class Session {
   /// Better without it, while there are others: it failed an attempt, or is said to have.
   [[nodiscard]] bool doubtful(const std::string& node) const;
   void consider_jump(std::uint16_t number);
-  void try_start();
-  /// Starts with a presignature, if there is one for nodes that have said hello; true also if it is
-  /// worth waiting for another hello.
-  [[nodiscard]] bool try_presigned();
   void coordinate(const std::vector<std::string>& chosen,
                   std::optional<dkls23::Presignature> presignature = std::nullopt);
   /// The attempt goes on with this presignature instead of the full protocol.
@@ -215,6 +245,7 @@ class Session {
   std::map<std::string, std::int64_t, std::less<>> woken_us_;
   bool executed_ = false;
   bool no_presignature_ = false;  ///< an attempt with one has failed: the full protocol from now on
+  std::optional<std::string> renews_;
   std::optional<KeyOutcome> key_;
   std::optional<SessionOutcome> outcome_;
 };

@@ -32,13 +32,18 @@ void Session::make_hello() {
   hello.record = record_digest_;
   environment_.random.fill(hello.nonce.span());
   attempt_.nonce = hello.nonce;
-  const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
+  const KeyEpoch* key = everyone() ? nullptr : parts_.keys.find(request_.key);
   if (key != nullptr && !no_presignature_) {
     hello.presignatures = parts_.presigner.held_for(*key, order_.of(attempt_.number));
   }
   hello.payload = attempt_.protocol->hello();
+  if (!everyone()) {
+    hello.banned = parts_.pairs.banned_from(request_.key);
+    hello.pairs = parts_.pairs.offers(request_.key);
+  }
   attempt_.hello.certificate = peers_.own_certificate();
   attempt_.hello.body = encode_fields(hello);
+  attempt_.own = std::move(hello);
   attempt_.hello.signature =
       ed25519_sign(parts_.signing_key,
                    hello_digest(environment_.cluster, environment_.user, attempt_.hello.body));
@@ -110,8 +115,10 @@ bool Session::wake(const std::string& node) {
     return false;
   }
   woken->second = environment_.now_us();
-  ++environment_.counters.wakes;
-  environment_.effects.emplace_back(ipc::Wake{.node = node, .envelope = envelope_});
+  if (!renews_) {  // only a client's request wakes
+    ++environment_.counters.wakes;
+    environment_.effects.emplace_back(ipc::Wake{.node = node, .envelope = envelope_});
+  }
   return true;
 }
 
@@ -201,6 +208,9 @@ void Session::on_hello(const std::string& from, SignedHello hello, Hello decoded
   } else if (!attempt_.started()) {
     try_start();
   }
+  if (active() && !attempt_.started() && attempt_.coordinating) {
+    give_up_if_apart();
+  }
 }
 
 bool Session::doubtful(const std::string& node) const {
@@ -221,94 +231,6 @@ void Session::consider_jump(std::uint16_t number) {
   }
   if (waiting >= needed()) {
     enter(number);
-  }
-}
-
-bool Session::try_presigned() {
-  const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
-  if (key == nullptr || no_presignature_ || key->digest != record_digest_) {
-    return false;
-  }
-  Presigner::Offers offers;
-  Presigner::Offers possible;
-  for (const Participant& participant : participants_) {
-    const Certificate* certificate = peers_.certificate(participant.node);
-    const auto slot = hellos_.find(participant.node);
-    const bool here = slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number;
-    if (here && slot->second.decoded.presignatures > 0 && slot->second.decoded.banned.empty() &&
-        !doubtful(participant.node)) {
-      offers.emplace(participant.node, slot->second.decoded.generation);
-    } else if (!here && certificate != nullptr && peers_.present(participant.node) &&
-               !doubtful(participant.node)) {
-      possible.emplace(participant.node, certificate->generation);
-    }
-  }
-  while (const SigningSet* best = parts_.presigner.best_set(*key, offers)) {
-    std::vector<std::string> chosen;
-    for (const Signer& signer : *best) {
-      if (signer.node == environment_.node) {
-        continue;
-      }
-      const auto slot = hellos_.find(signer.node);
-      if (!verify_slot(signer.node, slot->second)) {
-        ++environment_.counters.hellos_refused;
-        hellos_.erase(slot);
-        offers.erase(signer.node);
-        chosen.clear();
-        break;
-      }
-      chosen.push_back(signer.node);
-    }
-    if (!chosen.empty()) {
-      coordinate(chosen, parts_.presigner.take_own(*key, *best));
-      return true;
-    }
-  }
-  if (environment_.now_us() < attempt_.entered_us + kPatienceUs) {
-    possible.insert(offers.begin(), offers.end());
-    if (parts_.presigner.best_set(*key, possible) != nullptr) {
-      attempt_.patience_us = attempt_.entered_us + kPatienceUs;
-      return true;
-    }
-  }
-  return false;
-}
-
-void Session::try_start() {
-  if (try_presigned()) {
-    return;
-  }
-  // First come, first taken; those of whom there is something to be said only if the others do not
-  // suffice, and not in the first moments (kWakeAfterUs).
-  std::vector<std::pair<std::pair<bool, std::uint64_t>, std::string>> candidates;
-  for (const auto& [node, slot] : hellos_) {
-    if (slot.decoded.attempt == attempt_.number && slot.decoded.banned.empty()) {
-      candidates.push_back({{doubtful(node), slot.arrival}, node});
-    }
-  }
-  if (candidates.size() + 1 < needed()) {
-    return;
-  }
-  std::ranges::sort(candidates);
-  const bool early = environment_.now_us() < attempt_.entered_us + kWakeAfterUs;
-  std::vector<std::string> chosen;
-  for (const auto& [rank, node] : candidates) {
-    if (chosen.size() + 1 == needed()) {
-      break;
-    }
-    if (rank.first && early) {
-      continue;
-    }
-    if (verify_slot(node, hellos_.find(node)->second)) {
-      chosen.push_back(node);
-    } else {
-      // Not its fault for certain: hellos come in clear, and the broker may have made this one.
-      ++environment_.counters.hellos_refused;
-      hellos_.erase(node);
-    }
-  }
-  if (chosen.size() + 1 == needed()) {
-    coordinate(chosen);
   }
 }
 
@@ -343,7 +265,7 @@ void Session::coordinate(const std::vector<std::string>& chosen,
   for (const Participant& participant : participants_) {
     if (participant.index == self_) {
       hellos.push_back(attempt_.hello);
-      decoded.push_back(*decode_fields<Hello>(attempt_.hello.body));
+      decoded.push_back(attempt_.own);
     } else if (std::ranges::find(chosen, participant.node) != chosen.end()) {
       const HelloSlot& slot = hellos_.find(participant.node)->second;
       hellos.push_back(slot.hello);
@@ -449,6 +371,14 @@ void Session::on_start(const std::string& from, Start start) {
     blame_coordinator("its start names a set without itself or its receiver");
     return;
   }
+  for (std::size_t i = 0; i < decoded.size(); ++i) {
+    for (std::size_t j = i + 1; j < decoded.size(); ++j) {
+      if (!fits(decoded[i], decoded[j])) {
+        blame_coordinator("its start names a set with a pair in it that may not sign together");
+        return;
+      }
+    }
+  }
   attempt_.set = std::move(set);
   attempt_.start_digest = digest;
   attempt_.assembler = index_of(from);
@@ -457,7 +387,7 @@ void Session::on_start(const std::string& from, Start start) {
     for (std::size_t i = 0; i < decoded.size(); ++i) {
       signers.push_back({attempt_.set[i].index, decoded[i].node, decoded[i].generation});
     }
-    const KeyEpoch* key = keygen() ? nullptr : parts_.keys.find(request_.key);
+    const KeyEpoch* key = everyone() ? nullptr : parts_.keys.find(request_.key);
     std::optional<dkls23::Presignature> presignature =
         key == nullptr ? std::nullopt
                        : parts_.presigner.take_named(*key, start.presignature, from, signers);
@@ -481,7 +411,7 @@ void Session::run_protocol(const std::vector<SignedHello>& hellos,
                            const std::vector<Hello>& decoded) {
   phase_ = Phase::kRunning;
   attempt_.wake_us = INT64_MAX;
-  if (keygen()) {
+  if (everyone()) {
     attempt_.timer_us = environment_.now_us() + attempt_duration_us();
   }
   std::vector<SetMember> members;
@@ -531,7 +461,7 @@ void Session::feed(const std::string& from, const Round& round) {
     return;
   }
   attempt_.contributed.insert(from);
-  if (keygen()) {
+  if (everyone()) {
     attempt_.timer_us = environment_.now_us() + attempt_duration_us();
   }
   step(attempt_.protocol->receive(member->index, round.round, round.payload));
@@ -551,6 +481,10 @@ void Session::step(Result<Messages> result) {
   if (!outcome) {
     return;
   }
+  if (auto* key = std::get_if<KeyOutcome>(&*outcome); key != nullptr && renews_) {
+    finish(RenewedPair{std::move(key->secret)});
+    return;
+  }
   if (auto* key = std::get_if<KeyOutcome>(&*outcome)) {
     begin_commit();
     key_ = std::move(*key);
@@ -565,7 +499,7 @@ void Session::dispatch(const Messages& messages) {
         encode_message(Round{id_, attempt_.number, message.round, message.payload});
     for (const Participant& member : attempt_.set) {
       if (member.index != self_ && (message.to == 0 || message.to == member.index)) {
-        executed_ = executed_ || !keygen();
+        executed_ = executed_ || !everyone();
         (void)peers_.queue(member.node, encoded, true);
       }
     }
@@ -573,20 +507,32 @@ void Session::dispatch(const Messages& messages) {
 }
 
 void Session::protocol_failed(const Abort& abort) {
+  // Which of the checks failed stays here: whoever learnt it would have learnt about our secrets.
+  const bool burnt = abort.abort_class == AbortClass::kBurn;
+  const std::string reason = burnt ? "a check failed" : abort.reason;
   std::string culprit;
   for (const ParticipantIndex index : abort.culprits) {
     const std::string* node = node_of(index);
-    if (node != nullptr && *node != environment_.node) {
-      exclude(*node, abort.reason);
-      culprit = culprit.empty() ? *node : culprit;
+    if (node == nullptr || *node == environment_.node) {
+      continue;
     }
+    if (burnt) {
+      environment_.log(LogLevel::kError, "node " + *node + ": " + abort.reason, &id_);
+      if (!keygen()) {  // no key yet, and the state under way goes with this attempt
+        parts_.pairs.burn(request_.key, *node);
+      }
+    }
+    exclude(*node, reason);
+    culprit = culprit.empty() ? *node : culprit;
   }
+  environment_.counters.unattributable +=
+      abort.abort_class == AbortClass::kUnattributable ? 1U : 0U;
   if (culprit.empty()) {
     environment_.log(
         abort.abort_class == AbortClass::kUnattributable ? LogLevel::kError : LogLevel::kWarning,
         "attempt " + std::to_string(attempt_.number) + " failed: " + abort.reason, &id_);
   }
-  end_attempt(abort.reason, culprit);
+  end_attempt(reason, culprit);
 }
 
 void Session::signature_made(ByteVector signature) {
@@ -602,7 +548,7 @@ void Session::signature_made(ByteVector signature) {
 
 void Session::on_result(const std::string& from, const SignatureResult& result) {
   heard_.insert(from);
-  if (!active() || keygen() || result.epoch != epoch_) {
+  if (!active() || everyone() || result.epoch != epoch_) {
     ++environment_.counters.messages_refused;
     return;
   }

@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 #include <set>
+#include <stdexcept>
 #include <typeinfo>
 
 #include "crypto/base/seal.h"
@@ -19,6 +20,7 @@
 #include "worker/nats/broker_connection.h"
 #include "worker/process.h"
 #include "worker/sandbox/sandbox.h"
+#include "worker/session/check_notices.h"
 #include "worker/session/engine.h"
 #include "worker/user/log_limit.h"
 #include "worker/user/subjects.h"
@@ -30,7 +32,7 @@ namespace {
 /// Past the drain deadline the engine has ended its sessions; this long for the last frames.
 constexpr std::uint64_t kDrainGraceMs = 200;
 
-class UserWorker {
+class UserWorker final : public CheckNotices {
  public:
   UserWorker(int socket, std::uint64_t generation) : generation_(generation) {
     uv_loop_init(&loop_);
@@ -114,6 +116,8 @@ class UserWorker {
         return with<ipc::Presence>(frame, [this](auto& presence) {
           input("presence", [&] { engine_->on_presence(now(), presence.node, presence.present); });
         });
+      case Type::kRenewPair:
+        return to_engine<ipc::RenewPair>(frame, &SessionEngine::on_renew_pair);
       case Type::kRenewed:
         return with<ipc::Renewed>(frame, [this](auto& renewed) {
           input("renewal", [&] { engine_->on_renewed(now(), renewed); });
@@ -169,8 +173,8 @@ class UserWorker {
     options.link.name = "cosigner worker " + start.node;
     options.link.subjects = {subjects_->subscription()};
     // The engine comes first: when the subscription stands, packets come.
-    engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, now(),
-                                              COSIGNER_FAULT_PROTOCOLS);
+    engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, *this,
+                                              now(), COSIGNER_FAULT_PROTOCOLS);
     keys_.reset();
     broker_ = std::make_unique<BrokerConnection>(
         &loop_, std::move(options), std::move(broker_key_),
@@ -427,6 +431,21 @@ class UserWorker {
   template <class Message>
   void apply(const Message& message) {
     send(message);
+  }
+
+  // ---- checks
+
+  void checking(const std::string& key, std::uint64_t epoch, const std::string& peer) override {
+    const ipc::Checking notice{.key = key, .epoch = epoch, .peer = peer};
+    if (channel_->send(notice) == ipc::SendStatus::kSent) {
+      return;
+    }
+    // The supervisor does not read: what it cannot know of is not begun.
+    send(ipc::Checked{.key = key, .epoch = epoch, .peer = peer});
+    throw std::runtime_error("no check can be announced: the supervisor does not read");
+  }
+  void checked(const std::string& key, std::uint64_t epoch, const std::string& peer) override {
+    send(ipc::Checked{.key = key, .epoch = epoch, .peer = peer});
   }
 
   // ---- out

@@ -28,7 +28,7 @@ void race(std::uint64_t seed) {
   const auto user = [&] { return "user" + std::to_string(world.dice(7)); };
   const std::uint64_t steps = 40 + world.dice(80);
   for (std::uint64_t step = 0; step < steps; ++step) {
-    switch (world.dice(16)) {
+    switch (world.dice(17)) {
       case 0:
         static_cast<void>(world.registry().evict(world.now(), user()));
         break;
@@ -47,6 +47,9 @@ void race(std::uint64_t seed) {
         world.kill_from_outside(user());
         break;
       case 5:
+        static_cast<void>(world.registry().start(world.now(), user()));
+        break;
+      case 6:
         world.run(static_cast<std::int64_t>(world.dice(300)));
         break;
       default:

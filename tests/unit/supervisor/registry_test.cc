@@ -153,6 +153,21 @@ TEST_CASE("registry: eviction at the idle timeout, and a request that races it i
   }
 }
 
+TEST_CASE("registry: an operator's order starts a worker without a request") {
+  World world(ordinary(), 31, calm());
+  REQUIRE(world.registry().start(world.now(), "alice"));
+  world.settle();
+  world.run(100);
+  REQUIRE(state_of(world, "alice") == UserState::kReady);
+  REQUIRE(world.registry().start(world.now(), "alice"));  // one is enough
+  world.settle();
+  REQUIRE(world.registry().counters().spawns == 1);
+  world.registry().quarantine(world.now(), "ben");
+  REQUIRE(world.registry().start(world.now(), "ben").error().code == ErrorCode::kQuarantined);
+  world.registry().drain(world.now(), 100);
+  REQUIRE(world.registry().start(world.now(), "carol").error().code == ErrorCode::kShuttingDown);
+}
+
 TEST_CASE("registry: at the cap the least recently used idle worker goes, never a busy one") {
   auto limits = ordinary();
   limits.max_workers = 2;

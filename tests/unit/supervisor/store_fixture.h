@@ -1,6 +1,8 @@
 #pragma once
 // A store on disk, three nodes' identities, and records they may acknowledge.
 
+#include <sqlite3.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -127,6 +129,18 @@ class StoreFixture {
  private:
   std::string directory_;
 };
+
+/// What someone with access to the file might do.
+inline void edit(const std::string& path, const std::string& sql) {
+  sqlite3* database = nullptr;
+  REQUIRE(sqlite3_open(path.c_str(), &database) == SQLITE_OK);
+  char* message = nullptr;
+  const int status = sqlite3_exec(database, sql.c_str(), nullptr, nullptr, &message);
+  INFO(sql << ": " << (message != nullptr ? message : ""));
+  REQUIRE(status == SQLITE_OK);
+  REQUIRE(sqlite3_changes(database) >= 0);
+  sqlite3_close(database);
+}
 
 template <class T>
 ErrorCode code_of(const Expected<T>& result) {

@@ -7,17 +7,6 @@
 namespace cosigner::supervisor::test {
 namespace {
 
-void edit(const std::string& path, const std::string& sql) {
-  sqlite3* database = nullptr;
-  REQUIRE(sqlite3_open(path.c_str(), &database) == SQLITE_OK);
-  char* message = nullptr;
-  const int status = sqlite3_exec(database, sql.c_str(), nullptr, nullptr, &message);
-  INFO(sql << ": " << (message != nullptr ? message : ""));
-  REQUIRE(status == SQLITE_OK);
-  REQUIRE(sqlite3_changes(database) >= 0);
-  sqlite3_close(database);
-}
-
 ipc::StoreResult result(std::uint8_t session, std::uint8_t id, std::uint64_t keep_until = 1000) {
   ipc::StoreResult out;
   out.session.data.fill(session);
@@ -221,30 +210,6 @@ TEST_CASE("store: results are served again to their own user, and ids are not us
   REQUIRE(store->find_result("alice", lookup(result(3, 3)))->answer);
 }
 
-TEST_CASE("store: strikes, bans, renewal") {
-  const StoreFixture fixture;
-  const PeerRecord pair{"main", 1, "node2", 0, false};
-  for (std::uint64_t death = 1; death <= kStrikesToBan; ++death) {
-    {
-      auto store = fixture.open();
-      REQUIRE(store->checking("alice", pair));
-      REQUIRE(store->checked("alice", pair));
-      REQUIRE(store->checking("alice", pair));  // and death
-    }
-    auto store = fixture.open();
-    const auto pairs = store->settle_strikes("alice");
-    REQUIRE(pairs->size() == 1);
-    REQUIRE(pairs->front().strikes == death);
-    REQUIRE(pairs->front().banned == (death == kStrikesToBan));
-  }
-  auto store = fixture.open();
-  REQUIRE(code_of(store->checking("alice", pair)) == ErrorCode::kBanned);
-  REQUIRE(store->lift("alice", pair));
-  REQUIRE(store->checking("alice", pair));
-  REQUIRE(store->ban("alice", pair));
-  REQUIRE(store->settle_strikes("alice")->front().banned);
-}
-
 TEST_CASE("store: every altered column of every table is noticed") {
   const StoreFixture fixture;
   const KeyRecord first = StoreFixture::record(1);
@@ -253,7 +218,7 @@ TEST_CASE("store: every altered column of every table is noticed") {
     REQUIRE(store->store_pending("alice", StoreFixture::stored(first)));
     REQUIRE(store->refuse("alice", StoreFixture::refusing(StoreFixture::record(1, 7))));
     REQUIRE(store->store_result("alice", result(1, 1)));
-    REQUIRE(store->checking("alice", {"main", 1, "node2", 0, false}));
+    REQUIRE(*store->strike("alice", {"main", 1, "node2"}, 7));
     REQUIRE(store->reserve_generations(10));
   }
   struct Case {
@@ -270,7 +235,7 @@ TEST_CASE("store: every altered column of every table is noticed") {
   const auto result_fails = [](Store& store) {
     return !store.find_result("alice", lookup(result(1, 1)));
   };
-  const auto pairs_fail = [](Store& store) { return !store.settle_strikes("alice"); };
+  const auto pairs_fail = [](Store& store) { return !store.pairs_of("alice"); };
   std::vector<Case> cases;
   for (const char* change :
        {"epoch = 2", "state = 2", "session = zeroblob(32)", "record = x'00'",
@@ -289,8 +254,9 @@ TEST_CASE("store: every altered column of every table is noticed") {
                              "answer = x'00'", "mac = zeroblob(32)"}) {
     cases.push_back({std::string("UPDATE results SET ") + change, result_fails});
   }
-  for (const char* change : {"epoch = 9", "peer = 'node3'", "open = 0", "strikes = 9", "banned = 1",
-                             "mac = zeroblob(32)"}) {
+  for (const char* change :
+       {"key = 'x'", "epoch = 9", "peer = 'node3'", "strikes = 9", "banned = 1", "banned_since = 9",
+        "renewal = 2", "mac = zeroblob(32)"}) {
     cases.push_back({std::string("UPDATE pairs SET ") + change, pairs_fail});
   }
   const std::string pristine = fixture.path() + ".pristine";

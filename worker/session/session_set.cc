@@ -1,0 +1,230 @@
+// Who may sign with whom, and the set that the coordinator picks. See session.h, signing_set.h.
+
+#include <algorithm>
+
+#include "worker/session/session.h"
+
+namespace cosigner::worker {
+
+/// What two hellos say of each other: neither bans the other, and both hold the same OT state.
+bool Session::fits(const Hello& a, const Hello& b) const {
+  if (everyone()) {
+    return true;
+  }
+  if (std::ranges::find(a.banned, b.node) != a.banned.end() ||
+      std::ranges::find(b.banned, a.node) != b.banned.end()) {
+    return false;
+  }
+  if (request_.scheme != Scheme::kEcdsaSecp256k1) {
+    return true;
+  }
+  const auto with_b = std::ranges::find(a.pairs, index_of(b.node), &PairOffer::peer);
+  const auto with_a = std::ranges::find(b.pairs, index_of(a.node), &PairOffer::peer);
+  return with_b != a.pairs.end() && with_a != b.pairs.end() && with_b->id == with_a->id;
+}
+
+Compatibility Session::compatibility() {
+  Compatibility out(participants_.size());
+  if (everyone() || request_.scheme != Scheme::kEcdsaSecp256k1) {
+    return out;
+  }
+  // What a hello claims keeps people apart only if its sender has signed it.
+  const auto said_by = [&](const std::string& node) -> const Hello* {
+    if (node == environment_.node) {
+      return &attempt_.own;
+    }
+    const auto slot = hellos_.find(node);
+    return slot == hellos_.end() ? nullptr : &slot->second.decoded;
+  };
+  const auto vouched = [&](const std::string& node) {
+    return node == environment_.node || verify_slot(node, hellos_.find(node)->second);
+  };
+  for (std::size_t i = 0; i < participants_.size(); ++i) {
+    const std::string& node = participants_[i].node;
+    for (std::size_t j = 0; j < i; ++j) {
+      const std::string& other = participants_[j].node;
+      const Hello* a = said_by(node);
+      const Hello* b = said_by(other);
+      if ((node == environment_.node && parts_.pairs.banned(request_.key, other)) ||
+          (other == environment_.node && parts_.pairs.banned(request_.key, node))) {
+        out.forbid(i, j);
+      } else if (a != nullptr && b != nullptr && !a->node.empty() && !b->node.empty() &&
+                 !fits(*a, *b) && vouched(node) && vouched(other)) {
+        out.forbid(i, j);
+      }
+    }
+  }
+  return out;
+}
+
+bool Session::in_some_set(const std::string& node) {
+  const Compatibility pairs = compatibility();
+  std::vector<std::size_t> others;
+  std::size_t self = 0;
+  for (std::size_t i = 0; i < participants_.size(); ++i) {
+    const std::string& one = participants_[i].node;
+    if (one == node) {
+      self = i;
+    } else if (!misbehaved_.contains(one)) {
+      others.push_back(i);
+    }
+  }
+  return choose_set(pairs, needed(), others, self).has_value();
+}
+
+std::optional<Error> Session::no_set() {
+  const Compatibility pairs = compatibility();
+  std::vector<std::size_t> there;
+  std::vector<std::size_t> all;
+  for (std::size_t i = 0; i < participants_.size(); ++i) {
+    const std::string& node = participants_[i].node;
+    if (!misbehaved_.contains(node)) {
+      all.push_back(i);
+      if (!declined_.contains(node) && peers_.present(node)) {
+        there.push_back(i);
+      }
+    }
+  }
+  if (choose_set(pairs, needed(), there)) {
+    return std::nullopt;
+  }
+  for (const std::size_t i : all) {
+    for (const std::size_t j : all) {
+      if (i < j && !pairs.allowed(i, j)) {
+        const bool first_is_self = participants_[i].node == environment_.node;
+        const std::string& a = participants_[first_is_self ? i : j].node;
+        const std::string& b = participants_[first_is_self ? j : i].node;
+        const bool absence = choose_set(pairs, needed(), all).has_value();
+        return Error{.code = ErrorCode::kBanned,
+                     .message = "nodes " + a + " and " + b + " may not sign together with key " +
+                                request_.key + " before their OT state is renewed" +
+                                (absence ? ", and the others are not all there" : ""),
+                     .may_have_executed = executed_,
+                     .retryable = absence,
+                     .peer = b,
+                     .peer_reason = "banned, or without common OT state, from signing with " + a};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+bool Session::try_presigned() {
+  const KeyEpoch* key = everyone() ? nullptr : parts_.keys.find(request_.key);
+  if (key == nullptr || no_presignature_ || key->digest != record_digest_) {
+    return false;
+  }
+  Presigner::Offers offers;
+  Presigner::Offers possible;
+  std::vector<const Hello*> fitting{&attempt_.own};
+  for (const Participant& participant : participants_) {
+    const Certificate* certificate = peers_.certificate(participant.node);
+    const auto slot = hellos_.find(participant.node);
+    const bool here = slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number;
+    if (here && slot->second.decoded.presignatures > 0 && !doubtful(participant.node) &&
+        std::ranges::all_of(
+            fitting, [&](const Hello* other) { return fits(*other, slot->second.decoded); })) {
+      offers.emplace(participant.node, slot->second.decoded.generation);
+      fitting.push_back(&slot->second.decoded);
+    } else if (!here && certificate != nullptr && peers_.present(participant.node) &&
+               !doubtful(participant.node) &&
+               !parts_.pairs.banned(request_.key, participant.node)) {
+      possible.emplace(participant.node, certificate->generation);
+    }
+  }
+  while (const SigningSet* best = parts_.presigner.best_set(*key, offers)) {
+    std::vector<std::string> chosen;
+    for (const Signer& signer : *best) {
+      if (signer.node == environment_.node) {
+        continue;
+      }
+      const auto slot = hellos_.find(signer.node);
+      if (!verify_slot(signer.node, slot->second)) {
+        ++environment_.counters.hellos_refused;
+        hellos_.erase(slot);
+        offers.erase(signer.node);
+        chosen.clear();
+        break;
+      }
+      chosen.push_back(signer.node);
+    }
+    if (!chosen.empty()) {
+      coordinate(chosen, parts_.presigner.take_own(*key, *best));
+      return true;
+    }
+  }
+  if (environment_.now_us() < attempt_.entered_us + kPatienceUs) {
+    possible.insert(offers.begin(), offers.end());
+    if (parts_.presigner.best_set(*key, possible) != nullptr) {
+      attempt_.patience_us = attempt_.entered_us + kPatienceUs;
+      return true;
+    }
+  }
+  return false;
+}
+
+void Session::try_start() {
+  if (try_presigned()) {
+    return;
+  }
+  // First come, first taken; those of whom there is something to be said only if the others do not
+  // suffice, and not in the first moments (kWakeAfterUs).
+  const bool early = environment_.now_us() < attempt_.entered_us + kWakeAfterUs;
+  while (true) {
+    std::vector<std::pair<std::pair<bool, std::uint64_t>, std::size_t>> candidates;
+    std::size_t self = 0;
+    for (std::size_t i = 0; i < participants_.size(); ++i) {
+      const auto slot = hellos_.find(participants_[i].node);
+      if (participants_[i].index == self_) {
+        self = i;
+      } else if (slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number &&
+                 !(early && doubtful(slot->first))) {
+        candidates.push_back({{doubtful(slot->first), slot->second.arrival}, i});
+      }
+    }
+    if (candidates.size() + 1 < needed()) {
+      return;
+    }
+    std::ranges::sort(candidates);
+    std::vector<std::size_t> preference;
+    for (const auto& [rank, place] : candidates) {
+      preference.push_back(place);
+    }
+    const auto set = choose_set(compatibility(), needed(), preference, self);
+    if (!set) {
+      return;
+    }
+    std::vector<std::string> chosen;
+    for (const std::size_t place : *set) {
+      const std::string& node = participants_[place].node;
+      if (place == self) {
+        continue;
+      }
+      if (verify_slot(node, hellos_.find(node)->second)) {
+        chosen.push_back(node);
+      } else {
+        // Not its fault for certain: hellos come in clear, and the broker may have made this one.
+        ++environment_.counters.hellos_refused;
+        hellos_.erase(node);
+      }
+    }
+    if (chosen.size() + 1 == needed()) {
+      coordinate(chosen);
+      return;
+    }
+  }
+}
+
+void Session::give_up_if_apart() {
+  if (everyone() || request_.scheme != Scheme::kEcdsaSecp256k1) {
+    return;
+  }
+  if (std::optional<Error> error = no_set()) {
+    announce_end("no set of signers without a banned pair", {});
+    fail(*std::move(error));
+  } else if (!in_some_set(environment_.node)) {
+    end_attempt("its coordinator may not sign with enough others");
+  }
+}
+
+}  // namespace cosigner::worker
