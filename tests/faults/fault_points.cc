@@ -3,8 +3,9 @@
 // same memory behind their sandbox and a test arms running workers by writing to the file
 // (tests/integration/faults.py).
 //
-// 128 entries of 256 bytes, little endian: u32 left, u32 action, u32 hits, u32 unused, point (96
-// bytes), user (144 bytes; "*": every one), both ended by a zero byte. Writing `left` last arms it.
+// 128 entries of 256 bytes, little endian: u32 left, u32 action, u32 hits, u32 passes (how often
+// the point is passed first), point (96 bytes), user (144 bytes; "*": every one), both ended by a
+// zero byte. Writing `left` last arms it.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ struct Entry {
   std::uint32_t left;
   std::uint32_t action;
   std::uint32_t hits;
-  std::uint32_t unused;
+  std::uint32_t passes;
   char point[96];
   char user[144];
 };
@@ -204,7 +205,8 @@ void reach_fault_point(const char* name) {
   for (std::size_t i = 0; entries != nullptr && i < kEntries; ++i) {
     Entry& entry = entries[i];
     if (std::atomic_ref(entry.left).load() == 0 || std::strcmp(entry.point, point) != 0 ||
-        (std::strcmp(entry.user, "*") != 0 && entry.user != own_user) || !take(entry.left)) {
+        (std::strcmp(entry.user, "*") != 0 && entry.user != own_user) || take(entry.passes) ||
+        !take(entry.left)) {
       continue;
     }
     std::atomic_ref(entry.hits).fetch_add(1);

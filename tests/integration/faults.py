@@ -35,12 +35,12 @@ class FaultPoints:
             self.memory = mmap.mmap(file.fileno(), ENTRIES * SIZE)
         self.used = 0
 
-    def arm(self, point, action, user, count=1):
-        """Returns the entry's number, for hits() and left()."""
+    def arm(self, point, action, user, count=1, passes=0):
+        """Returns the entry's number, for hits() and left(). The point is passed `passes` times before it fails."""
         entry, self.used = self.used % ENTRIES, self.used + 1
         at = entry * SIZE
         self.memory[at:at + 4] = bytes(4)  # disarmed while it is written
-        self.memory[at + 4:at + SIZE] = struct.pack("<III96s144s", ACTIONS[action], 0, 0, point.encode(), user.encode())
+        self.memory[at + 4:at + SIZE] = struct.pack("<III96s144s", ACTIONS[action], 0, passes, point.encode(), user.encode())
         self.memory[at:at + 4] = struct.pack("<I", count)
         return entry
 
