@@ -12,7 +12,7 @@ from faults import CAUSES, FaultCluster, points
 from raw_client import RawClient
 
 FULL = "COSIGNER_TEST_FULL" in os.environ
-SECONDS = float(os.environ.get("COSIGNER_MONITOR_SECONDS", "60" if FULL else "0.6"))
+SECONDS = float(os.environ.get("COSIGNER_MONITOR_SECONDS", "60" if FULL else "0.3"))
 ROUNDABOUT = ("worker.hello", "worker.start", "worker.ready", "evict.asked", "evict.replied")  # reached by way of an eviction
 PLACES = [point for point in points() if not point.startswith(("keygen.", "store.", "drain.")) or point == "store.result"]
 TYPED = {"ok", "handler_failed", "quarantined", "peer_timeout", "peer_unreachable", *CAUSES.values()}
@@ -76,7 +76,7 @@ def test_a_victim_and_a_monitor():
     with FaultCluster(idle_timeout=600) as cluster, RawClient(cluster) as client:
         cluster.keygen("victim")
         victim = Victim(cluster, client)
-        quiet = Monitor(cluster, max(SECONDS, 4)).result()
+        quiet = Monitor(cluster, max(SECONDS, 2)).result()
         print(f"\nundisturbed: p50 {quiet['p50_ms']:.2f} ms, p99 {quiet['p99_ms']:.2f} ms, {quiet['signatures']} signatures")
         worst = 0.0
         if FULL:
