@@ -242,10 +242,13 @@ def assert_symbols(cluster, record):
     """The offsets are what addr2line takes."""
     import subprocess
     from faults import PROGRAM
-    offsets = re.findall(r"cosigner-worker[a-z-]*\+(0x[0-9a-f]+)", record)
-    names = subprocess.run(["addr2line", "-C", "-f", "-e", PROGRAM, *offsets], capture_output=True, text=True, check=True).stdout
-    assert "fail_by" in names.splitlines()[0] or "reach_fault_point" in names, names
-    assert "on_work" in names, names
+    offsets = [int(text, 16) for text in re.findall(r"cosigner-worker[a-z-]*\+(0x[0-9a-f]+)", record)]
+    # Behind the crashing instruction come return addresses, which belong to the call before them.
+    places = [hex(offsets[0])] + [hex(offset - 1) for offset in offsets[1:]]
+    names = subprocess.run(["addr2line", "-C", "-f", "-i", "-e", PROGRAM, *places], capture_output=True, text=True,
+                           check=True).stdout
+    assert "fail_by" in names.splitlines()[0] or "reach_fault_point" in names.splitlines()[0], names
+    assert "UserWorker" in names and "on_work" in names, names
 
 
 def events(cluster, node=1):
