@@ -353,3 +353,22 @@ TEST_CASE("a refill waits while sessions run, but for the low-water mark") {
   REQUIRE(cluster.run(5 * kSecond, [&] { return ready() == 8; }));
   cluster.check_single_use();
 }
+
+TEST_CASE("staggered restarts: every signature is made, and the pools are rebuilt by agreement") {
+  PresignCluster cluster(14, 3, 2, 6);
+  cluster.sign_one();
+  for (std::size_t round = 0; round < 6; ++round) {
+    cluster.kill(cluster.node(round % 3));
+    for (int i = 0; i < 3; ++i) {
+      cluster.sign_one();
+    }
+    cluster.run(200 * kMs);
+  }
+  REQUIRE(cluster.run(20 * kSecond, [&] { return cluster.ready() == 18; }));
+  CHECK(cluster.held() == 36);
+  CHECK(cluster.sum(&Counters::presignatures_missing) == 0);
+  const std::size_t uses = cluster.uses.size();
+  cluster.sign_one();
+  CHECK(cluster.uses.size() == uses + 2);
+  cluster.check_single_use();
+}
