@@ -201,6 +201,8 @@ class Session {
                                   const Hello& decoded);
   [[nodiscard]] bool verify_slot(const std::string& node, HelloSlot& slot);
   /// Better without it, while there are others: it failed an attempt, or is said to have.
+  [[nodiscard]] std::size_t failures_with(const std::string& node) const;
+  void count_failed_set();
   [[nodiscard]] bool doubtful(const std::string& node) const;
   void consider_jump(std::uint16_t number);
   void coordinate(const std::vector<std::string>& chosen,
@@ -239,6 +241,8 @@ class Session {
   std::uint64_t arrivals_ = 0;
   std::map<std::string, std::string, std::less<>> misbehaved_;  ///< node → what it did, seen here
   std::map<std::string, std::string, std::less<>> reported_;    ///< node → what others say
+  /// Attempts of this session that failed with this node in their set, and nobody to name.
+  std::map<std::string, std::size_t, std::less<>> failed_with_;
   std::map<std::string, Error, std::less<>> declined_;
   std::set<std::string, std::less<>> heard_;
   std::set<std::string, std::less<>> undelivered_;

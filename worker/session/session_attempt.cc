@@ -213,9 +213,25 @@ void Session::on_hello(const std::string& from, SignedHello hello, Hello decoded
   }
 }
 
+std::size_t Session::failures_with(const std::string& node) const {
+  const auto found = failed_with_.find(node);
+  return found == failed_with_.end() ? 0 : found->second;
+}
+
+// A wrong share of an ECDSA signature, or an echo that differs, names nobody. Who answers first
+// could spoil every attempt that way, so next time others are taken where there are others.
+void Session::count_failed_set() {
+  for (const Participant& member : attempt_.set) {
+    if (member.index != self_) {
+      ++failed_with_[member.node];
+    }
+  }
+}
+
 bool Session::doubtful(const std::string& node) const {
   return participants_.size() > needed() &&
-         (reported_.contains(node) || peers_.distrusted(node) || peers_.suspect(node));
+         (failed_with_.contains(node) || reported_.contains(node) || peers_.distrusted(node) ||
+          peers_.suspect(node));
 }
 
 void Session::consider_jump(std::uint16_t number) {
@@ -528,6 +544,7 @@ void Session::protocol_failed(const Abort& abort) {
   environment_.counters.unattributable +=
       abort.abort_class == AbortClass::kUnattributable ? 1U : 0U;
   if (culprit.empty()) {
+    count_failed_set();
     environment_.log(
         abort.abort_class == AbortClass::kUnattributable ? LogLevel::kError : LogLevel::kWarning,
         "attempt " + std::to_string(attempt_.number) + " failed: " + abort.reason, &id_);

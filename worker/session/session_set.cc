@@ -1,6 +1,7 @@
 // Who may sign with whom, and the set that the coordinator picks. See session.h, signing_set.h.
 
 #include <algorithm>
+#include <tuple>
 
 #include "worker/session/session.h"
 
@@ -171,7 +172,7 @@ void Session::try_start() {
   // suffice, and not in the first moments (kWakeAfterUs).
   const bool early = environment_.now_us() < attempt_.entered_us + kWakeAfterUs;
   while (true) {
-    std::vector<std::pair<std::pair<bool, std::uint64_t>, std::size_t>> candidates;
+    std::vector<std::pair<std::tuple<bool, std::size_t, std::uint64_t>, std::size_t>> candidates;
     std::size_t self = 0;
     for (std::size_t i = 0; i < participants_.size(); ++i) {
       const auto slot = hellos_.find(participants_[i].node);
@@ -179,7 +180,8 @@ void Session::try_start() {
         self = i;
       } else if (slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number &&
                  !(early && doubtful(slot->first))) {
-        candidates.push_back({{doubtful(slot->first), slot->second.arrival}, i});
+        candidates.push_back(
+            {{doubtful(slot->first), failures_with(slot->first), slot->second.arrival}, i});
       }
     }
     if (candidates.size() + 1 < needed()) {

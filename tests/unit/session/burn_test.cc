@@ -394,3 +394,30 @@ TEST_CASE("classes A, B and D ban nobody", "[burn]") {
       cluster.counters(0).unattributable + cluster.counters(1).unattributable;
   CHECK((alarms > 0) == (one.round == 3));
 }
+
+TEST_CASE("a signer whose false shares name nobody is passed over after the first of them",
+          "[burn]") {
+  // The last round's (w, u) cannot be checked one by one: class D, no ban and nobody to exclude.
+  // The saboteur answers as fast as the honest node.
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    CAPTURE(seed);
+    EcdsaCluster cluster(seed, 3, 2);
+    int spoilt = 0;
+    DoubleAgent agent(cluster, "n3", [&](const std::string&, std::vector<ByteVector>& messages) {
+      for (ByteVector& message : messages) {
+        if (is<Round>(message) && decoded<Round>(message).round == 3) {
+          message.back() ^= 1U;
+          ++spoilt;
+        }
+      }
+    });
+    cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
+      return agent(from, to, packet);
+    };
+    const int before = spoilt;
+    REQUIRE(cluster.signs({"n1", "n2"}, "n1"));
+    CHECK(spoilt - before <= 3);
+    CHECK(cluster.bans() == 0);
+    CHECK(cluster.counters(0).misbehaviours + cluster.counters(1).misbehaviours == 0);
+  }
+}
