@@ -27,6 +27,10 @@ class DoubleAgent {
       return true;
     }
     const auto sealed = worker::decode_sealed(packet).value();
+    if (sealed.sender_generation != cluster_.node(name_).generation ||
+        sealed.recipient_generation != cluster_.node(to).generation) {
+      return true;  // for a worker that is gone: nobody will open it
+    }
     Pair& pair = pair_with(to);
     if (const auto again = pair.sent.find(sealed.sequence); again != pair.sent.end()) {
       packet = again->second;  // a retransmission repeats the ciphertext, also ours

@@ -99,10 +99,21 @@ void run_burns(std::uint64_t seed) {
   }
   CHECK(cluster.signs(honest));  // wakes everyone
   CHECK(cluster.run(120 * kSecond, [&] { return pairs_left() == 0; }));
+  // A worker that died while a renewal nobody here had ordered was being stored leaves two states
+  // that differ, without a ban: kept apart by their ids until an operator renews the pair.
   const auto last = static_cast<ParticipantIndex>(shape.nodes);
-  for (std::size_t i = 0; i + 1 < shape.nodes; ++i) {
+  const auto alike = [&](std::size_t i) {
     const auto own = cluster.stored_pair(honest[i], last);
-    CHECK((own && own == cluster.stored_pair(cheat, static_cast<ParticipantIndex>(i + 1))));
+    return own && own == cluster.stored_pair(cheat, static_cast<ParticipantIndex>(i + 1));
+  };
+  for (std::size_t i = 0; i + 1 < shape.nodes; ++i) {
+    if (!alike(i)) {
+      cluster.run(kSecond);  // the worker hears that its store has lifted
+      cluster.order_renewal(cluster.node(i), "k", cheat);
+      CHECK(cluster.signs(honest));  // wakes everyone
+      CHECK(cluster.run(120 * kSecond, [&] { return pairs_left() == 0; }));
+    }
+    CHECK(alike(i));
   }
   honest.push_back(cheat);
   CHECK(cluster.signs(honest));
