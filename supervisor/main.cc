@@ -8,7 +8,7 @@
 #include <csignal>
 #include <cstdio>
 
-#include "supervisor/config/config.h"
+#include "supervisor/config/host_check.h"
 #include "supervisor/service/log_format.h"
 #include "supervisor/service/node.h"
 
@@ -109,7 +109,7 @@ int main(int argc, char** argv) {
   app.footer("Exit status: 0 stopped by order, 1 failed, 78 configuration error.");
   CLI11_PARSE(app, argc, argv);
 
-  auto config = load_config(path);
+  auto config = check_config(path);
   if (!config) {
     for (const ConfigProblem& problem : config.error()) {
       std::fprintf(stderr, "%s\n", problem.text().c_str());

@@ -9,10 +9,10 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
+    local commands='init doctor status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
 
     case $prev in
-        --socket | --initiator | --message-file | --out | --evict-socket | --recovery-file | --key-encryption-key)
+        --socket | --initiator | --message-file | --out | --evict-socket | --config | --recovery-file | --key-encryption-key)
             _filedir
             return
             ;;
@@ -89,6 +89,7 @@ _cosignerctl() {
                     ;;
             esac
             ;;
+        doctor) options='--config' ;;
         log-level)
             COMPREPLY=($(compgen -W 'trace debug info warning error' -- "$cur"))
             return

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
+set -l commands init doctor status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -13,6 +13,7 @@ complete -c cosignerctl -l json -d 'Print one JSON object'
 complete -c cosignerctl -l help -d 'Print a summary'
 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a init -d 'Set this host up as a node'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Look for what is not as it should be'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a status -d 'The node, its broker and workers'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a users -d 'The active users'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -d 'One user in detail'
@@ -81,5 +82,6 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l bundle -d "Th
 complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l out -rF -d 'Where it goes'
 complete -c cosignerctl -n '__fish_seen_subcommand_from import' -l yes -d 'The fingerprints have been compared'
 complete -c cosignerctl -n '__fish_seen_subcommand_from import' -F
+complete -c cosignerctl -n '__fish_seen_subcommand_from doctor' -l config -rF -d 'Configuration'
 complete -c cosignerctl -n '__fish_seen_subcommand_from log-level' -a 'trace debug info warning error'
 complete -c cosignerctl -n '__fish_seen_subcommand_from events' -l follow -d 'Until interrupted'

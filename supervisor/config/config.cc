@@ -1,13 +1,18 @@
 #include "supervisor/config/config.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 
 #include "ipc/names.h"
+#include "ipc/unique_fd.h"
 #include "supervisor/broker/nkey.h"
+#include "supervisor/config/listen_address.h"
 #include "supervisor/config/toml_fields.h"
 
 namespace cosigner::supervisor {
@@ -19,6 +24,8 @@ constexpr std::uint64_t kYearSeconds = 366ULL * 24 * 3600;
 constexpr std::uint64_t kHourMs = 3600ULL * 1000;
 /// sun_path is 108 bytes, with its terminator.
 constexpr std::size_t kMaxSocketPath = 107;
+/// Of a cluster, and so of a key.
+constexpr std::uint64_t kMaxNodes = 32;
 
 std::string absolute(const fs::path& base, const std::string& path) {
   return path.empty() ? path : (base / path).lexically_normal().string();
@@ -43,8 +50,36 @@ void append(std::vector<ConfigProblem>& all, Problems& problems) {
   std::ranges::move(problems.found(), std::back_inserter(all));
 }
 
-void check_key_file(TomlFields& fields, std::string_view key, const std::string& path) {
-  if (path.empty()) {
+/// Others who may write to a file decide what is in it.
+void check_shared(const std::string& path, Problems& problems) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
+    problems.add_line(0, "everybody on this host may write to it", "run: chmod o-w " + path);
+  }
+}
+
+/// Of a unit that does not run, systemd shows no credentials: then the encrypted files that it
+/// would decrypt are looked for, beside the configuration.
+bool check_waiting_credential(TomlFields& fields, std::string_view key, const std::string& path,
+                              const fs::path& base) {
+  std::error_code ignored;
+  const fs::path file(path);
+  if (file.parent_path().parent_path() != "/run/credentials" ||
+      fs::exists(file.parent_path(), ignored)) {
+    return false;
+  }
+  const fs::path source = base / "credentials" / file.filename();
+  if (!fs::exists(source, ignored)) {
+    fields.complain(key, "the credential " + source.string() + " is not there",
+                    "run: cosignerctl init, or systemd-creds encrypt --name=" +
+                        file.filename().string() + " - " + source.string());
+  }
+  return true;
+}
+
+void check_key_file(TomlFields& fields, std::string_view key, const std::string& path,
+                    const fs::path& base) {
+  if (path.empty() || check_waiting_credential(fields, key, path, base)) {
     return;
   }
   struct stat info{};
@@ -60,9 +95,28 @@ void check_key_file(TomlFields& fields, std::string_view key, const std::string&
     fields.complain(key, path + " is no regular file", "name a file with one line of key text");
   } else if (!credential && (info.st_mode & 0077U) != 0) {
     fields.complain(key, path + " can be read or written by others", "run: chmod 600 " + path);
-  } else if (!credential && info.st_uid != 0 && info.st_uid != ::geteuid()) {
+  } else if (!credential && info.st_uid != 0 && info.st_uid != ::geteuid() && ::geteuid() != 0) {
     fields.complain(key, path + " belongs to another user", "run: chown it to the node's user");
+  } else if (const ipc::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+             !file) {
+    fields.complain(key, path + " cannot be read: " + std::strerror(errno),
+                    "run: chown it to the node's user, or load it as a systemd credential");
   }
+}
+
+/// "nats://HOST[:PORT]"
+bool is_broker_url(std::string_view url) {
+  constexpr std::string_view kScheme = "nats://";
+  if (!url.starts_with(kScheme)) {
+    return false;
+  }
+  url.remove_prefix(kScheme.size());
+  const std::size_t colon = url.rfind(':');
+  const std::string_view host = url.substr(0, colon);
+  if (host.empty() || host.find_first_of("/@ ") != std::string_view::npos) {
+    return false;
+  }
+  return colon == std::string_view::npos || parse_port(url.substr(colon + 1)).has_value();
 }
 
 void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Problems& problems) {
@@ -72,7 +126,7 @@ void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Prob
   }
   TomlFields fields(*table, "broker", problems);
   fields.text("url", out.url, true);
-  if (!out.url.empty() && !out.url.starts_with("nats://")) {
+  if (!out.url.empty() && !is_broker_url(out.url)) {
     fields.complain("url", "'broker.url' is " + out.url,
                     "use nats://127.0.0.1:4222 or the like: the broker of this host");
   }
@@ -86,7 +140,7 @@ void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Prob
                                   {"gateway_signing_key_file", &out.gateway_signing_key_file}}) {
     fields.text(key, *path, true);
     *path = absolute(base, *path);
-    check_key_file(fields, key, *path);
+    check_key_file(fields, key, *path, base);
   }
   fields.finish();
 }
@@ -202,6 +256,7 @@ Ed25519PublicKey read_public_key(TomlFields& fields, std::string_view key) {
 
 void read_peers(Config& out, std::vector<ConfigProblem>& all) {
   Problems problems(out.peers_file);
+  check_shared(out.peers_file, problems);
   if (const auto document = parse_file(out.peers_file, problems)) {
     TomlFields root(*document, "", problems);
     for (const toml::table* table : root.tables("peer")) {
@@ -228,8 +283,14 @@ void read_peers(Config& out, std::vector<ConfigProblem>& all) {
     if (!out.peers.empty() && std::ranges::none_of(out.peers, [&](const ipc::Peer& peer) {
           return peer.node == out.node;
         })) {
-      problems.add_line(0, "this node, '" + out.node + "', is not among the peers",
-                        "list every node of the cluster, this one included");
+      root.complain("peer", "this node, '" + out.node + "', is not among the peers",
+                    "list every node of the cluster, this one included");
+    } else if (out.peers.size() == 1) {
+      root.complain("peer", "this node is the only peer",
+                    "list every node of the cluster; cosignerctl peers import adds one");
+    } else if (out.peers.size() > kMaxNodes) {
+      root.complain("peer", std::to_string(out.peers.size()) + " nodes are listed",
+                    "a cluster has at most " + std::to_string(kMaxNodes));
     }
     root.finish();
   }
@@ -241,6 +302,7 @@ void read_initiators(Config& out, std::vector<ConfigProblem>& all) {
   static const std::set<std::string, std::less<>> kOperations{"*",       "keygen",  "sign",
                                                               "presign", "refresh", "reshare"};
   Problems problems(out.initiators_file);
+  check_shared(out.initiators_file, problems);
   if (const auto document = parse_file(out.initiators_file, problems)) {
     TomlFields root(*document, "", problems);
     for (const toml::table* table : root.tables("initiator")) {
@@ -314,8 +376,8 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
     root.complain("control_socket", "the path of the control socket is too long",
                   "use at most 107 bytes");
   }
-  check_key_file(root, "identity_key_file", out.identity_key_file);
-  check_key_file(root, "key_encryption_key_file", out.key_encryption_key_file);
+  check_key_file(root, "identity_key_file", out.identity_key_file, base);
+  check_key_file(root, "key_encryption_key_file", out.key_encryption_key_file, base);
   root.text("worker_program", out.worker_program, false);
   out.worker_program =
       out.worker_program.empty() ? default_worker_program() : absolute(base, out.worker_program);
@@ -347,6 +409,7 @@ std::expected<Config, std::vector<ConfigProblem>> load_config(const std::string&
   if (document) {
     read_main(*document, config, problems);
   }
+  check_shared(config.path, problems);
   std::vector<ConfigProblem> all;
   append(all, problems);
   if (!config.peers_file.empty()) {

@@ -3,7 +3,7 @@
 #include <iostream>
 
 #include "ipc/pack.h"
-#include "supervisor/config/config.h"
+#include "supervisor/config/host_check.h"
 #include "supervisor/ctl/commands.h"
 #include "supervisor/ctl/key_points.h"
 #include "supervisor/ctl/view.h"
@@ -113,10 +113,14 @@ Outcome<void> run_events(const Context& context, bool follow) {
 }
 
 Outcome<void> run_config_check(const Context& context, const std::string& file) {
-  const auto config = supervisor::load_config(file);
+  const auto config = supervisor::check_config(file);
   if (config) {
     if (context.json) {
-      context.out << Json{{"ok", true}, {"cluster", config->cluster}, {"node", config->node}}.dump()
+      context.out << Json{{"ok", true},
+                          {"cluster", config->cluster},
+                          {"node", config->node},
+                          {"problems", Json::array()}}
+                         .dump()
                   << "\n";
     } else {
       context.out << file << ": good (" << config->node << " of cluster " << config->cluster << ", "
@@ -125,11 +129,32 @@ Outcome<void> run_config_check(const Context& context, const std::string& file) 
     }
     return {};
   }
-  std::string all;
+  Json problems = Json::array();
   for (const supervisor::ConfigProblem& problem : config.error()) {
-    all += (all.empty() ? "" : "\n") + problem.text();
+    if (context.json) {
+      problems.push_back({{"file", problem.file},
+                          {"line", problem.line},
+                          {"message", problem.message},
+                          {"remedy", problem.remedy}});
+    } else {
+      context.out << problem.text() << "\n";  // the same lines that cosignerd prints at its start
+    }
   }
-  return failed(ExitStatus::kConfiguration, ErrorCode::kBadRequest, all);
+  const std::size_t count = config.error().size();
+  const std::string summary =
+      file + " has " + (count == 1 ? "a mistake" : std::to_string(count) + " mistakes");
+  if (context.json) {
+    context.out << Json{{"ok", false},
+                        {"error", error_name(ErrorCode::kBadRequest)},
+                        {"message", summary},
+                        {"may_have_executed", false},
+                        {"problems", problems}}
+                       .dump()
+                << "\n";
+  }
+  auto failure = failed(ExitStatus::kConfiguration, ErrorCode::kBadRequest, summary);
+  failure.error().reported = true;
+  return failure;
 }
 
 Outcome<void> run_version(const Context& context) {

@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/doctor.h"
 #include "supervisor/ctl/key_points.h"
 #include "supervisor/ctl/setup/commands.h"
 
@@ -38,7 +39,7 @@ struct CommandLine {
   std::string initiator;
   bool json = false;
   std::string user;
-  std::string file;
+  std::string file = "/etc/cosigner/cosigner.toml";
   std::string level;
   bool follow = false;
   double timeout_s = 0;
@@ -148,13 +149,17 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       [&line](const Context& context) { return run_events(context, line.follow); })
       ->add_flag("--follow", line.follow, "go on until interrupted");
   add(app, line, "version", "version of this program, and of the node if one answers", run_version);
+  add(app, line, "doctor", "look for what is not as it should be on this host",
+      [&line](const Context& context) { return run_doctor(context, line.file); })
+      ->add_option("--config", line.file, "the node's configuration")
+      ->capture_default_str();
   CLI::App* config = app.add_subcommand("config", "configuration files");
   config->fallthrough();
   config->require_subcommand(1);
   add(*config, line, "check", "read a node's configuration and report every mistake in it",
       [&line](const Context& context) { return run_config_check(context, line.file); })
       ->add_option("FILE", line.file, "cosigner.toml")
-      ->required();
+      ->capture_default_str();
 }
 
 void add_setup_commands(CLI::App& app, CommandLine& line) {

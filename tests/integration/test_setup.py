@@ -182,10 +182,17 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
         answer = trio[2].ctl("sign", "--user", "alice", "--key", "main", "-", stdin=b"hello", env=operator)
         assert openssl_verifies(key["public_key"], b"hello", answer["signature"])
 
+        for machine in trio:
+            report = machine.ctl("doctor", "--config", machine.home / "cosigner.toml")
+            verdicts = {check["check"]: check["verdict"] for check in report["checks"]}
+            assert report["ok"], report
+            for check in ("configuration", "broker", "credentials", "certificate", "peers", "node"):
+                assert verdicts[check] == "ok", report
         peers = first.ctl("peers")["peers"]
         assert [(peer["node"], peer["present"]) for peer in peers] == [(f"node{k}", True) for k in (1, 2, 3)]
         if not namespaces:
             strangers_stay_out(hub)
+            doctor_names_what_is_gone(trio)
 
 
 def strangers_stay_out(hub):
@@ -200,6 +207,22 @@ def strangers_stay_out(hub):
                 wrapped.sendall(b"CONNECT {}\r\nPING\r\n")
                 if not wrapped.recv(1):  # TLS 1.3: the refusal comes after the client's part is done
                     raise ConnectionResetError
+
+
+def doctor_names_what_is_gone(trio):
+    """A node whose nats-server is gone says so, with exit status 1."""
+    machine = trio[2]
+    machine.processes[0].send_signal(signal.SIGTERM)  # its leaf
+    machine.processes[0].wait(20)
+
+    def report():
+        run = subprocess.run([BIN / "cosignerctl", "--json", "--socket", machine.home / "control.sock", "doctor",
+                              "--config", machine.home / "cosigner.toml"], capture_output=True)
+        found = {check["check"]: check for check in json.loads(run.stdout)["checks"]}
+        return run.returncode == 1 and found["broker"]["verdict"] == "failed" and \
+            found["credentials"]["verdict"] == "failed" and found["peers"]["verdict"] == "warning" and \
+            found["broker"]["remedy"]
+    wait_until(report, 20, "doctor to miss the broker")
 
 
 def test_init_and_import_change_nothing_when_they_refuse():

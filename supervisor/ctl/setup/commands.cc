@@ -175,7 +175,7 @@ std::vector<std::string> steps_after_import(const NodeDirectory& directory) {
               (hub ? " cosigner-nats@hub" : ""),
           std::string("systemctl restart ") + (hub ? "cosigner-nats@hub " : "") +
               "cosigner-nats@leaf cosigner",
-          "cosignerctl status"};
+          "cosignerctl doctor"};
 }
 
 void print_steps(const Context& context, const std::vector<std::string>& steps) {

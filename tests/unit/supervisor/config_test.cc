@@ -3,12 +3,16 @@
 #include "supervisor/config/config.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
+#include "ipc/key_file.h"
 #include "supervisor/broker/nkey.h"
+#include "supervisor/config/host_check.h"
 
 namespace cosigner::supervisor::test {
 namespace {
@@ -19,13 +23,19 @@ class Files {
     std::string pattern = (std::filesystem::temp_directory_path() / "cosigner-XXXXXX").string();
     REQUIRE(::mkdtemp(pattern.data()) != nullptr);
     directory = pattern;
-    for (const char* name : {"identity.key", "kek.key", "worker.seed", "gateway.seed"}) {
-      write(name, "00\n");
+    SeededRandom random(1);
+    for (const char* name : {"identity.key", "kek.key"}) {
+      REQUIRE(create_key_file(directory + "/" + name, random));
+    }
+    for (const char* name : {"worker.seed", "gateway.seed"}) {
+      write(name,
+            std::string(broker::Nkey::generate(broker::NkeyKind::kAccount, random).seed_text()) +
+                "\n");
       REQUIRE(::chmod((directory + "/" + name).c_str(), 0600) == 0);
     }
+    identity = to_hex(load_identity_file(directory + "/identity.key")->public_key().view());
     write("cosigner-worker", "#!/bin/sh\n");
     REQUIRE(::chmod((directory + "/cosigner-worker").c_str(), 0755) == 0);
-    SeededRandom random(1);
     account = broker::Nkey::generate(broker::NkeyKind::kAccount, random).public_text();
     write("cosigner.toml", main());
     write("peers.toml", peers());
@@ -60,9 +70,9 @@ class Files {
            "[sessions]\n"                                   // 17
            "attempt_timer_ms = 250\n";                      // 18
   }
-  static std::string peers() {
+  [[nodiscard]] std::string peers() const {
     return "[[peer]]\nnode = \"node2\"\nidentity = \"" + std::string(64, '2') +
-           "\"\n[[peer]]\nnode = \"node1\"\nidentity = \"" + std::string(64, '1') + "\"\n";
+           "\"\n[[peer]]\nnode = \"node1\"\nidentity = \"" + identity + "\"\n";
   }
   static std::string initiators() {
     return "[[initiator]]\nname = \"app\"\npublic_key = \"" + std::string(64, '3') +
@@ -72,6 +82,7 @@ class Files {
 
   std::string directory;
   std::string account;
+  std::string identity;
 };
 
 struct Mistake {
@@ -126,9 +137,15 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
       {"cosigner.toml", "", "[log]\nlevel = \"loud\"\n", 20, "log.level"},
       {"cosigner.toml", "[broker]", "[broken]", 0, "'broker' is missing"},
       {"peers.toml", "node = \"node2\"", "node = \"node1\"", 5, "listed twice"},
-      {"peers.toml", std::string(64, '2'), std::string(64, '1'), 6, "share an identity"},
+      {"peers.toml", "identity = \"" + std::string(64, '2'), "identity = \"@", 6,
+       "share an identity"},
       {"peers.toml", std::string(64, '2'), "22", 3, "no Ed25519 public key"},
-      {"peers.toml", "node = \"node1\"", "node = \"node7\"", 0, "not among the peers"},
+      {"peers.toml", "node = \"node1\"", "node = \"node7\"", 1, "not among the peers"},
+      {"peers.toml", "[[peer]]\nnode = \"node2\"\nidentity = \"" + std::string(64, '2') + "\"\n",
+       "", 1, "only peer"},
+      {"cosigner.toml", "nats://127.0.0.1:4222", "nats://127.0.0.1:99999", 11, "broker.url"},
+      {"cosigner.toml", "nats://127.0.0.1:4222", "nats://:4222", 11, "broker.url"},
+      {"cosigner.toml", "\"kek.key\"", "\"/run/credentials/no.service/kek\"", 6, "the credential"},
       {"initiators.toml", "\"sign\"", "\"sing\"", 4, "unknown operation"},
       {"initiators.toml", "\"a*\"", "\"a*b\"", 5, "matches no user"},
       {"initiators.toml", "[\"a*\"]", "[]", 5, "wrong type"},
@@ -137,14 +154,20 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
   for (const Mistake& mistake : mistakes) {
     const Files files;
     std::string text = mistake.file == "cosigner.toml" ? files.main()
-                       : mistake.file == "peers.toml"  ? Files::peers()
+                       : mistake.file == "peers.toml"  ? files.peers()
                                                        : Files::initiators();
     if (mistake.from.empty()) {
       text += mistake.to;
     } else {
       const auto place = text.find(mistake.from);
       REQUIRE(place != std::string::npos);
-      text.replace(place, mistake.from.size(), mistake.to);
+      std::string to = mistake.to;
+      if (const auto own = to.find('@'); own != std::string::npos) {
+        to.replace(own, 1, files.identity);
+        text.replace(place, mistake.from.size(), to);
+      } else {
+        text.replace(place, mistake.from.size(), to);
+      }
     }
     files.write(mistake.file, text);
     const auto config = files.load();
@@ -161,6 +184,82 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
     }
     CHECK(reported);
   }
+}
+
+// Each is made on this host, outside the text: what the good files say does not fit it.
+TEST_CASE("config: what the host says against a configuration has its line and a remedy") {
+  struct HostMistake {
+    std::function<void(Files&)> make;
+    std::uint32_t line;
+    std::string says;
+  };
+  const auto replace = [](Files& files, const std::string& from, const std::string& to) {
+    std::string text = files.main();
+    text.replace(text.find(from), from.size(), to);
+    files.write("cosigner.toml", text);
+  };
+  const std::vector<HostMistake> mistakes{
+      {[](Files& files) { files.write("identity.key", "00\n"); }, 5, "64 hexadecimal digits"},
+      {[](Files& files) { files.write("identity.key", std::string(64, '7') + "\n"); }, 5,
+       "names another identity"},
+      {[](Files& files) { files.write("kek.key", ""); }, 6, "64 hexadecimal digits"},
+      {[](Files& files) { files.write("worker.seed", "SUAB\n"); }, 13, "no seed of an account"},
+      {[](Files& files) { files.write("gateway.seed", ""); }, 14, "no seed of an account"},
+      {[&](Files& files) { replace(files, "\"state\"", "\"kek.key/state\""); }, 3, "no directory"},
+      {[&](Files& files) { replace(files, "\"control.sock\"", "\"gone/control.sock\""); }, 4,
+       "no directory"},
+      {[](Files& files) {
+         files.write("cosigner.toml",
+                     files.main() + "[control]\nadmin_group = \"no-such-group\"\n");
+       },
+       20, "no group 'no-such-group'"},
+      {[](Files& files) {
+         REQUIRE(::mkdir((files.directory + "/state").c_str(), 0777) == 0);
+         REQUIRE(::chmod((files.directory + "/state").c_str(), 0777) == 0);
+       },
+       3, "may write to"},
+  };
+  for (const HostMistake& mistake : mistakes) {
+    Files files;
+    mistake.make(files);
+    const auto config = check_config(files.directory + "/cosigner.toml");
+    INFO("should say: " << mistake.says);
+    REQUIRE_FALSE(config);
+    REQUIRE(config.error().size() == 1);
+    const ConfigProblem& problem = config.error().front();
+    INFO(problem.text());
+    CHECK(problem.message.find(mistake.says) != std::string::npos);
+    CHECK(problem.line == mistake.line);
+    CHECK(problem.file == files.directory + "/cosigner.toml");
+    CHECK_FALSE(problem.remedy.empty());
+    CHECK(problem.text().find('\n') == std::string::npos);
+  }
+}
+
+TEST_CASE("config: a key file that cannot be read") {
+  if (::geteuid() != 0) {
+    WARN("skipped: only root can become somebody who may not read a file");
+    return;
+  }
+  const Files files;
+  REQUIRE(::chmod(files.directory.c_str(), 0755) == 0);
+  REQUIRE(::seteuid(65534) == 0);
+  const auto config = files.load();
+  REQUIRE(::seteuid(0) == 0);
+  REQUIRE_FALSE(config);
+  CHECK(config.error().size() == 4);
+  for (const ConfigProblem& problem : config.error()) {
+    CHECK(problem.message.find("cannot be read") != std::string::npos);
+    CHECK(problem.line > 0);
+  }
+}
+
+TEST_CASE("config: everybody may write to the list of peers") {
+  const Files files;
+  REQUIRE(::chmod((files.directory + "/peers.toml").c_str(), 0666) == 0);
+  const auto config = files.load();
+  REQUIRE_FALSE(config);
+  CHECK(config.error().front().message.find("may write") != std::string::npos);
 }
 
 TEST_CASE("config: several mistakes are reported at once") {

@@ -1,0 +1,330 @@
+#include "supervisor/ctl/doctor.h"
+
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/timex.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "ipc/unique_fd.h"
+#include "supervisor/config/host_check.h"
+#include "supervisor/ctl/setup/node_directory.h"
+#include "supervisor/ctl/setup/tls_authority.h"
+#include "supervisor/ctl/table.h"
+
+namespace cosigner::ctl {
+namespace {
+
+constexpr std::uint64_t kLittleSpace = 256ULL << 20;
+constexpr std::uint64_t kTooLittleSpace = 32ULL << 20;
+constexpr std::uint64_t kMaxPayload = 4U << 20;  ///< ipc: a 2 MiB request, its answer, frames
+/// Certificates allow five minutes between two nodes; beyond half of a minute somebody should look.
+constexpr std::int64_t kClockErrorUs = 30'000'000;
+/// Each worker: itself and some five threads.
+constexpr std::uint64_t kThreadsPerWorker = 6;
+constexpr std::int64_t kExpiresSoonS = 30LL * 86400;
+
+std::string text_of(const Json& object, std::string_view name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && found->is_string()
+             ? found->get<std::string>()
+             : "";
+}
+std::uint64_t number_of(const Json& object, std::string_view name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && found->is_number_integer()
+             ? found->get<std::uint64_t>()
+             : 0;
+}
+bool flag_of(const Json& object, std::string_view name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && found->is_boolean() && found->get<bool>();
+}
+const Json& part_of(const Json& object, std::string_view name) {
+  static const Json kNone = Json::object();
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? *found : kNone;
+}
+
+const char* verdict_name(Verdict verdict) {
+  return verdict == Verdict::kOk ? "ok" : verdict == Verdict::kWarning ? "warning" : "failed";
+}
+
+}  // namespace
+
+std::vector<Finding> judge_status(const Json& status) {
+  std::vector<Finding> out;
+  const bool ready = flag_of(status, "ready");
+  std::string degraded;
+  for (const Json& reason : part_of(status, "degraded")) {
+    degraded += (degraded.empty() ? "" : ", ") + reason.get<std::string>();
+  }
+  out.push_back({"node", ready ? Verdict::kOk : Verdict::kFailed,
+                 text_of(status, "node") + ", version " + text_of(status, "version") +
+                     (ready ? ", ready" : ", not ready") +
+                     (degraded.empty() ? "" : ": " + degraded),
+                 ready ? "" : "see the node's log: journalctl -u cosigner"});
+  const Json& broker = part_of(status, "broker");
+  const bool connected = flag_of(broker, "connected");
+  out.push_back({"credentials", connected ? Verdict::kOk : Verdict::kFailed,
+                 connected ? "the broker accepts this node's"
+                           : "the gateway has no connection: " + text_of(broker, "detail"),
+                 connected ? ""
+                           : "if the broker is reachable it does not know this node's keys: import "
+                             "a newer bundle, restart the nats-servers"});
+  std::size_t nodes = 0;
+  std::string absent;
+  for (const Json& peer : part_of(status, "peers")) {
+    ++nodes;
+    if (!flag_of(peer, "self") && !flag_of(peer, "present")) {
+      absent += (absent.empty() ? "" : ", ") + text_of(peer, "node");
+    }
+  }
+  out.push_back(
+      {"peers", absent.empty() ? Verdict::kOk : Verdict::kWarning,
+       absent.empty() ? "all " + std::to_string(nodes) + " nodes are present" : "absent: " + absent,
+       absent.empty() ? ""
+                      : "look there: is it up, does its nats-server reach the hub, are "
+                        "the clocks less than five minutes apart?"});
+  const auto quarantined = number_of(part_of(status, "workers"), "quarantined");
+  if (quarantined > 0) {
+    out.push_back({"users", Verdict::kWarning,
+                   std::to_string(quarantined) + " users are in quarantine",
+                   "cosignerctl users says why; cosignerctl clear --user ID lifts it"});
+  }
+  return out;
+}
+
+std::vector<Finding> judge_kernel(const KernelFacts& kernel, std::uint64_t max_workers) {
+  std::vector<Finding> out;
+  const bool exact = kernel.clock_synchronised && kernel.clock_error_us <= kClockErrorUs;
+  out.push_back({"clock", exact ? Verdict::kOk : Verdict::kWarning,
+                 kernel.clock_synchronised
+                     ? "synchronised, off by " +
+                           std::to_string((kernel.clock_error_us + 999) / 1000) + " ms at most"
+                     : "not synchronised",
+                 exact ? ""
+                       : "install systemd-timesyncd or chrony: nodes refuse each other when clocks "
+                         "are five minutes apart, and requests expire early"});
+  const std::uint64_t wanted = max_workers * kThreadsPerWorker;
+  out.push_back({"pid_max", kernel.pid_max >= wanted ? Verdict::kOk : Verdict::kWarning,
+                 std::to_string(kernel.pid_max) + ", and " + std::to_string(wanted) + " for " +
+                     std::to_string(max_workers) + " workers",
+                 kernel.pid_max >= wanted ? "" : "sysctl kernel.pid_max, or lower max_workers"});
+  return out;
+}
+
+Finding judge_space(std::uint64_t free) {
+  return {"space",
+          free < kTooLittleSpace ? Verdict::kFailed
+          : free < kLittleSpace  ? Verdict::kWarning
+                                 : Verdict::kOk,
+          human_bytes(free) + " free for the store",
+          free < kLittleSpace ? "make room: a full disk ends key generation and then signing" : ""};
+}
+
+BrokerFacts parse_broker_info(std::string_view line) {
+  BrokerFacts facts;
+  if (!line.starts_with("INFO ")) {
+    return facts;
+  }
+  const Json info = Json::parse(line.substr(5), nullptr, false);
+  if (!info.is_object()) {
+    return facts;
+  }
+  facts.reached = true;
+  facts.version = text_of(info, "version");
+  facts.max_payload = number_of(info, "max_payload");
+  facts.authentication = flag_of(info, "auth_required");
+  return facts;
+}
+
+Finding judge_broker(const std::string& url, const BrokerFacts& broker) {
+  if (!broker.reached) {
+    return {"broker", Verdict::kFailed, "no nats-server answers at " + url,
+            "start it: systemctl status cosigner-nats@leaf"};
+  }
+  const std::string what = "nats-server " + broker.version + " at " + url;
+  if (!broker.authentication) {
+    return {"broker", Verdict::kFailed, what + " asks for no credentials",
+            "another server has this port? systemctl disable --now nats-server"};
+  }
+  if (broker.max_payload < kMaxPayload) {
+    return {"broker", Verdict::kFailed,
+            what + " takes messages of " + human_bytes(broker.max_payload),
+            "max_payload: 4194304 in its configuration"};
+  }
+  return {"broker", Verdict::kOk, what, ""};
+}
+
+namespace {
+
+KernelFacts ask_kernel() {
+  KernelFacts out;
+  timex clock{};
+  const int state = ::adjtimex(&clock);
+  out.clock_synchronised = state >= 0 && state != TIME_ERROR && (clock.status & STA_UNSYNC) == 0;
+  out.clock_error_us = clock.maxerror;
+  std::ifstream("/proc/sys/kernel/pid_max") >> out.pid_max;
+  return out;
+}
+
+/// The first line of the broker at nats://HOST:PORT, within two seconds.
+BrokerFacts ask_broker(const std::string& url) {
+  constexpr int kPatienceMs = 2000;
+  const std::string address = url.substr(url.find("//") + 2);
+  const std::size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "4222" : address.substr(colon + 1);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), port.c_str(), &hints, &found) != 0) {
+    return {};
+  }
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
+  const ipc::UniqueFd socket(
+      ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket ||
+      (::connect(socket.get(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS)) {
+    return {};
+  }
+  std::string line;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+  while (line.find('\n') == std::string::npos && line.size() < 65536) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          end - std::chrono::steady_clock::now())
+                          .count();
+    pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) <= 0) {
+      break;
+    }
+    char buffer[4096];
+    const ssize_t got = ::recv(socket.get(), buffer, sizeof buffer, 0);
+    if (got <= 0) {
+      break;
+    }
+    line.append(buffer, static_cast<std::size_t>(got));
+  }
+  return parse_broker_info(std::string_view(line).substr(0, line.find('\n')));
+}
+
+/// Certificates of this host's nats-servers, where init has made them.
+void check_certificates(const std::string& configuration, std::vector<Finding>& out) {
+  const NodeDirectory directory(std::filesystem::absolute(configuration).parent_path());
+  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
+  for (const char* name : {"leaf.crt", "hub.crt"}) {
+    const auto path = directory.broker() / name;
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+      continue;
+    }
+    const auto pem = read_file(path);
+    const auto ends =
+        pem ? certificate_ends(*pem) : Expected<std::int64_t>(std::unexpected(pem.error()));
+    if (!ends) {
+      out.push_back({"certificate", Verdict::kWarning, ends.error().message,
+                     "run this as root or as a member of the group nats"});
+      continue;
+    }
+    const std::int64_t days = (*ends - now) / 86400;
+    out.push_back(
+        {"certificate",
+         *ends <= now                  ? Verdict::kFailed
+         : *ends - now < kExpiresSoonS ? Verdict::kWarning
+                                       : Verdict::kOk,
+         path.string() +
+             (*ends <= now ? " has expired" : " is good for " + std::to_string(days) + " days"),
+         *ends - now < kExpiresSoonS
+             ? "import this node's card again where the authority is; it makes new ones"
+             : ""});
+  }
+}
+
+Outcome<Json> ask_node(const Context& context, std::string_view command) {
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  const auto body = node->call(command, no_arguments());
+  if (!body) {
+    return std::unexpected(body.error());
+  }
+  return parse_body(*body);
+}
+
+}  // namespace
+
+Outcome<void> run_doctor(const Context& context, const std::string& configuration) {
+  std::vector<Finding> findings;
+  const auto add = [&findings](std::vector<Finding> more) {
+    std::ranges::move(more, std::back_inserter(findings));
+  };
+  std::uint64_t max_workers = supervisor::WorkerLimits{}.max_workers;
+  const auto config = supervisor::check_config(configuration);
+  if (config) {
+    max_workers = config->workers.max_workers;
+    findings.push_back({"configuration", Verdict::kOk, configuration + " is good", ""});
+    findings.push_back(judge_broker(config->broker.url, ask_broker(config->broker.url)));
+    std::error_code unknown;
+    const auto space = std::filesystem::space(config->state_directory, unknown);
+    if (!unknown) {
+      findings.push_back(judge_space(space.available));
+    }
+  } else {
+    for (const supervisor::ConfigProblem& problem : config.error()) {
+      findings.push_back({"configuration", Verdict::kFailed,
+                          problem.file +
+                              (problem.line > 0 ? ":" + std::to_string(problem.line) : "") + ": " +
+                              problem.message,
+                          problem.remedy});
+    }
+  }
+  check_certificates(configuration, findings);
+  add(judge_kernel(ask_kernel(), max_workers));
+  if (const auto status = ask_node(context, "status")) {
+    add(judge_status(*status));
+  } else {
+    findings.push_back({"node", Verdict::kFailed, status.error().error.message,
+                        "start it: systemctl start cosigner (or name its socket with --socket)"});
+  }
+
+  const auto failures = std::ranges::count(findings, Verdict::kFailed, &Finding::verdict);
+  if (context.json) {
+    Json checks = Json::array();
+    for (const Finding& finding : findings) {
+      checks.push_back({{"check", finding.check},
+                        {"verdict", verdict_name(finding.verdict)},
+                        {"detail", finding.detail},
+                        {"remedy", finding.remedy}});
+    }
+    context.out << Json{{"ok", failures == 0}, {"checks", checks}}.dump() << "\n";
+  } else {
+    Table table({"CHECK", "", "DETAIL"});
+    for (const Finding& finding : findings) {
+      table.row({finding.check, verdict_name(finding.verdict), finding.detail});
+      if (!finding.remedy.empty()) {
+        table.row({"", "", "  -> " + finding.remedy});
+      }
+    }
+    context.out << table.text();
+  }
+  if (failures == 0) {
+    return {};
+  }
+  auto failure =
+      failed(config ? ExitStatus::kRefused : ExitStatus::kConfiguration, ErrorCode::kInternal,
+             failures == 1 ? "a check failed" : std::to_string(failures) + " checks failed");
+  failure.error().reported = true;
+  return failure;
+}
+
+}  // namespace cosigner::ctl

@@ -1,0 +1,89 @@
+// cosignerctl doctor: each verdict, from facts as the node, the broker and the kernel give them.
+
+#include "supervisor/ctl/doctor.h"
+
+#include <catch2/catch.hpp>
+
+namespace cosigner::ctl::test {
+namespace {
+
+Json good_status() {
+  return Json{{"node", "node1"},
+              {"version", "0.1.0"},
+              {"ready", true},
+              {"degraded", Json::array()},
+              {"broker", {{"connected", true}, {"detail", ""}}},
+              {"workers", {{"ready", 1}, {"quarantined", 0}}},
+              {"peers",
+               {{{"node", "node1"}, {"self", true}, {"present", true}},
+                {{"node", "node2"}, {"self", false}, {"present", true}}}}};
+}
+
+Verdict of(const std::vector<Finding>& findings, std::string_view check) {
+  for (const Finding& finding : findings) {
+    if (finding.check == check) {
+      INFO(finding.detail);
+      CHECK((finding.verdict == Verdict::kOk) == finding.remedy.empty());
+      return finding.verdict;
+    }
+  }
+  FAIL("no finding on " << check);
+  return Verdict::kOk;
+}
+
+}  // namespace
+
+TEST_CASE("doctor: a node that is well") {
+  for (const Finding& finding : judge_status(good_status())) {
+    INFO(finding.check << ": " << finding.detail);
+    CHECK(finding.verdict == Verdict::kOk);
+  }
+}
+
+TEST_CASE("doctor: what a node says about itself") {
+  Json status = good_status();
+  status["ready"] = false;
+  status["degraded"] = {"no gateway: backoff"};
+  CHECK(of(judge_status(status), "node") == Verdict::kFailed);
+  status = good_status();
+  status["broker"] = {{"connected", false}, {"detail", "authorization violation"}};
+  CHECK(of(judge_status(status), "credentials") == Verdict::kFailed);
+  status = good_status();
+  status["peers"][1]["present"] = false;
+  CHECK(of(judge_status(status), "peers") == Verdict::kWarning);
+  status = good_status();
+  status["workers"]["quarantined"] = 2;
+  CHECK(of(judge_status(status), "users") == Verdict::kWarning);
+  CHECK(of(judge_status(Json::object()), "node") == Verdict::kFailed);
+}
+
+TEST_CASE("doctor: room for the store") {
+  CHECK(judge_space(1ULL << 40U).verdict == Verdict::kOk);
+  CHECK(judge_space(100ULL << 20U).verdict == Verdict::kWarning);
+  CHECK(judge_space(1ULL << 20U).verdict == Verdict::kFailed);
+}
+
+TEST_CASE("doctor: the kernel") {
+  CHECK(of(judge_kernel({true, 1000, 4'194'304}, 10'000), "clock") == Verdict::kOk);
+  CHECK(of(judge_kernel({false, 0, 4'194'304}, 10'000), "clock") == Verdict::kWarning);
+  CHECK(of(judge_kernel({true, 60'000'000, 4'194'304}, 10'000), "clock") == Verdict::kWarning);
+  CHECK(of(judge_kernel({true, 1000, 32'768}, 10'000), "pid_max") == Verdict::kWarning);
+}
+
+TEST_CASE("doctor: the broker's first line") {
+  const BrokerFacts good = parse_broker_info(
+      R"(INFO {"server_id":"N","version":"2.9.10","max_payload":4194304,"auth_required":true})");
+  CHECK(judge_broker("nats://x", good).verdict == Verdict::kOk);
+  CHECK(good.version == "2.9.10");
+  CHECK(judge_broker("nats://x",
+                     parse_broker_info(R"(INFO {"max_payload":1048576,"auth_required":true})"))
+            .verdict == Verdict::kFailed);
+  CHECK(judge_broker("nats://x", parse_broker_info(R"(INFO {"max_payload":4194304})")).verdict ==
+        Verdict::kFailed);
+  for (const char* nonsense : {"", "INFO", "INFO {", "SSH-2.0-OpenSSH", "INFO [1]"}) {
+    CHECK_FALSE(parse_broker_info(nonsense).reached);
+    CHECK(judge_broker("nats://x", parse_broker_info(nonsense)).verdict == Verdict::kFailed);
+  }
+}
+
+}  // namespace cosigner::ctl::test
