@@ -52,6 +52,13 @@ TEST_CASE("selective abort: the ban is durable before anything leaves the worker
   Cheat cheat(cluster, "n3", "n1", round);
   bool burning = false;
   int silent = 0;
+  std::function<void()> poll = [&] {
+    if (cluster.banned("n1", "n3")) {
+      burning = false;
+    } else {
+      cluster.after(100, poll);
+    }
+  };
   cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
     CHECK_FALSE((burning && from == "n1"));
     return cheat(from, to, packet);
@@ -66,15 +73,7 @@ TEST_CASE("selective abort: the ban is durable before anything leaves the worker
       burning = true;
       ++silent;
       // Until its own store says that the ban is there.
-      const auto poll = std::make_shared<std::function<void()>>();
-      *poll = [&cluster, &burning, poll] {
-        if (cluster.banned("n1", "n3")) {
-          burning = false;
-        } else {
-          cluster.after(100, *poll);
-        }
-      };
-      cluster.after(100, *poll);
+      cluster.after(100, poll);
     } else if (burning) {
       CHECK_FALSE(std::holds_alternative<ipc::Answer>(effect));
       CHECK_FALSE(std::holds_alternative<ipc::Wake>(effect));
