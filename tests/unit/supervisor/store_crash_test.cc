@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <optional>
 #include <thread>
 
 #include "supervisor/service/clock.h"
@@ -114,8 +115,9 @@ TEST_CASE("store thread: callbacks come in order and after the commit, failures 
         });
   }
   bool late = false;
-  LoopTimer guard(&loop, [&] { late = true; });
-  guard.start(20'000);
+  std::optional<LoopTimer> guard;
+  guard.emplace(&loop, [&] { late = true; });
+  guard->start(20'000);
   while (firsts.size() + failures.size() < count && !late) {
     uv_run(&loop, UV_RUN_ONCE);
   }
@@ -136,8 +138,9 @@ TEST_CASE("store thread: callbacks come in order and after the commit, failures 
   REQUIRE(done);
   REQUIRE(monotonic_ms() - begin >= 40);
   thread.reset();
-  guard.stop();
-  uv_run(&loop, UV_RUN_NOWAIT);
+  guard.reset();
+  uv_run(&loop, UV_RUN_DEFAULT);
+  REQUIRE(uv_loop_close(&loop) == 0);
   REQUIRE(fixture.open()->reserve_generations(1) ==
           static_cast<std::uint64_t>(count) - failures.size() + 2);
 }
