@@ -50,12 +50,7 @@ Outcome<void> evict_everywhere(const std::vector<std::string>& sockets, const st
 }  // namespace
 
 Outcome<BenchReport> bench_sign(const BenchContext& context, const BenchOptions& options) {
-  BenchReport report{.what = "sign",
-                     .options = options,
-                     .latencies = {},
-                     .errors = {},
-                     .presigned = {},
-                     .lost = {}};
+  BenchReport report("sign", options);
   std::vector<BenchUser> users = new_users(options.users, context.random);
   if (auto made = make_keys(context, options, users); !made) {
     return std::unexpected(made.error());
@@ -72,12 +67,7 @@ Outcome<BenchReport> bench_sign(const BenchContext& context, const BenchOptions&
 }
 
 Outcome<BenchReport> bench_keygen(const BenchContext& context, const BenchOptions& options) {
-  BenchReport report{.what = "keygen",
-                     .options = options,
-                     .latencies = {},
-                     .errors = {},
-                     .presigned = {},
-                     .lost = {}};
+  BenchReport report("keygen", options);
   const std::string prefix = new_users(1, context.random)[0].name + "-";
   measure(context, report,
           {.timeout = options.keygen_timeout,
@@ -92,12 +82,7 @@ Outcome<BenchReport> bench_keygen(const BenchContext& context, const BenchOption
 
 Outcome<BenchReport> bench_first_signature(const BenchContext& context,
                                            const BenchOptions& options) {
-  BenchReport report{.what = "first-signature",
-                     .options = options,
-                     .latencies = {},
-                     .errors = {},
-                     .presigned = {},
-                     .lost = {}};
+  BenchReport report("first-signature", options);
   std::vector<BenchUser> users = new_users(options.users, context.random);
   if (auto made = make_keys(context, options, users); !made) {
     return std::unexpected(made.error());

@@ -37,6 +37,9 @@ struct PresignedReport {
 };
 
 struct BenchReport {
+  BenchReport(std::string bench, BenchOptions given)
+      : what(std::move(bench)), options(std::move(given)) {}
+
   std::string what;  ///< "sign", "keygen", "first-signature"
   BenchOptions options;
   Latencies latencies;                          ///< of successes

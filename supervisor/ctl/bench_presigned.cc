@@ -58,12 +58,7 @@ Outcome<void> fill(const BenchContext& context, const BenchOptions& options,
 
 Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
                                           const BenchOptions& options) {
-  BenchReport report{.what = "sign",
-                     .options = options,
-                     .latencies = {},
-                     .errors = {},
-                     .presigned = {},
-                     .lost = {}};
+  BenchReport report("sign", options);
   report.options.count = options.count.value_or(2000);
   report.options.duration_s.reset();
   std::vector<BenchUser> users = new_users(options.users, context.random);

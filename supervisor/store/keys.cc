@@ -27,14 +27,7 @@ Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
                                                        const std::string& key) {
   std::vector<ipc::StoredKey> out;
   auto run = key.empty() ? sql_->keys_of_user.run(user) : sql_->epochs_of_key.run(user, key);
-  for (;;) {
-    const auto row = run.step();
-    if (!row) {
-      return std::unexpected(row.error());
-    }
-    if (!*row) {
-      return out;
-    }
+  const auto all = run.each([&]() -> Expected<void> {
     const Digest expected =
         mac("keys", {as_bytes(user), run.blob(0), Number(run.integer(1)), Number(run.integer(2)),
                      run.blob(3), run.blob(4), run.blob(5), run.blob(6)});
@@ -51,7 +44,9 @@ Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
                    .record = to_vector(run.blob(4)),
                    .sealed_share = to_vector(run.blob(5)),
                    .certificate = to_vector(run.blob(6))});
-  }
+    return {};
+  });
+  return all ? Expected<std::vector<ipc::StoredKey>>(std::move(out)) : std::unexpected(all.error());
 }
 
 Expected<void> Store::write_key(const std::string& user, const ipc::StoredKey& key) {

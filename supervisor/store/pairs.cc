@@ -252,33 +252,21 @@ Expected<PairRecord> Store::lift(const std::string& user, const ipc::LiftBan& or
 Expected<std::vector<PairRecord>> Store::pairs_of(const std::string& user) {
   std::vector<PairRecord> out;
   auto run = sql_->pairs.run(user);
-  for (;;) {
-    const auto row = run.step();
-    if (!row) {
-      return std::unexpected(row.error());
-    }
-    if (!*row) {
-      return out;
-    }
+  const auto all = run.each([&]() -> Expected<void> {
     auto pair = find_pair(run.text(0), run.text(1), run.integer(2), run.text(3));
     if (!pair) {
       return std::unexpected(pair.error());
     }
     out.push_back(*std::move(pair));
-  }
+    return {};
+  });
+  return all ? Expected<std::vector<PairRecord>>(std::move(out)) : std::unexpected(all.error());
 }
 
 Expected<std::vector<RenewalOrder>> Store::renewal_orders(const std::string& user) {
   std::vector<RenewalOrder> out;
   auto run = sql_->renewal_orders.run(user);
-  for (;;) {
-    const auto row = run.step();
-    if (!row) {
-      return std::unexpected(row.error());
-    }
-    if (!*row) {
-      return out;
-    }
+  const auto all = run.each([&]() -> Expected<void> {
     if (!constant_time_equal(
             mac("renewal_orders",
                 {run.blob(0), run.blob(1), Number(run.integer(2)), run.blob(3),
@@ -294,7 +282,9 @@ Expected<std::vector<RenewalOrder>> Store::renewal_orders(const std::string& use
                    .ordered_by = run.text(6),
                    .at_ms = run.integer(4),
                    .epoch = run.integer(2)});
-  }
+    return {};
+  });
+  return all ? Expected<std::vector<RenewalOrder>>(std::move(out)) : std::unexpected(all.error());
 }
 
 }  // namespace cosigner::supervisor

@@ -36,6 +36,22 @@ class SqlStatement {
 
     /// True: a row is there. False: done.
     [[nodiscard]] Expected<bool> step();
+    /// Calls `row()` at each row, until it fails.
+    template <class Row>
+    [[nodiscard]] Expected<void> each(Row&& row) {
+      for (;;) {
+        const Expected<bool> there = step();
+        if (!there) {
+          return std::unexpected(there.error());
+        }
+        if (!*there) {
+          return {};
+        }
+        if (Expected<void> done = row(); !done) {
+          return done;
+        }
+      }
+    }
     /// For statements without rows.
     [[nodiscard]] Expected<void> execute();
 

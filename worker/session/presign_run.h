@@ -31,6 +31,8 @@ class PresignRun {
     std::string owner;
     std::uint64_t number = 0;
     SessionId order;  ///< zero: refill
+
+    [[nodiscard]] bool ordered() const { return order != SessionId{}; }
   };
   enum class State {
     kMaking,

@@ -26,6 +26,7 @@
 #include "worker/session/check_notices.h"
 #include "worker/session/key_ring.h"
 #include "worker/session/pairs.h"
+#include "worker/session/presign_backoff.h"
 #include "worker/session/presign_run.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/rendezvous.h"
@@ -157,26 +158,30 @@ class Presigner {
   void finish_order(const SessionId& id, Order& order, std::string_view why);
   void report(const std::string& key, Stock& stock);
 
-  // presigner_runs.cc: runs
+  // presigner_owner.cc
   [[nodiscard]] std::size_t own_runs(std::string_view key, bool ordered) const;
   [[nodiscard]] bool usable(const Stock& stock, const Stream& stream);
   [[nodiscard]] bool begin_run(const KeyEpoch& key, Stock& stock, const SessionId& order);
   void pump_orders();
   void pump_refill(std::size_t foreground);
-  [[nodiscard]] Result<std::unique_ptr<dkls23::PresignProtocol>> make_protocol(
-      const KeyEpoch& key, const Stock& stock, const SessionId& run, ParticipantIndex assembler);
+
+  // presigner_member.cc
   void on_propose(const std::string& from, const PresignPropose& message);
   [[nodiscard]] std::optional<SigningSet> signing_set(const Stock& stock,
                                                       const PresignPropose& message);
   [[nodiscard]] std::optional<PresignEnd::Reason> refusal(const std::string& from,
                                                           const PresignPropose& message,
                                                           Stock& stock);
-  void on_end(const std::string& from, const PresignEnd& message);
+
+  // presigner_runs.cc: both kinds
+  [[nodiscard]] Result<std::unique_ptr<dkls23::PresignProtocol>> make_protocol(
+      const KeyEpoch& key, const Stock& stock, const SessionId& run, ParticipantIndex assembler);
   [[nodiscard]] std::unique_ptr<PairChecks> checks_for(const std::string& key,
                                                        const Stock& stock) const;
+  void on_end(const std::string& from, const PresignEnd& message);
   /// Settles what came of a run's last input.
   void review(const SessionId& id);
-  void failed(const PresignRun& run, std::int64_t delay_us);
+  void failed(const PresignRun& run, const PresignBackoff& backoff);
   void forget(std::map<SessionId, std::unique_ptr<PresignRun>>::iterator run);
   template <class Message, class Body>
   [[nodiscard]] bool route(const std::string& from, ByteView fields, Body body);

@@ -11,6 +11,7 @@
 // dropped. Every attempt has a protocol object, and so nonces, of its own; the first valid start
 // uses them up.
 
+#include <expected>
 #include <map>
 #include <memory>
 #include <optional>
@@ -164,8 +165,6 @@ class Session {
   }
   [[nodiscard]] AttemptScope scope() const;
   [[nodiscard]] bool may_coordinate(const std::string& node);
-  [[nodiscard]] std::optional<Error> impossible();
-  [[nodiscard]] Error final_error() const;
   [[nodiscard]] std::int64_t attempt_duration_us() const;
   void enter(std::uint16_t number);
   [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
@@ -173,8 +172,17 @@ class Session {
   void end_attempt(const std::string& reason, const std::string& culprit = {});
   void announce_end(const std::string& reason, const std::string& culprit);
   void attempt_timed_out();
-  void exclude(const std::string& node, const std::string& reason);
   void finish(SessionOutcome outcome);
+
+  // session_errors.cc
+  /// Why no attempt can succeed any more; none while one may.
+  [[nodiscard]] std::optional<Error> impossible();
+  /// Out of time, or of attempts.
+  [[nodiscard]] Error final_error() const;
+
+  // session_news.cc
+  [[nodiscard]] bool in_set(std::string_view node) const;
+  void exclude(const std::string& node, const std::string& reason);
 
   // session_set.cc: who may sign with whom
   /// By place in participants_, as far as this node knows.
@@ -190,7 +198,11 @@ class Session {
   /// After a hello that says which pairs may not sign: another coordinator, or the end.
   void give_up_if_apart();
 
-  // session_attempt.cc
+  /// Better without it, while there are others: it failed an attempt, or is said to have.
+  [[nodiscard]] bool doubtful(const std::string& node) const;
+  [[nodiscard]] std::size_t failures_with(const std::string& node) const;
+
+  // session_hello.cc
   void make_hello();
   void send_hello();
   void wake_missing();
@@ -200,19 +212,36 @@ class Session {
   [[nodiscard]] bool verify_hello(const std::string& node, const SignedHello& hello,
                                   const Hello& decoded);
   [[nodiscard]] bool verify_slot(const std::string& node, HelloSlot& slot);
-  /// Better without it, while there are others: it failed an attempt, or is said to have.
-  [[nodiscard]] std::size_t failures_with(const std::string& node) const;
-  void count_failed_set();
-  [[nodiscard]] bool doubtful(const std::string& node) const;
   void consider_jump(std::uint16_t number);
+
+  // session_start.cc
   void coordinate(const std::vector<std::string>& chosen,
                   std::optional<dkls23::Presignature> presignature = std::nullopt);
+  /// The hellos of a start, decoded, its own among them.
+  struct StartSet {
+    std::vector<Participant> members;
+    std::vector<Hello> hellos;
+  };
+  struct StartRefused {
+    std::string reason;
+    std::string culprit;
+    bool seen_here = true;  ///< its culprit is excluded: this node has the proof
+  };
+  [[nodiscard]] std::expected<StartSet, StartRefused> check_start(const std::string& from,
+                                                                  const Start& start);
+  void refuse_start(const StartRefused& refused);
   /// The attempt goes on with this presignature instead of the full protocol.
   [[nodiscard]] Result<void> use_presignature(dkls23::Presignature presignature);
+  /// False: the attempt is over.
+  [[nodiscard]] bool use_named(const Digest& presignature, const std::string& coordinator,
+                               const std::vector<Hello>& hellos);
   void run_protocol(const std::vector<SignedHello>& hellos, const std::vector<Hello>& decoded);
+
+  // session_rounds.cc
   void feed(const std::string& from, const Round& round);
   void step(Result<Messages> result);
   void dispatch(const Messages& messages);
+  void count_failed_set();
   void protocol_failed(const Abort& abort);
   void signature_made(ByteVector signature);
 

@@ -229,4 +229,15 @@ void Session::give_up_if_apart() {
   }
 }
 
+std::size_t Session::failures_with(const std::string& node) const {
+  const auto found = failed_with_.find(node);
+  return found == failed_with_.end() ? 0 : found->second;
+}
+
+bool Session::doubtful(const std::string& node) const {
+  return participants_.size() > needed() &&
+         (failed_with_.contains(node) || reported_.contains(node) || peers_.distrusted(node) ||
+          peers_.suspect(node));
+}
+
 }  // namespace cosigner::worker

@@ -34,8 +34,29 @@ std::unexpected<Error> bad_signature(std::string_view what) {
                                             " does not verify: it was changed on the way");
 }
 
-Expected<ipc::Tree> parse(ByteView bytes) {
-  return ipc::Tree::parse(bytes);
+/// What seal() has put together: the body, parsed, and its signature, not verified yet.
+struct Opened {
+  ByteVector body;
+  ipc::Tree fields;  ///< of the body
+  Ed25519Signature signature;
+};
+
+Expected<Opened> unseal(std::string_view name, ByteView sealed, std::size_t limit) {
+  const auto outer = ipc::Tree::parse(sealed);
+  if (!outer) {
+    return std::unexpected(outer.error());
+  }
+  ipc::MapReader envelope(outer->root(), name);
+  ByteVector body = to_vector(envelope.bytes(name, limit));
+  const auto signature = envelope.fixed<Ed25519Signature>("signature");
+  if (const auto ok = envelope.finish(); !ok) {
+    return std::unexpected(ok.error());
+  }
+  auto fields = ipc::Tree::parse(body);
+  if (!fields) {
+    return std::unexpected(fields.error());
+  }
+  return Opened{std::move(body), *std::move(fields), signature};
 }
 
 void check_nkey(ipc::MapReader& fields, broker::NkeyKind kind, const std::string& text) {
@@ -65,21 +86,11 @@ ByteVector seal_card(const Card& card, const IdentityKey& identity) {
 }
 
 Expected<Card> open_card(ByteView sealed) {
-  const auto outer = parse(sealed);
-  if (!outer) {
-    return std::unexpected(outer.error());
+  const auto opened = unseal(kCard, sealed, 4096);
+  if (!opened) {
+    return std::unexpected(opened.error());
   }
-  ipc::MapReader envelope(outer->root(), "card");
-  const ByteView body = envelope.bytes(kCard, 4096);
-  const auto signature = envelope.fixed<Ed25519Signature>("signature");
-  if (const auto ok = envelope.finish(); !ok) {
-    return std::unexpected(ok.error());
-  }
-  const auto inner = parse(body);
-  if (!inner) {
-    return std::unexpected(inner.error());
-  }
-  ipc::MapReader fields(inner->root(), "card");
+  ipc::MapReader fields(opened->fields.root(), kCard);
   fields.unsigned_integer("version", kVersion, kVersion);
   Card card;
   card.cluster = fields.text("cluster", 64);
@@ -98,7 +109,7 @@ Expected<Card> open_card(ByteView sealed) {
   if (const auto ok = fields.finish(); !ok) {
     return std::unexpected(ok.error());
   }
-  if (!ed25519_verify(card.identity, digest_of(kCard, body), signature)) {
+  if (!ed25519_verify(card.identity, digest_of(kCard, opened->body), opened->signature)) {
     return bad_signature("card");
   }
   return card;
@@ -142,21 +153,11 @@ ByteVector seal_bundle(const Bundle& bundle, const broker::Nkey& authority) {
 }
 
 Expected<Bundle> open_bundle(ByteView sealed) {
-  const auto outer = parse(sealed);
-  if (!outer) {
-    return std::unexpected(outer.error());
+  const auto opened = unseal(kBundle, sealed, kMaxTextBytes);
+  if (!opened) {
+    return std::unexpected(opened.error());
   }
-  ipc::MapReader envelope(outer->root(), "bundle");
-  const ByteView body = envelope.bytes(kBundle, kMaxTextBytes);
-  const auto signature = envelope.fixed<Ed25519Signature>("signature");
-  if (const auto ok = envelope.finish(); !ok) {
-    return std::unexpected(ok.error());
-  }
-  const auto inner = parse(body);
-  if (!inner) {
-    return std::unexpected(inner.error());
-  }
-  ipc::MapReader fields(inner->root(), "bundle");
+  ipc::MapReader fields(opened->fields.root(), kBundle);
   fields.unsigned_integer("version", kVersion, kVersion);
   Bundle bundle;
   bundle.cluster = fields.text("cluster", 64);
@@ -213,7 +214,7 @@ Expected<Bundle> open_bundle(ByteView sealed) {
   for (const std::string& hub : bundle.hubs) {
     clean = clean && is_address(hub);
   }
-  if (!ed25519_verify(bundle.authority, digest_of(kBundle, body), signature)) {
+  if (!ed25519_verify(bundle.authority, digest_of(kBundle, opened->body), opened->signature)) {
     return bad_signature("bundle");
   }
   std::set<std::string> nodes;

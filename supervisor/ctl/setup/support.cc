@@ -1,0 +1,42 @@
+#include "supervisor/ctl/setup/support.h"
+
+#include <chrono>
+
+#include "supervisor/ctl/setup/membership.h"
+
+namespace cosigner::ctl::setup {
+
+std::int64_t now_s() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::unexpected<Failure> usage(std::string message) {
+  return failed(ExitStatus::kUsage, ErrorCode::kBadRequest, std::move(message));
+}
+
+std::unexpected<Failure> setup_failed(const Error& error) {
+  const ExitStatus status = error.code == ErrorCode::kStorageFailed ? ExitStatus::kCannotWrite
+                                                                    : ExitStatus::kConfiguration;
+  return std::unexpected(Failure{status, error, false});
+}
+
+void print_steps(const Context& context, const std::vector<std::string>& steps) {
+  context.out << "\nNext:\n";
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    context.out << "  " << i + 1 << ". " << steps[i] << "\n";
+  }
+}
+
+Expected<void> publish_here(const NodeDirectory& directory, Authority& authority) {
+  const auto sealed = authority.publish(now_s());
+  const auto bundle =
+      sealed ? open_bundle(*sealed) : Expected<Bundle>(std::unexpected(sealed.error()));
+  if (!bundle) {
+    return std::unexpected(bundle.error());
+  }
+  return apply_bundle(directory, *bundle, *sealed);
+}
+
+}  // namespace cosigner::ctl::setup

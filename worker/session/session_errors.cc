@@ -1,0 +1,114 @@
+// How a session says that it cannot go on, or could not finish. See session.h.
+
+#include <algorithm>
+
+#include "worker/session/session.h"
+
+namespace cosigner::worker {
+
+namespace {
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text;
+}
+
+constexpr std::uint32_t kRetryAfterMs = 500;
+
+}  // namespace
+
+std::optional<Error> Session::impossible() {
+  std::size_t honest = 0;
+  std::size_t willing = 0;
+  std::size_t available = 0;
+  std::vector<std::string> absent;
+  for (const Participant& participant : participants_) {
+    const bool bad = misbehaved_.contains(participant.node);
+    honest += bad ? 0U : 1U;
+    willing += bad || declined_.contains(participant.node) ? 0U : 1U;
+    if (!peers_.present(participant.node)) {
+      absent.push_back(participant.node);
+    } else {
+      available += bad || declined_.contains(participant.node) ? 0U : 1U;
+    }
+  }
+  if (honest < needed()) {
+    const auto& [node, reason] = *misbehaved_.begin();
+    return Error{.code = ErrorCode::kPeerMisbehaved,
+                 .message = "a message of node " + node + " failed a check",
+                 .may_have_executed = executed_,
+                 .peer = node,
+                 .peer_reason = reason};
+  }
+  const bool quorum = participants_.size() - absent.size() >= needed();
+  if ((willing < needed() || (quorum && available < needed())) && !declined_.empty()) {
+    const auto& [node, error] = *declined_.begin();
+    return Error{.code = error.code,
+                 .message = "node " + node + " does not take part: " + error.message,
+                 .may_have_executed = executed_,
+                 .retryable = true,
+                 .retry_after_ms = kRetryAfterMs,
+                 .peer = error.peer.empty() ? node : error.peer,
+                 .peer_reason = "as node " + node + " reports: " + error.message};
+  }
+  if (!quorum) {
+    return Error{.code = ErrorCode::kQuorumUnavailable,
+                 .message = std::to_string(needed()) + " of " +
+                            std::to_string(participants_.size()) +
+                            " participants are needed; absent: " + join(absent),
+                 .may_have_executed = executed_,
+                 .retryable = true,
+                 .retry_after_ms = kRetryAfterMs,
+                 .peer = absent.front(),
+                 .peer_reason = "its gateway is not present"};
+  }
+  return no_set();
+}
+
+Error Session::final_error() const {
+  Error error;
+  error.may_have_executed = executed_;
+  error.retryable = true;
+  error.retry_after_ms = kRetryAfterMs;
+  if (!misbehaved_.empty() || !reported_.empty()) {
+    const auto& [node, reason] = misbehaved_.empty() ? *reported_.begin() : *misbehaved_.begin();
+    error.code = ErrorCode::kPeerMisbehaved;
+    error.message = "a message of node " + node + " failed a check";
+    error.peer = node;
+    error.peer_reason = reason;
+    return error;
+  }
+  std::vector<std::string> silent;
+  std::vector<std::string> unreachable;
+  for (const Participant& participant : participants_) {
+    if (participant.index == self_) {
+      continue;
+    }
+    if (!heard_.contains(participant.node) || undelivered_.contains(participant.node)) {
+      unreachable.push_back(participant.node);
+    } else if (peers_.suspect(participant.node)) {
+      silent.push_back(participant.node);
+    }
+  }
+  if (phase_ == Phase::kWaiting || phase_ == Phase::kCommitting) {
+    error.code = ErrorCode::kPeerTimeout;
+    error.message = "the other participants did not confirm key " + request_.key + " in time";
+  } else if (!unreachable.empty()) {
+    error.code = ErrorCode::kPeerUnreachable;
+    error.message = "nothing came from " + join(unreachable);
+    error.peer = unreachable.front();
+    error.peer_reason = "no message of this session was answered";
+  } else {
+    error.code = ErrorCode::kPeerTimeout;
+    error.message = silent.empty() ? "the participants did not finish in time"
+                                   : "no timely answer from " + join(silent);
+    error.peer = silent.empty() ? std::string() : silent.front();
+    error.peer_reason = silent.empty() ? std::string() : "it let an attempt time out";
+  }
+  return error;
+}
+
+}  // namespace cosigner::worker
