@@ -131,8 +131,10 @@ class BrokerConnection::Impl {
     }
   }
 
-  std::expected<std::unique_ptr<BrokerLink>, std::string> open(const ipc::BrokerAccess& access,
-                                                               std::uint64_t number) {
+  // Every attempt has a number of its own: one that fails after it has connected may report its
+  // loss, which must not be taken for the loss of another.
+  std::expected<std::unique_ptr<BrokerLink>, std::string> open(const ipc::BrokerAccess& access) {
+    const std::uint64_t number = ++attempts_;
     LinkCallbacks callbacks;
     callbacks.on_message = [this](BrokerMessage message) { events_.push(std::move(message)); };
     callbacks.on_lost = [this, number](std::string reason) {
@@ -149,7 +151,7 @@ class BrokerConnection::Impl {
 
   bool connect() {
     keep(outbox_.take_renewed());
-    auto link = open(options_.access, link_number_ + 1);
+    auto link = open(options_.access);
     if (!link) {
       // Once per outage and reason: a broker that stays away is no news.
       if (link.error() != last_failure_) {
@@ -158,7 +160,7 @@ class BrokerConnection::Impl {
       }
       return false;
     }
-    ++link_number_;
+    link_number_ = attempts_;
     link_ = std::move(*link);
     last_failure_.clear();
     outbox_.set_open(true);
@@ -168,7 +170,7 @@ class BrokerConnection::Impl {
 
   // Make before break: whatever the old link may miss after its end, the new one hears.
   void replace(ipc::BrokerAccess access) {
-    auto next = open(access, link_number_ + 1);
+    auto next = open(access);
     if (!next) {
       // The old credentials serve until they expire; then connect() goes on with the new ones.
       events_.push(
@@ -177,7 +179,7 @@ class BrokerConnection::Impl {
       return;
     }
     options_.access = std::move(access);
-    ++link_number_;
+    link_number_ = attempts_;
     std::swap(link_, *next);
     (*next)->drain(kDrainTimeout);
   }
@@ -241,7 +243,8 @@ class BrokerConnection::Impl {
   std::uint64_t refused_ = 0;
 
   std::unique_ptr<BrokerLink> link_;
-  std::uint64_t link_number_ = 0;
+  std::uint64_t attempts_ = 0;
+  std::uint64_t link_number_ = 0;  ///< the attempt that link_ came from
   std::string last_failure_;
   std::mutex reason_mutex_;
   std::string lost_reason_;

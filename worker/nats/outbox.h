@@ -54,9 +54,9 @@ class Outbox {
   void renew(ipc::BrokerAccess access) {
     set([&] { renewed_ = std::move(access); });
   }
-  /// The link with this number is gone.
+  /// The link with this number is gone: the present one, or one whose opening failed.
   void lost(std::uint64_t link) {
-    set([&] { lost_link_ = std::max(lost_link_, link); });
+    set([&] { lost_links_.push_back(link); });
   }
   /// Send what is queued, then end.
   void close() {
@@ -83,18 +83,20 @@ class Outbox {
     bool lost = false;
     bool closing = false;
   };
-  /// Sleeps until there is something to do for the link with this number.
+  /// Sleeps until there is something to do for the link with this number. What was lost under a
+  /// lower number is forgotten.
   [[nodiscard]] Wake wait(std::uint64_t link) {
     std::unique_lock lock(mutex_);
+    std::erase_if(lost_links_, [link](std::uint64_t lost) { return lost < link; });
+    const auto lost = [&] { return std::ranges::find(lost_links_, link) != lost_links_.end(); };
     sleeping_ = true;
-    changed_.wait(lock,
-                  [&] { return !messages_.empty() || renewed_ || closing_ || lost_link_ >= link; });
+    changed_.wait(lock, [&] { return !messages_.empty() || renewed_ || closing_ || lost(); });
     sleeping_ = false;
     Wake wake;
     wake.messages.swap(messages_);
     bytes_ = 0;
     wake.renewed = std::exchange(renewed_, std::nullopt);
-    wake.lost = lost_link_ >= link;
+    wake.lost = lost();
     wake.closing = closing_;
     return wake;
   }
@@ -130,7 +132,7 @@ class Outbox {
   std::vector<Outgoing> messages_;
   std::size_t bytes_ = 0;
   std::optional<ipc::BrokerAccess> renewed_;
-  std::uint64_t lost_link_ = 0;
+  std::vector<std::uint64_t> lost_links_;
   bool open_ = false;
   bool sleeping_ = false;
   bool closing_ = false;

@@ -106,6 +106,22 @@ TEST_CASE("a broker that is not there yet is waited for") {
   REQUIRE(loop.until([&] { return a.subscribed == 1; }));
 }
 
+// Each failed attempt reports its loss, possibly late; seen as a link that went at once after it
+// had come back.
+TEST_CASE("an attempt that fails after it has connected is no loss of the link that comes later") {
+  NatsServer server("max_control_line: 512\n");
+  Loop loop;
+  Client a(loop, server.url(), {"t." + std::string(600, 'a')});  // SUB ends the connection
+  REQUIRE(loop.until([&] { return !a.problems.empty(); }));
+  server.kill();
+  server.configure({});
+  server.start();
+  REQUIRE(loop.until([&] { return a.subscribed >= 1; }));
+  loop.run_for(milliseconds(300));
+  CHECK(a.disconnected == 0);
+  CHECK(a.send("t.b.a"));
+}
+
 TEST_CASE("a stopped broker never blocks the loop") {
   NatsServer server;
   Loop loop;

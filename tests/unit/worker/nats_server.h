@@ -56,6 +56,8 @@ class NatsServer {
     }
     throw std::runtime_error("nats-server does not accept connections; see " + directory_);
   }
+  /// For the next start().
+  void configure(std::string configuration) { configuration_ = std::move(configuration); }
   /// kill -9 and reap.
   void kill() {
     if (pid_ > 0) {
