@@ -305,8 +305,9 @@ struct ResultFound {
   std::uint64_t order = 0;
   bool found = false;     ///< `answer` is the stored one of this session
   bool replayed = false;  ///< the same initiator and id belong to another session
+  bool failed = false;    ///< the store could not be read: nothing is known
   ByteVector answer;
-  COSIGNER_MESSAGE(kResultFound, order, found, replayed, answer)
+  COSIGNER_MESSAGE(kResultFound, order, found, replayed, failed, answer)
 };
 /// Forward this signed request to a peer's gateway.
 struct Wake {

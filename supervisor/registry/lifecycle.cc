@@ -15,6 +15,8 @@ Error plain(ErrorCode code, std::string message, std::uint32_t retry_after_ms = 
 }
 
 constexpr std::uint32_t kFullRetryMs = 1000;
+/// A disk that was full or slow a moment ago is not asked by every request at once.
+constexpr std::int64_t kStorageRetryMs = 1000;
 
 }  // namespace
 
@@ -236,6 +238,16 @@ void Registry::socket_closed(std::int64_t now, std::uint64_t generation) {
   }
 }
 
+void Registry::load_failed(std::int64_t now, std::uint64_t generation, const Error& error) {
+  User* user = find_live(generation);
+  if (user == nullptr || user->kill != KillReason::kNone) {
+    ++counters_.stray_inputs;
+    return;
+  }
+  fail_everything(*user, error);
+  kill(now, *user, KillReason::kStorage);
+}
+
 void Registry::kill(std::int64_t now, User& user, KillReason reason) {
   if (user.kill != KillReason::kNone || !user.live()) {
     return;
@@ -270,6 +282,7 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
                                   "This node shut down before the operation was done."));
       break;
     case KillReason::kSocketClosed:  // answered with the cause once it is known
+    case KillReason::kStorage:       // answered already
     case KillReason::kLingered:
     case KillReason::kNone:
       break;
@@ -301,7 +314,8 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   const bool clean = user.leaving && user.kill == KillReason::kNone &&
                      cause.kind == ExitKind::kExited && cause.value == 0;
   const bool ours = user.kill == KillReason::kRestart || user.kill == KillReason::kQuarantine ||
-                    user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered;
+                    user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered ||
+                    user.kill == KillReason::kStorage;
   const Error error = death_error(user, cause);
   fail_delivered(user, error, cause.request);
   if (!user.leaving && !ours && user.kill != KillReason::kUnresponsive &&
@@ -311,6 +325,7 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   std::string reason = user.kill == KillReason::kUnresponsive   ? "unresponsive, killed"
                        : user.kill == KillReason::kStartTimeout ? "not ready in time, killed"
                        : user.kill == KillReason::kLingered     ? "did not go, killed"
+                       : user.kill == KillReason::kStorage      ? "its keys could not be read"
                        : ours                                   ? "ended by order"
                                                                 : cause.text();
   if (!clean && !ours) {
@@ -336,7 +351,9 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
 
 void Registry::after_death(std::int64_t now, User& user, bool counts, const std::string& reason) {
   const bool by_operator = user.kill == KillReason::kQuarantine;
-  const std::int64_t delay = counts ? user.budget.note_death(limits_.budget, now, random_) : 0;
+  const std::int64_t delay = counts ? user.budget.note_death(limits_.budget, now, random_)
+                             : user.kill == KillReason::kStorage ? kStorageRetryMs
+                                                                 : 0;
   user.kill = KillReason::kNone;
   user.leaving = false;
   if (draining()) {

@@ -58,6 +58,9 @@ class Registry {
   void exited(std::int64_t now, std::uint64_t generation, const ExitCause& cause);
   /// Call when next_deadline() has passed; calling early does no harm.
   void on_timer(std::int64_t now);
+  /// What this worker needs to start could not be read. Its requests fail with `error`; it is ended
+  /// at no cost to its user's budget, and the next one is not started for a second.
+  void load_failed(std::int64_t now, std::uint64_t generation, const Error& error);
 
   // ---- operators
 

@@ -56,6 +56,8 @@ std::string_view kill_reason_text(KillReason reason) {
       return "killed: it was not ready in time";
     case KillReason::kSocketClosed:
       return "killed: it closed its socket or spoke nonsense";
+    case KillReason::kStorage:
+      return "killed: this node could not read its keys";
     case KillReason::kRestart:
       return "killed: an operator's restart";
     case KillReason::kQuarantine:

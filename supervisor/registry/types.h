@@ -74,6 +74,7 @@ enum class KillReason : std::uint8_t {
   kUnresponsive,
   kStartTimeout,
   kSocketClosed,  ///< it closed its socket or spoke nonsense
+  kStorage,       ///< the node could not read what it needs; not the worker's fault
   kRestart,       ///< operator
   kQuarantine,    ///< operator
   kShutdown,

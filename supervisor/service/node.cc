@@ -207,9 +207,11 @@ void Node::purge() {
   store_->submit(
       StoreThread::Urgency::kBehind,
       [now = wall_ms()](Store& store) { return store.purge_results(now, kPurgeAtOnce); },
-      [](const Expected<std::uint64_t>& count) {
+      [this](const Expected<std::uint64_t>& count) {
         if (!count) {
           spdlog::error("purging results: {}", count.error().message);
+        } else if (*count == kPurgeAtOnce) {
+          purge();  // more came in a minute than one turn removes
         }
       });
 }

@@ -11,6 +11,11 @@ namespace cosigner::supervisor {
 namespace {
 
 constexpr std::uint32_t kLogLinesPerSecond = 50;
+constexpr std::uint32_t kWakesPerSecond = 500;
+/// A worker writes a result for each signature, and a group commit of them takes milliseconds: far
+/// fewer than these are under way in a worker that means well.
+constexpr std::size_t kMaxStoreOrders = 1024;
+constexpr std::size_t kMaxStoreBytes = 16U << 20;
 constexpr std::int64_t kRenewAtMostEveryMs = 1000;
 /// How many keys' stocks are remembered of one worker.
 constexpr std::size_t kKeysWithPresignatures = 1024;
@@ -221,6 +226,12 @@ void WorkerPool::on_wake(Worker& worker, ipc::Wake wake) {
     distrust(worker, "it wanted to wake a node that is no peer");
     return;
   }
+  // One for each session and silent peer and second, in bursts: what is more than that is lost, as
+  // a wake may be anyway.
+  if (wake.envelope.size() > config_.sessions.max_envelope_bytes ||
+      !worker.wakes.take(monotonic_ms(), kWakesPerSecond)) {
+    return;
+  }
   ipc::PublishWake publish;
   publish.node = std::move(wake.node);
   publish.envelope = std::move(wake.envelope);
@@ -228,12 +239,7 @@ void WorkerPool::on_wake(Worker& worker, ipc::Wake wake) {
 }
 
 void WorkerPool::on_log(Worker& worker, const ipc::Log& line) {
-  const std::int64_t second = monotonic_ms() / 1000;
-  if (worker.log_second != second) {
-    worker.log_second = second;
-    worker.log_lines = 0;
-  }
-  if (++worker.log_lines > kLogLinesPerSecond) {
+  if (!worker.log_lines.take(monotonic_ms(), kLogLinesPerSecond)) {
     return;
   }
   spdlog::log(log_level(line.level), "user={} generation={}{}{}: {}", worker.holder.user,
@@ -255,6 +261,30 @@ void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) 
 }
 
 // ---- the store
+
+void WorkerPool::order_begins(Worker& worker, std::size_t bytes) {
+  ++worker.store_orders;
+  worker.store_bytes += bytes;
+  if (!worker.held_back && worker.channel &&
+      (worker.store_orders >= kMaxStoreOrders || worker.store_bytes >= kMaxStoreBytes)) {
+    worker.held_back = true;
+    worker.channel->pause();
+  }
+}
+
+void WorkerPool::order_ends(std::uint64_t generation, std::size_t bytes) {
+  Worker* worker = find(generation);
+  if (worker == nullptr) {
+    return;
+  }
+  --worker->store_orders;
+  worker->store_bytes -= bytes;
+  if (worker->held_back && worker->channel && worker->store_orders < kMaxStoreOrders / 2 &&
+      worker->store_bytes < kMaxStoreBytes / 2) {
+    worker->held_back = false;
+    worker->channel->resume();
+  }
+}
 
 void WorkerPool::confirm(std::uint64_t generation, std::uint64_t order,
                          const Expected<void>& outcome, ByteVector statement) {
@@ -284,8 +314,8 @@ void WorkerPool::on_store_pending(Worker& worker, ipc::StorePending order) {
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = order.order;
   auto key = std::make_shared<ipc::StoredKey>(std::move(order.key));
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, key->record.size() + key->sealed_share.size(),
       [user, key](Store& store) { return store.store_pending(user, *key); },
       [this, user, generation, number, key](const Expected<void>& done) {
         ByteVector statement;
@@ -302,8 +332,8 @@ void WorkerPool::on_store_activate(Worker& worker, ipc::StoreActivate order) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = order.order;
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
       [user, order = std::move(order)](Store& store) { return store.activate(user, order); },
       [this, generation, number](const Expected<void>& done) {
         confirm(generation, number, done, {});
@@ -314,8 +344,8 @@ void WorkerPool::on_store_discard(Worker& worker, ipc::StoreDiscard order) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = order.order;
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
       [user, order = std::move(order)](Store& store) { return store.discard(user, order); },
       [this, generation, number](const Expected<void>& done) {
         confirm(generation, number, done, {});
@@ -329,8 +359,9 @@ void WorkerPool::on_store_refusal(Worker& worker, ipc::StoreRefusal order) {
     confirm(generation, order.order, fail(ErrorCode::kBadRequest, "this is no key name"), {});
     return;
   }
-  store_.submit(
-      StoreThread::Urgency::kNow, [user, order](Store& store) { return store.refuse(user, order); },
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
+      [user, order](Store& store) { return store.refuse(user, order); },
       [this, user, generation, order](const Expected<void>& done) {
         ByteVector statement;
         if (done) {
@@ -347,8 +378,9 @@ void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = result.order;
   result.keep_until_ms = std::min(result.keep_until_ms, wall_ms() + kLongestKeepMs);
-  store_.submit(
-      number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow,
+  const std::size_t bytes = result.answer.size();
+  submit_for(
+      worker, number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow, bytes,
       [user, result = std::move(result)](Store& store) { return store.store_result(user, result); },
       [this, generation, number](const Expected<void>& done) {
         if (!done && number == 0) {
@@ -362,8 +394,8 @@ void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = lookup.order;
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
       [user, lookup = std::move(lookup)](Store& store) { return store.find_result(user, lookup); },
       [this, generation, number](Expected<FoundResult> found) {
         Worker* asking = find(generation);
@@ -373,8 +405,9 @@ void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
         ipc::ResultFound reply;
         reply.order = number;
         if (!found) {
-          // Unreadable is not there: the session runs again, on the same message.
+          // Unreadable is not absent: other bytes under the same id would run as well.
           spdlog::error("user={}: {}", asking->holder.user, found.error().message);
+          reply.failed = true;
         } else {
           reply.replayed = found->replayed;
           reply.found = found->answer.has_value();

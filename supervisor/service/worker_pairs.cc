@@ -87,8 +87,8 @@ void WorkerPool::on_burn(Worker& worker, ipc::Burn order) {
       worker.checks.push_back({{order.key, order.epoch, order.peer}, order, false});
     }
   }
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
       [user, order, now = wall_ms()](Store& store) { return store.burn(user, order, now); },
       [this, user, generation, order](const Expected<bool>& done) {
         if (Worker* burning = find(generation); burning != nullptr && done) {
@@ -125,8 +125,8 @@ void WorkerPool::on_store_renewed(Worker& worker, ipc::StoreRenewed order) {
     confirm(generation, number, fail(ErrorCode::kBadRequest, "this is no pair of a key"), {});
     return;
   }
-  store_.submit(
-      StoreThread::Urgency::kNow,
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
       [user, order = std::move(order)](Store& store) { return store.renewed(user, order); },
       [this, generation, number](const Expected<void>& done) {
         confirm(generation, number, done, {});
@@ -140,8 +140,9 @@ void WorkerPool::on_lift_ban(Worker& worker, ipc::LiftBan order) {
     confirm(generation, order.order, fail(ErrorCode::kBadRequest, "this is no pair of a key"), {});
     return;
   }
-  store_.submit(
-      StoreThread::Urgency::kNow, [user, order](Store& store) { return store.lift(user, order); },
+  submit_for(
+      worker, StoreThread::Urgency::kNow, 0,
+      [user, order](Store& store) { return store.lift(user, order); },
       [this, user, generation, order](const Expected<PairRecord>& done) {
         if (done) {
           const bool was_banned = done->banned != BanReason::kNone;
@@ -258,7 +259,7 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
   store_.submit(
       StoreThread::Urgency::kNow,
       [user](Store& store) -> Expected<Loaded> {
-        auto keys = store.keys_of(user);
+        auto keys = store.intact_keys_of(user);
         if (!keys) {
           return std::unexpected(keys.error());
         }
@@ -266,7 +267,7 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
         if (!pairs) {
           return std::unexpected(pairs.error());
         }
-        return Loaded{*std::move(keys), *std::move(pairs)};
+        return Loaded{std::move(keys->keys), *std::move(pairs), std::move(keys->altered)};
       },
       [this, user, generation](Expected<Loaded> loaded) {
         Worker* found = find(generation);
@@ -277,10 +278,23 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
         if (loaded && unsettled != unsettled_.end() && unsettled->second.front().in_flight) {
           load(user, generation);  // another death meanwhile: read again, after its strike
         } else if (!loaded || unsettled != unsettled_.end()) {
-          spdlog::error("user={} generation={}: {}", user, generation,
-                        loaded ? "a strike is not stored yet" : loaded.error().message);
-          registry_.socket_closed(monotonic_ms(), generation);
+          Error error = loaded ? Error{.code = ErrorCode::kStorageFailed,
+                                       .message = "A strike is not stored yet.",
+                                       .retryable = true,
+                                       .peer = {},
+                                       .peer_reason = {}}
+                               : loaded.error();
+          spdlog::error("user={} generation={}: {}", user, generation, error.message);
+          error.message = "This node could not read the user's keys.";  // the cause is in its log
+          error.retryable = true;
+          registry_.load_failed(monotonic_ms(), generation, error);
         } else {
+          for (const std::string& key : loaded->altered) {
+            spdlog::error(
+                "user={} generation={}: key {} was altered in the store outside of cosignerd and "
+                "is not used; restore a backup",
+                user, generation, key);
+          }
           found->loaded = *std::move(loaded);
           start_if_complete(*found);
         }

@@ -14,6 +14,7 @@
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/registry.h"
 #include "supervisor/service/issuer.h"
+#include "supervisor/service/per_second.h"
 #include "supervisor/service/process_tree.h"
 #include "supervisor/store/store_thread.h"
 
@@ -151,6 +152,7 @@ class WorkerPool {
   struct Loaded {
     std::vector<ipc::StoredKey> keys;
     std::vector<PairRecord> pairs;
+    std::vector<std::string> altered;  ///< keys that cannot be used
   };
   void on_checking(Worker& worker, ipc::Checking check);
   void on_checked(Worker& worker, const ipc::Checked& check);
@@ -166,6 +168,15 @@ class WorkerPool {
   void changed(PairChange change);
   /// A user's keys, bans and renewals, once nothing of it is unsettled.
   void load(const std::string& user, std::uint64_t generation);
+
+  /// A worker's order at the store. A worker with kMaxStoreOrders or kMaxStoreBytes there is not
+  /// read from until some are done: the store's queue must not grow at the pace of a captured
+  /// process.
+  template <class Work, class Done>
+  void submit_for(Worker& worker, StoreThread::Urgency urgency, std::size_t bytes, Work work,
+                  Done done);
+  void order_begins(Worker& worker, std::size_t bytes);
+  void order_ends(std::uint64_t generation, std::size_t bytes);
 
   /// Stored, if the worker still lives.
   void confirm(std::uint64_t generation, std::uint64_t order, const Expected<void>& outcome,
@@ -213,10 +224,25 @@ struct WorkerPool::Worker {
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
-  // Log lines in the current second.
-  std::int64_t log_second = 0;
-  std::uint32_t log_lines = 0;
+  PerSecond log_lines;
+  PerSecond wakes;
+  // Its orders at the store: see submit_for().
+  std::size_t store_orders = 0;
+  std::size_t store_bytes = 0;
+  bool held_back = false;
 };
+
+template <class Work, class Done>
+void WorkerPool::submit_for(Worker& worker, StoreThread::Urgency urgency, std::size_t bytes,
+                            Work work, Done done) {
+  order_begins(worker, bytes);
+  store_.submit(urgency, std::move(work),
+                [this, generation = worker.holder.generation, bytes,
+                 done = std::move(done)](auto outcome) mutable {
+                  order_ends(generation, bytes);
+                  done(std::move(outcome));
+                });
+}
 
 template <class Message>
 void WorkerPool::send(Worker& worker, const Message& message) {

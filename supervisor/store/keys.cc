@@ -22,9 +22,20 @@ Expected<std::vector<ipc::StoredKey>> Store::keys_of(const std::string& user) {
   return epochs_of(user, {});
 }
 
+Expected<Store::IntactKeys> Store::intact_keys_of(const std::string& user) {
+  IntactKeys out;
+  auto keys = epochs_of(user, {}, &out.altered);
+  if (!keys) {
+    return std::unexpected(keys.error());
+  }
+  out.keys = *std::move(keys);
+  return out;
+}
+
 /// All keys if `key` is empty.
 Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
-                                                       const std::string& key) {
+                                                       const std::string& key,
+                                                       std::vector<std::string>* altered_keys) {
   std::vector<ipc::StoredKey> out;
   auto run = key.empty() ? sql_->keys_of_user.run(user) : sql_->epochs_of_key.run(user, key);
   const auto all = run.each([&]() -> Expected<void> {
@@ -35,7 +46,11 @@ Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
     if (!constant_time_equal(expected, run.blob(7)) ||
         (state != static_cast<std::uint64_t>(ipc::KeyState::kPending) &&
          state != static_cast<std::uint64_t>(ipc::KeyState::kActive))) {
-      return altered(user);
+      if (altered_keys == nullptr) {
+        return altered(user);
+      }
+      altered_keys->push_back(run.text(0));
+      return {};
     }
     out.push_back({.key = run.text(0),
                    .epoch = run.integer(1),

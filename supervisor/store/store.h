@@ -89,6 +89,9 @@ class Store {
   [[nodiscard]] Expected<void> begin();
   [[nodiscard]] Expected<void> commit();
   void rollback();
+  /// False after begin(): SQLite has rolled the transaction back by itself (disk full, I/O error,
+  /// out of memory), and whatever came after would not be part of it.
+  [[nodiscard]] bool in_transaction() const { return database_.in_transaction(); }
   /// Runs `work` so that its failure undoes what it did and nothing else. Requires begin().
   template <class Work>
   auto operation(Work&& work) -> decltype(work(*this)) {
@@ -97,7 +100,9 @@ class Store {
     }
     auto result = work(*this);
     if (!result) {
-      static_cast<void>(database_.execute("ROLLBACK TO operation"));
+      // On a full disk SQLite may have rolled everything back: see in_transaction().
+      static_cast<void>(database_.execute("ROLLBACK TO operation; RELEASE operation"));
+      return result;
     }
     if (auto released = database_.execute("RELEASE operation"); !released) {
       return std::unexpected(released.error());
@@ -111,6 +116,12 @@ class Store {
   // ---- keys (user is the socket's, never a frame's)
   /// All epochs of all keys of a user, by key and epoch.
   [[nodiscard]] Expected<std::vector<ipc::StoredKey>> keys_of(const std::string& user);
+  /// The same without rows that were altered outside: one such row denies one key, not all.
+  struct IntactKeys {
+    std::vector<ipc::StoredKey> keys;
+    std::vector<std::string> altered;  ///< names
+  };
+  [[nodiscard]] Expected<IntactKeys> intact_keys_of(const std::string& user);
   /// Makes `key` durable as pending. The record must be this cluster's, this user's, and fit the
   /// other fields. Errors: bad_request, conflict (another pending share, a refused or discarded
   /// record, an epoch that is over), already_exists (epoch 1 of a key that is there).
@@ -177,7 +188,9 @@ class Store {
   Expected<void> check_key();
   Digest mac(std::string_view table, std::initializer_list<ByteView> columns) const;
 
-  Expected<std::vector<ipc::StoredKey>> epochs_of(const std::string& user, const std::string& key);
+  /// `altered`: gets the names of rows that were altered; without it one such row is an error.
+  Expected<std::vector<ipc::StoredKey>> epochs_of(const std::string& user, const std::string& key,
+                                                  std::vector<std::string>* altered = nullptr);
   Expected<void> write_key(const std::string& user, const ipc::StoredKey& key);
   Expected<void> erase_key(const std::string& user, const std::string& key, std::uint64_t epoch);
   /// 0: never acknowledged.

@@ -84,25 +84,45 @@ void StoreThread::run() {
   }
 }
 
-void StoreThread::run_group(std::vector<Job> group) {
-  std::optional<Error> broken;
+std::optional<Error> StoreThread::run_transaction(std::span<Job> jobs) {
   if (const auto begun = store_.begin(); !begun) {
-    broken = begun.error();
-  } else {
-    for (Job& job : group) {
-      job.work(store_);
+    return begun.error();
+  }
+  for (Job& job : jobs) {
+    job.work(store_);
+    if (!store_.in_transaction()) {
+      return Error{.code = ErrorCode::kStorageFailed,
+                   .message = "The store rolled a transaction back: is the disk full?",
+                   .retryable = true,
+                   .peer = {},
+                   .peer_reason = {}};
     }
-    if (const auto committed = store_.commit(); !committed) {
-      broken = committed.error();
-      store_.rollback();
-    } else if (store_.take_erased()) {
-      static_cast<void>(store_.truncate_log());  // best effort: a reader may be in the way
+  }
+  if (const auto committed = store_.commit(); !committed) {
+    store_.rollback();
+    return committed.error();
+  }
+  if (store_.take_erased()) {
+    static_cast<void>(store_.truncate_log());  // best effort: a reader may be in the way
+  }
+  return std::nullopt;
+}
+
+void StoreThread::run_group(std::vector<Job> group) {
+  std::vector<std::optional<Error>> broken(group.size());
+  if (auto failed = run_transaction(group)) {
+    // What one job could not write must not cost the others theirs: each again, for itself.
+    for (std::size_t i = 0; group.size() > 1 && i < group.size(); ++i) {
+      broken[i] = run_transaction({&group[i], 1});
+    }
+    if (group.size() == 1) {
+      broken[0] = std::move(failed);
     }
   }
   {
     const std::lock_guard lock(mutex_);
-    for (Job& job : group) {
-      finished_.push_back({std::move(job.done), broken});
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      finished_.push_back({std::move(group[i].done), std::move(broken[i])});
     }
   }
   uv_async_send(async_);

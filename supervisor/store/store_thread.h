@@ -2,7 +2,8 @@
 // The store off the loop: one thread, a queue of jobs, results back on the loop. Whatever waits
 // when the thread comes round shares one transaction and so one fsync (group commit); results that
 // nobody waits for are held back up to 50 ms to share one too. No callback runs before its job is
-// durable.
+// durable. When a transaction fails, its jobs run again one by one, so that only those fail that
+// cannot be stored.
 
 #include <uv.h>
 
@@ -11,6 +12,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -36,7 +39,8 @@ class StoreThread {
   StoreThread(const StoreThread&) = delete;
   StoreThread& operator=(const StoreThread&) = delete;
 
-  /// `work(Store&)` returns an Expected<T> and runs on the thread; `done(Expected<T>)` runs on the
+  /// `work(Store&)` returns an Expected<T> and runs on the thread, perhaps twice (then nothing of
+  /// the first run is durable); `done(Expected<T>)` runs on the
   /// loop once the transaction is durable (storage_failed if it did not become so).
   template <class Work, class Done>
   void submit(Urgency urgency, Work work, Done done) {
@@ -67,6 +71,8 @@ class StoreThread {
   void push(Urgency urgency, Job job);
   void run();
   void run_group(std::vector<Job> group);
+  /// Error: nothing of it is durable.
+  [[nodiscard]] std::optional<Error> run_transaction(std::span<Job> jobs);
   void deliver();
 
   Store store_;

@@ -180,7 +180,8 @@ class SimulatedStore {
     ids[{order.initiator, order.id}] = order.session;
   }
   [[nodiscard]] ipc::ResultFound apply(const ipc::ResultLookup& order) const {
-    ipc::ResultFound found{.order = order.order, .found = false, .replayed = false, .answer = {}};
+    ipc::ResultFound found{
+        .order = order.order, .found = false, .replayed = false, .failed = false, .answer = {}};
     if (const auto result = results.find(order.session); result != results.end()) {
       found.found = true;
       found.answer = result->second;

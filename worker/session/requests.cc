@@ -9,6 +9,15 @@ namespace cosigner::worker {
 
 namespace {
 
+Error store_failed(std::string message) {
+  return {.code = ErrorCode::kStorageFailed,
+          .message = std::move(message),
+          .retryable = true,
+          .retry_after_ms = 1000,
+          .peer = {},
+          .peer_reason = {}};
+}
+
 /// Of a success.
 std::uint64_t epoch_of(const RequestAnswer& answer) {
   if (const auto* sign = std::get_if<SignResult>(&answer.content)) {
@@ -194,6 +203,12 @@ void SessionEngine::Impl::on_result_found(const ipc::ResultFound& found) {
     }
     return;
   }
+  if (found.failed) {
+    for (const std::uint64_t work : lookup.waiters) {
+      answer_error(work, lookup.parsed, store_failed("this node's store cannot be read now"));
+    }
+    return;
+  }
   if (found.replayed) {
     for (const std::uint64_t work : lookup.waiters) {
       answer_error(work, lookup.parsed,
@@ -323,13 +338,7 @@ void SessionEngine::Impl::expire_lookups() {
     const Lookup lookup = std::move(lookups_.begin()->second);
     lookups_.erase(lookups_.begin());
     for (const std::uint64_t work : lookup.waiters) {
-      answer_error(work, lookup.parsed,
-                   Error{.code = ErrorCode::kStorageFailed,
-                         .message = "the store did not answer in time",
-                         .retryable = true,
-                         .retry_after_ms = 1000,
-                         .peer = {},
-                         .peer_reason = {}});
+      answer_error(work, lookup.parsed, store_failed("the store did not answer in time"));
     }
   }
 }

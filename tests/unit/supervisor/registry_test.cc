@@ -313,4 +313,32 @@ TEST_CASE("registry: a death's crash record names the request that did it") {
   REQUIRE_FALSE(registry.user(3, "alice"));
 }
 
+TEST_CASE("registry: what the node cannot read is not the user's fault") {
+  World world(ordinary(), 4, calm());
+  const Error unreadable{.code = ErrorCode::kStorageFailed,
+                         .message = "unreadable",
+                         .retryable = true,
+                         .peer = {},
+                         .peer_reason = {}};
+  warm(world, "bob");  // generations are there: a request forks at once
+  for (int round = 0; round < 10; ++round) {
+    const auto id = world.request("alice");
+    const auto view = world.registry().user(world.now(), "alice");
+    REQUIRE(view);
+    REQUIRE(view->generation != 0);
+    world.registry().load_failed(world.now(), view->generation, unreadable);
+    world.settle();
+    REQUIRE(world.answered(id));
+    REQUIRE(world.error_of(id)->code == ErrorCode::kStorageFailed);
+    REQUIRE(world.error_of(id)->retryable);
+    world.run(300);
+    REQUIRE(state_of(world, "alice") == UserState::kBackoff);  // not each request asks the disk
+    world.run(1500);
+    REQUIRE(world.live() == 1);
+  }
+  REQUIRE(world.registry().counters().deaths == 0);
+  REQUIRE(world.registry().counters().quarantines == 0);
+  warm(world, "alice");
+}
+
 }  // namespace cosigner::supervisor::test

@@ -210,6 +210,26 @@ TEST_CASE("store: results are served again to their own user, and ids are not us
   REQUIRE(store->find_result("alice", lookup(result(3, 3)))->answer);
 }
 
+TEST_CASE("store: an altered row denies its key and no other") {
+  const StoreFixture fixture;
+  {
+    auto store = fixture.open();
+    for (const char* name : {"main", "spare"}) {
+      KeyRecord record = StoreFixture::record(1);
+      record.key = name;
+      REQUIRE(store->store_pending("alice", StoreFixture::stored(record)));
+    }
+  }
+  edit(fixture.path(), "UPDATE keys SET sealed_share = x'00' WHERE key = 'spare'");
+  auto store = fixture.open();
+  const auto keys = store->intact_keys_of("alice");
+  REQUIRE(keys);
+  REQUIRE(keys->keys.size() == 1);
+  REQUIRE(keys->keys[0].key == "main");
+  REQUIRE(keys->altered == std::vector<std::string>{"spare"});
+  REQUIRE_FALSE(store->keys_of("alice"));
+}
+
 TEST_CASE("store: every altered column of every table is noticed") {
   const StoreFixture fixture;
   const KeyRecord first = StoreFixture::record(1);
