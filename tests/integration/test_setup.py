@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import socket
@@ -139,6 +140,7 @@ def meet(trio, hub):
     for machine, other in zip(trio, said):
         exported = machine.ctl("peers", "export", "--dir", machine.home)
         assert exported["fingerprint"] == other["fingerprint"]
+        assert exported["authority"] == (said[0]["authority"] if machine is first else None)
         (machine.home / "exported.card").write_text(exported["card"])
     # As if copied to the first machine, and the bundle back.
     cards = [machine.home / "exported.card" for machine in others]
@@ -149,6 +151,9 @@ def meet(trio, hub):
         plan = machine.imports(first.home / "cluster.bundle", "--yes")
         assert [node["fingerprint"] for node in plan["nodes"]] == [one["fingerprint"] for one in said]
         assert {node["node"]: node["status"] for node in plan["nodes"]}[machine.name] == "this node"
+        assert plan["authority"] == {"fingerprint": said[0]["authority"], "status": "new"}
+        assert [(one["name"], one["fingerprint"], one["status"]) for one in plan["initiators"]] == [
+            ("operator", said[0]["initiator"], "new")]
     return said
 
 
@@ -223,6 +228,75 @@ def doctor_names_what_is_gone(trio):
             found["credentials"]["verdict"] == "failed" and found["peers"]["verdict"] == "warning" and \
             found["broker"]["remedy"]
     wait_until(report, 20, "doctor to miss the broker")
+
+
+def answered_on_a_terminal(machine, bundle, answer):
+    """Exit status of an import whose question gets `answer`, typed; what it showed."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, answer)
+        run = subprocess.run([BIN / "cosignerctl", "peers", "import", "--dir", machine.home, bundle], stdin=theirs,
+                             capture_output=True, timeout=90, text=True)
+        return run.returncode, run.stdout
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_first_bundle_is_believed_only_when_its_authority_was_compared():
+    """A stranger's bundle of genuine cards: whoever compares nodes alone finds all of them right, and would obey his initiator."""
+    with machines(False) as (trio, hub), machines(False) as (others, other_hub):
+        first, second, third = trio
+        genuine = first.init("--first", "--hub", hub)
+        second.init("--join")
+        third.init("--join")
+        cards = [machine.home / "node.card" for machine in trio]
+        first.imports(*cards[1:], "--yes")
+        usurper = others[0]
+        forged = usurper.ctl("init", "--first", "--hub", other_hub, "--dir", usurper.home, "--cluster", "trio", "--node", "node9")
+        assert forged["authority"] != genuine["authority"] and forged["initiator"] != genuine["initiator"]
+        usurper.imports(*cards, "--yes")
+        stranger, bundle = usurper.home / "cluster.bundle", first.home / "cluster.bundle"
+
+        def refused(machine, file):
+            before = tree(machine.home)
+            answer = machine.imports(file, status=2)
+            assert answer["error"] == "bad_request" and tree(machine.home) == before
+            return answer["message"]
+        message = refused(second, stranger)
+        for named in (f"authority {forged['authority']}", f"initiator operator {forged['initiator']}", "node node1 "):
+            assert named in message, message
+        # Every card is known already, the stranger's own too: what is left is the authority and its initiator.
+        second.imports(*cards, usurper.home / "node.card", "--yes")
+        message = refused(second, stranger)
+        assert f"authority {forged['authority']}" in message and f"initiator operator {forged['initiator']}" in message
+        assert "node node" not in message, message
+        before = tree(second.home)
+        status, shown = answered_on_a_terminal(second, stranger, b"no\n")
+        assert status == 2 and forged["authority"] in shown and forged["initiator"] in shown and tree(second.home) == before
+
+        # The genuine one, confirmed; from then on the authority and its initiator are known.
+        third_own = "[[initiator]]\nname = \"desk\"\npublic_key = \"" + "ab" * 32 + "\"\noperations = [\"sign\"]\nusers = [\"*\"]\n"
+        (third.home / "initiators.toml").write_text(third_own)
+        status, shown = answered_on_a_terminal(third, bundle, b"yes\n")
+        assert status == 0 and genuine["authority"] in shown
+        plan = third.imports(bundle)
+        assert plan["authority"] == {"fingerprint": genuine["authority"], "status": "known"}
+        assert [(one["name"], one["status"]) for one in plan["initiators"]] == [("operator", "not taken")]
+        assert (third.home / "initiators.toml").read_text() == third_own
+        fresh = others[1]  # a second "second": nothing known before
+        assert fresh.ctl("init", "--join", "--dir", fresh.home, "--cluster", "trio", "--node", "node4")["fingerprint"]
+        first.imports(fresh.home / "node.card", "--yes")
+        plan = fresh.imports(bundle, "--yes")
+        assert plan["authority"] == {"fingerprint": genuine["authority"], "status": "new"}
+        (operator,) = plan["initiators"]
+        assert operator["fingerprint"] == genuine["initiator"] and operator["status"] == "new"
+        assert operator["public_key"] in (fresh.home / "initiators.toml").read_text()
+        assert [one["status"] for one in fresh.imports(bundle)["initiators"]] == ["known"]
+        assert fresh.ctl("peers", "export", "--dir", fresh.home)["authority"] == genuine["authority"]
+        # Whoever empties the list of initiators is asked before the bundle fills it again.
+        (fresh.home / "initiators.toml").write_text("# nobody\n")
+        assert f"initiator operator {genuine['initiator']}" in refused(fresh, bundle)
 
 
 def test_init_and_import_change_nothing_when_they_refuse():

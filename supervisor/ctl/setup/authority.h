@@ -1,8 +1,10 @@
 #pragma once
 // The cluster's operator, as files of the machine that began it: the keys that say which nodes
-// belong to the broker's account, and the authority of TLS between its servers. It can let a node
-// into the broker; it cannot sign with any key of a user, nor make one node believe another is a
-// third, since nodes know each other by identity keys that people compared.
+// belong to the broker's account, and the authority of TLS between its servers. It lets nodes into
+// the broker and names the initiators of a node that has none yet, so that a node's first bundle is
+// believed only once its authority has been compared. Afterwards it cannot sign with any key of a
+// user, nor make one node believe another is a third, since nodes know each other by identity keys
+// that people compared.
 //
 // The directory can be moved off line after each use.
 

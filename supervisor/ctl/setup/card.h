@@ -1,7 +1,9 @@
 #pragma once
 // What nodes show each other before they are a cluster: a node's card, signed by its identity key,
-// and the cluster's bundle, signed by its operator. Neither holds a secret; what they need is that
-// nobody changes them on the way, which fingerprints compared by people see to.
+// and the cluster's bundle, signed by its authority. Neither holds a secret. Their signatures say
+// that nobody changed them on the way, not whose they are: anybody can make an authority and put
+// genuine cards into its bundle. So people compare fingerprints: of each node's identity, and of
+// the authority, whose signature then covers the initiators, hubs and TLS authority in the bundle.
 //
 // On disk and in mail both are text: a line that names the kind, base64, a line that ends it.
 
@@ -44,7 +46,7 @@ struct Bundle {
   };
   std::string cluster;
   std::uint64_t serial = 0;    ///< of a later bundle it is higher
-  Ed25519PublicKey authority;  ///< the operator's nkey, which signs
+  Ed25519PublicKey authority;  ///< the operator's nkey, which signs; confirmed like a node
   broker::BrokerTrust trust;
   ByteVector tls_authority;       ///< DER
   std::vector<std::string> hubs;  ///< HOST:PORT

@@ -9,6 +9,7 @@
 #include "supervisor/ctl/setup/authority.h"
 #include "supervisor/ctl/setup/commands.h"
 #include "supervisor/ctl/setup/membership.h"
+#include "supervisor/ctl/setup/own_files.h"
 #include "supervisor/ctl/setup/support.h"
 #include "supervisor/ctl/table.h"
 
@@ -135,7 +136,8 @@ std::vector<std::string> steps_after_init(const NodeDirectory& directory,
                     arguments.node + ".card");
     steps.push_back("read the fingerprint above to the operator there, over the telephone");
     steps.push_back(
-        "bring its cluster.bundle back, and here: cosignerctl peers import cluster.bundle");
+        "bring its cluster.bundle back, and here: cosignerctl peers import cluster.bundle; compare "
+        "the authority, the initiators and the nodes with what the operator there reads to you");
     return steps;
   }
   steps.push_back("on each other machine: cosignerctl init --join --cluster " + arguments.cluster +
@@ -143,6 +145,9 @@ std::vector<std::string> steps_after_init(const NodeDirectory& directory,
   steps.push_back("bring their cards here: cosignerctl peers import CARD...");
   steps.push_back("take " + directory.bundle().string() +
                   " to each of them: cosignerctl peers import cluster.bundle");
+  steps.emplace_back(
+      "read the fingerprints above (node, authority, initiator) to their operators, over the "
+      "telephone");
   return steps;
 }
 
@@ -167,13 +172,19 @@ Outcome<broker::SecretText> given_encryption_key(const std::string& path) {
   return std::move(*text);
 }
 
+/// What the operators of the other nodes compare before they believe the first bundle.
+struct Begun {
+  Ed25519PublicKey authority;
+  Ed25519PublicKey initiator;
+};
+
 /// The authority, with this node admitted, and what its bundle makes of this node.
-Expected<void> begin_cluster(const NodeDirectory& directory, const InitArguments& arguments,
-                             const MadeNode& made, Random& random) {
+Expected<Begun> begin_cluster(const NodeDirectory& directory, const InitArguments& arguments,
+                              const MadeNode& made, Random& random) {
   std::error_code ignored;
   if (!fs::exists(directory.operator_key(), ignored)) {
     if (auto created = create_key_file(directory.operator_key().string(), random); !created) {
-      return created;
+      return std::unexpected(created.error());
     }
   }
   const auto initiator = load_identity_file(directory.operator_key().string());
@@ -191,16 +202,19 @@ Expected<void> begin_cluster(const NodeDirectory& directory, const InitArguments
     return std::unexpected(authority.error());
   }
   if (auto admitted = authority->admit(made.sealed); !admitted) {
-    return admitted;
+    return std::unexpected(admitted.error());
   }
   const auto client = authority->client_credentials(now_s(), random);
   if (!client) {
     return std::unexpected(client.error());
   }
   if (auto written = directory.write_secret(directory.client_credentials(), *client); !written) {
-    return written;
+    return std::unexpected(written.error());
   }
-  return publish_here(directory, *authority);
+  if (auto published = publish_here(directory, *authority); !published) {
+    return std::unexpected(published.error());
+  }
+  return Begun{.authority = authority->key(), .initiator = initiator->public_key()};
 }
 
 }  // namespace
@@ -242,10 +256,13 @@ Outcome<void> run_init(const Context& context, const InitArguments& given) {
   if (!made) {
     return setup_failed(made.error());
   }
+  std::optional<Begun> begun;
   if (arguments.first) {
-    if (auto begun = begin_cluster(directory, arguments, *made, random); !begun) {
-      return setup_failed(begun.error());
+    const auto cluster = begin_cluster(directory, arguments, *made, random);
+    if (!cluster) {
+      return setup_failed(cluster.error());
     }
+    begun = *cluster;
   }
   if (!arguments.recovery_file.empty()) {
     if (auto written = write_recovery(arguments, made->key_encryption_key); !written) {
@@ -261,25 +278,32 @@ Outcome<void> run_init(const Context& context, const InitArguments& given) {
   const std::vector<std::string> steps = steps_after_init(directory, arguments, made->form);
   const char* form = made->form == CredentialForm::kEncrypted ? "encrypted" : "plain";
   if (context.json) {
-    context.out << Json{{"node", made->card.node},
-                        {"cluster", made->card.cluster},
-                        {"fingerprint", fingerprint(made->card.identity)},
-                        {"identity", to_hex(made->card.identity)},
-                        {"credentials", form},
-                        {"card", directory.card().string()},
-                        {"next", steps}}
-                       .dump()
-                << "\n";
+    Json said{{"node", made->card.node},
+              {"cluster", made->card.cluster},
+              {"fingerprint", fingerprint(made->card.identity)},
+              {"identity", to_hex(made->card.identity)},
+              {"credentials", form},
+              {"card", directory.card().string()},
+              {"next", steps}};
+    if (begun) {
+      said["authority"] = fingerprint(begun->authority);
+      said["initiator"] = fingerprint(begun->initiator);
+    }
+    context.out << said.dump() << "\n";
     return {};
   }
   Table table({"node", made->card.node + " of cluster " + made->card.cluster});
   table.row({"fingerprint", fingerprint(made->card.identity)});
+  if (begun) {
+    table.row({"authority", fingerprint(begun->authority)});
+    table.row({"initiator", fingerprint(begun->initiator)});
+  }
   table.row(
       {"credentials", std::string(form) + ", in " + (directory.root() / "credentials").string()});
   table.row({"card", directory.card().string()});
-  if (arguments.first) {
-    table.row({"authority", directory.authority().string() + " (keep it off line between uses)"});
-    table.row({"initiator", directory.operator_key().string() + " (signs your requests)"});
+  if (begun) {
+    table.row({"authority's keys", directory.authority().string() + " (off line between uses)"});
+    table.row({"initiator's key", directory.operator_key().string() + " (signs your requests)"});
   }
   context.out << table.text();
   print_steps(context, steps);

@@ -4,7 +4,7 @@
 
 #include "ipc/messages.h"
 #include "supervisor/broker/jwt.h"
-#include "supervisor/config/toml_fields.h"
+#include "supervisor/ctl/setup/own_files.h"
 #include "supervisor/ctl/setup/tls_authority.h"
 
 namespace cosigner::ctl {
@@ -13,9 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 using broker::Nkey;
 using broker::NkeyKind;
-
-/// What the package's cosigner.toml has where an operator must write something.
-constexpr std::string_view kPlaceholder = "REPLACE_WITH";
 
 broker::SecretText seed_line(const Nkey& key) {
   broker::SecretText out = key.seed_text();
@@ -35,90 +32,8 @@ broker::SecretText hex_line(const SecretBytes<32>& key) {
   return out;
 }
 
-/// The peers that the file lists now; none if there is no file.
-Expected<std::vector<ipc::Peer>> listed_peers(const NodeDirectory& directory) {
-  std::vector<ipc::Peer> out;
-  std::error_code ignored;
-  if (!fs::exists(directory.peers(), ignored)) {
-    return out;
-  }
-  const std::string path = directory.peers().string();
-  toml::parse_result parsed = toml::parse_file(path);
-  if (!parsed) {
-    return fail(ErrorCode::kBadRequest, path + ": " + std::string(parsed.error().description()) +
-                                            " (cosignerctl config check says where)");
-  }
-  const toml::table table = std::move(parsed).table();
-  if (!table.contains("peer")) {
-    return out;  // the package's file: comments only
-  }
-  supervisor::Problems problems(path);
-  supervisor::TomlFields root(table, "", problems);
-  for (const toml::table* entry : root.tables("peer")) {
-    supervisor::TomlFields fields(*entry, "peer", problems);
-    ipc::Peer peer;
-    std::string identity;
-    fields.text("node", peer.node, true);
-    fields.text("identity", identity, true);
-    const auto bytes = from_hex(identity);
-    const auto key = bytes ? Ed25519PublicKey::from(*bytes) : std::nullopt;
-    if (!key) {
-      fields.complain("identity", "no public key", "use 64 hex digits");
-    } else {
-      peer.identity = *key;
-    }
-    out.push_back(std::move(peer));
-  }
-  if (!problems.found().empty()) {
-    return fail(ErrorCode::kBadRequest, problems.found().front().text());
-  }
-  return out;
-}
-
 std::string peer_entry(const std::string& node, const Ed25519PublicKey& identity) {
   return "\n[[peer]]\nnode = \"" + node + "\"\nidentity = \"" + to_hex(identity) + "\"\n";
-}
-
-/// One peer of an import against what is known.
-Expected<PeerChange> compare(const Card& own, const std::vector<ipc::Peer>& known,
-                             const Card& card) {
-  PeerChange change{card.node, card.identity, PeerStatus::kNew};
-  if (card.cluster != own.cluster) {
-    return fail(ErrorCode::kConflict, "the card of " + card.node + " is of cluster '" +
-                                          card.cluster + "', this node's is '" + own.cluster + "'");
-  }
-  if (card.node == own.node) {
-    if (card.identity != own.identity) {
-      return fail(ErrorCode::kConflict,
-                  "a card names this node, '" + own.node + "', with another identity");
-    }
-    change.status = PeerStatus::kThisNode;
-    return change;
-  }
-  const auto found = std::ranges::find(known, card.node, &ipc::Peer::node);
-  if (found != known.end() && found->identity != card.identity) {
-    return fail(ErrorCode::kConflict,
-                "node '" + card.node + "' is known with another identity, " +
-                    fingerprint(found->identity) + ", and the card says " +
-                    fingerprint(card.identity) +
-                    ": if it was really set up anew, take its entry out of peers.toml first");
-  }
-  change.status = found == known.end() ? PeerStatus::kNew : PeerStatus::kKnown;
-  return change;
-}
-
-/// Written by nobody yet, or by the package.
-bool is_blank(const fs::path& path, std::string_view entry) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
-    return true;
-  }
-  const auto text = read_file(path);
-  if (!text) {
-    return false;
-  }
-  return entry.empty() ? text->find(kPlaceholder) != std::string::npos
-                       : ("\n" + *text).find("\n" + std::string(entry)) == std::string::npos;
 }
 
 std::string configuration_text(const NodeDirectory& directory, const Card& own,
@@ -203,87 +118,6 @@ Expected<MadeNode> make_node(const NodeDirectory& directory, const NewNode& node
   return out;
 }
 
-Expected<Card> own_card(const NodeDirectory& directory) {
-  const auto text = read_file(directory.card());
-  if (!text) {
-    return fail(ErrorCode::kBadRequest, "no node is set up in " + directory.root().string() +
-                                            ": run cosignerctl init first");
-  }
-  const auto sealed = unarmor(*text);
-  if (!sealed || sealed->kind != ArmorKind::kCard) {
-    return fail(ErrorCode::kBadRequest, directory.card().string() + " is no card");
-  }
-  return open_card(sealed->sealed);
-}
-
-Expected<std::vector<PeerChange>> plan_cards(const NodeDirectory& directory,
-                                             const std::vector<Card>& cards) {
-  const auto own = own_card(directory);
-  if (!own) {
-    return std::unexpected(own.error());
-  }
-  const auto known = listed_peers(directory);
-  if (!known) {
-    return std::unexpected(known.error());
-  }
-  std::vector<PeerChange> out;
-  for (const Card& card : cards) {
-    auto change = compare(*own, *known, card);
-    if (!change) {
-      return std::unexpected(change.error());
-    }
-    if (std::ranges::find(out, card.node, &PeerChange::node) != out.end()) {
-      return fail(ErrorCode::kConflict, "node '" + card.node + "' comes twice");
-    }
-    out.push_back(std::move(*change));
-  }
-  return out;
-}
-
-Expected<std::vector<PeerChange>> plan_bundle(const NodeDirectory& directory,
-                                              const Bundle& bundle) {
-  std::vector<Card> cards;
-  for (const Bundle::Member& member : bundle.members) {
-    auto card = open_card(member.card);
-    if (!card) {
-      return std::unexpected(card.error());
-    }
-    cards.push_back(std::move(*card));
-  }
-  auto out = plan_cards(directory, cards);
-  if (!out) {
-    return out;
-  }
-  if (std::ranges::none_of(
-          *out, [](const PeerChange& change) { return change.status == PeerStatus::kThisNode; })) {
-    return fail(ErrorCode::kConflict, "this node is not in the bundle: give its card, " +
-                                          directory.card().string() +
-                                          ", to whoever made the bundle");
-  }
-  std::error_code ignored;
-  if (fs::exists(directory.bundle(), ignored)) {
-    const auto text = read_file(directory.bundle());
-    const auto before = text ? unarmor(*text) : Expected<Armored>(std::unexpected(text.error()));
-    const auto opened =
-        before ? open_bundle(before->sealed) : Expected<Bundle>(std::unexpected(before.error()));
-    if (!opened) {
-      return fail(ErrorCode::kConflict,
-                  directory.bundle().string() + " cannot be read: " + opened.error().message);
-    }
-    if (opened->authority != bundle.authority) {
-      return fail(ErrorCode::kConflict, "this bundle is signed by another authority, " +
-                                            fingerprint(bundle.authority) + ", than the last, " +
-                                            fingerprint(opened->authority));
-    }
-    if (opened->serial > bundle.serial) {
-      return fail(ErrorCode::kConflict, "this bundle is older than the one in use (" +
-                                            std::to_string(bundle.serial) + ", " +
-                                            std::to_string(opened->serial) + ")");
-    }
-  }
-  return out;
-}
-
 Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle, ByteView sealed) {
   const auto own = own_card(directory);
   if (!own) {
@@ -338,7 +172,7 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
       !written) {
     return written;
   }
-  if (is_blank(directory.initiators(), "[[initiator]]")) {
+  if (is_unwritten(directory.initiators(), kInitiatorEntry)) {
     std::string text =
         "# Whose signature under a request this node obeys, and for what: "
         "cosigner.toml(5).\n";
@@ -350,7 +184,7 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
       return written;
     }
   }
-  if (is_blank(directory.configuration(), "")) {
+  if (is_unwritten(directory.configuration(), "")) {
     if (auto written = directory.write_public(
             directory.configuration(), configuration_text(directory, *own, bundle, broker_listen));
         !written) {

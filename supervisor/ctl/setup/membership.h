@@ -1,6 +1,6 @@
 #pragma once
-// A node's side of a cluster: its own keys and card, made once; and what a bundle or another node's
-// card changes in its configuration.
+// A node's side of a cluster: its own keys and card, made once; and its configuration, written from
+// a bundle or other nodes' cards. What an import changes, and who confirms it: import_plan.h.
 
 #include <optional>
 #include <string>
@@ -30,21 +30,6 @@ struct MadeNode {
 [[nodiscard]] Expected<MadeNode> make_node(const NodeDirectory& directory, const NewNode& node,
                                            Random& random);
 
-enum class PeerStatus : std::uint8_t { kThisNode, kKnown, kNew };
-struct PeerChange {
-  std::string node;
-  Ed25519PublicKey identity;
-  PeerStatus status = PeerStatus::kNew;
-};
-
-/// This node's own card. Errors: bad_request if it is not set up.
-[[nodiscard]] Expected<Card> own_card(const NodeDirectory& directory);
-/// What an import would change. Errors: conflict (another cluster, a known node with another
-/// identity, another authority than before, an older bundle), bad_request.
-[[nodiscard]] Expected<std::vector<PeerChange>> plan_bundle(const NodeDirectory& directory,
-                                                            const Bundle& bundle);
-[[nodiscard]] Expected<std::vector<PeerChange>> plan_cards(const NodeDirectory& directory,
-                                                           const std::vector<Card>& cards);
 /// Writes peers.toml and the nats-server's configuration; cosigner.toml and initiators.toml where
 /// they are not the operator's yet.
 [[nodiscard]] Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle,

@@ -7,7 +7,9 @@
 #include "supervisor/ctl/json.h"
 #include "supervisor/ctl/setup/authority.h"
 #include "supervisor/ctl/setup/commands.h"
+#include "supervisor/ctl/setup/import_plan.h"
 #include "supervisor/ctl/setup/membership.h"
+#include "supervisor/ctl/setup/own_files.h"
 #include "supervisor/ctl/setup/support.h"
 #include "supervisor/ctl/table.h"
 
@@ -40,6 +42,62 @@ const char* status_name(PeerStatus status) {
       return "new";
   }
   return "new";
+}
+
+const char* status_name(InitiatorStatus status) {
+  switch (status) {
+    case InitiatorStatus::kKnown:
+      return "known";
+    case InitiatorStatus::kNew:
+      return "new";
+    case InitiatorStatus::kNotTaken:
+      return "not taken";
+  }
+  return "new";
+}
+
+const char* status_name(AuthorityStatus status) {
+  return status == AuthorityStatus::kKnown ? "known" : "new";
+}
+
+/// What a plan says, for people and for programs.
+std::string plan_table(const ImportPlan& plan) {
+  Table table({"", "", "FINGERPRINT", ""});
+  if (plan.authority) {
+    table.row(
+        {"authority", "", fingerprint(plan.authority->key), status_name(plan.authority->status)});
+  }
+  for (const InitiatorChange& initiator : plan.initiators) {
+    table.row(
+        {"initiator", initiator.name, fingerprint(initiator.key), status_name(initiator.status)});
+  }
+  for (const PeerChange& peer : plan.peers) {
+    table.row({"node", peer.node, fingerprint(peer.identity), status_name(peer.status)});
+  }
+  return table.text();
+}
+
+Json plan_json(const ImportPlan& plan) {
+  Json nodes = Json::array();
+  for (const PeerChange& peer : plan.peers) {
+    nodes.push_back({{"node", peer.node},
+                     {"fingerprint", fingerprint(peer.identity)},
+                     {"identity", to_hex(peer.identity)},
+                     {"status", status_name(peer.status)}});
+  }
+  Json initiators = Json::array();
+  for (const InitiatorChange& initiator : plan.initiators) {
+    initiators.push_back({{"name", initiator.name},
+                          {"fingerprint", fingerprint(initiator.key)},
+                          {"public_key", to_hex(initiator.key)},
+                          {"status", status_name(initiator.status)}});
+  }
+  Json authority = nullptr;
+  if (plan.authority) {
+    authority = {{"fingerprint", fingerprint(plan.authority->key)},
+                 {"status", status_name(plan.authority->status)}};
+  }
+  return {{"nodes", nodes}, {"authority", authority}, {"initiators", initiators}};
 }
 
 struct Import {
@@ -84,11 +142,30 @@ Outcome<Import> read_import(const std::vector<std::string>& files) {
   return given;
 }
 
-bool ask(const std::string& question) {
-  std::cerr << question << " Type yes: " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "yes";
+/// On a terminal, unless --yes has said it already. What nobody confirmed is named in the error.
+Outcome<void> confirm(const Context& context, const ImportPlan& plan) {
+  const std::vector<std::string> open = plan.to_confirm();
+  if (open.empty()) {
+    return {};
+  }
+  if (::isatty(STDIN_FILENO) == 1 && !context.json) {
+    std::cerr << "Compare each new fingerprint with what its owner reads to you: that node's "
+                 "operator; for the authority and\ninitiators, the operator of the cluster's first "
+                 "node (whom an initiator names may have anything signed here).\nAll equal? Type "
+                 "yes: "
+              << std::flush;
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer == "yes") {
+      return {};
+    }
+  }
+  std::string names;
+  for (const std::string& one : open) {
+    names += (names.empty() ? "" : "; ") + one;
+  }
+  return usage("nothing was imported, since nobody has confirmed: " + names +
+               ". Compare with what their owners read to you, then confirm with --yes.");
 }
 
 /// Cards where the authority is: admitted, and the new bundle applied here as well.
@@ -111,9 +188,11 @@ Outcome<void> run_peers_export(const Context& context, const std::string& root, 
                                const std::string& out_file) {
   const NodeDirectory directory(root);
   const auto card = own_card(directory);
-  if (!card) {
-    return setup_failed(card.error());
+  const auto in_use = bundle_in_use(directory);
+  if (!card || !in_use) {
+    return setup_failed(!card ? card.error() : in_use.error());
   }
+  const std::string authority = *in_use ? fingerprint((*in_use)->bundle.authority) : "";
   const auto text = read_file(bundle ? directory.bundle() : directory.card());
   if (!text) {
     return failed(ExitStatus::kConfiguration, ErrorCode::kBadRequest,
@@ -130,14 +209,21 @@ Outcome<void> run_peers_export(const Context& context, const std::string& root, 
     context.out << Json{{"node", card->node},
                         {"cluster", card->cluster},
                         {"fingerprint", fingerprint(card->identity)},
+                        {"authority", authority.empty() ? Json(nullptr) : Json(authority)},
                         {bundle ? "bundle" : "card", *text}}
                        .dump()
                 << "\n";
-  } else if (out_file.empty()) {
-    context.out << *text;
-  } else {
-    context.out << card->node << " of cluster " << card->cluster << ": "
-                << fingerprint(card->identity) << "\n";
+    return {};
+  }
+  if (out_file.empty()) {
+    context.out << *text << std::flush;
+  }
+  // Beside the card, not in it: they are for this operator to read to others.
+  std::ostream& beside = out_file.empty() ? std::cerr : context.out;
+  beside << card->node << " of cluster " << card->cluster << ": " << fingerprint(card->identity)
+         << "\n";
+  if (!authority.empty()) {
+    beside << "authority of cluster " << card->cluster << ": " << authority << "\n";
   }
   return {};
 }
@@ -154,32 +240,12 @@ Outcome<void> run_peers_import(const Context& context, const std::string& root,
   if (!plan) {
     return setup_failed(plan.error());
   }
-  Json nodes = Json::array();
-  Table table({"NODE", "FINGERPRINT", ""});
-  bool any_new = false;
-  for (const PeerChange& change : *plan) {
-    any_new = any_new || change.status == PeerStatus::kNew;
-    nodes.push_back({{"node", change.node},
-                     {"fingerprint", fingerprint(change.identity)},
-                     {"identity", to_hex(change.identity)},
-                     {"status", status_name(change.status)}});
-    table.row({change.node, fingerprint(change.identity), status_name(change.status)});
-  }
-  const std::string authority = given->bundle ? fingerprint(given->bundle->authority) : "";
   if (!context.json) {
-    context.out << table.text();
-    if (!authority.empty()) {
-      context.out << "authority  " << authority << "\n";
-    }
-    context.out << std::flush;
+    context.out << plan_table(*plan) << std::flush;
   }
-  if (any_new && !confirmed) {
-    const bool terminal = ::isatty(STDIN_FILENO) == 1 && !context.json;
-    if (!terminal || !ask("Compare each new fingerprint with what that node's operator reads to "
-                          "you. All equal?")) {
-      return usage(
-          "nothing was imported: compare the new fingerprints with those operators' own, then "
-          "confirm with --yes.");
+  if (!confirmed) {
+    if (auto compared = confirm(context, *plan); !compared) {
+      return compared;
     }
   }
   const bool has_authority = Authority::present(directory);
@@ -200,7 +266,9 @@ Outcome<void> run_peers_import(const Context& context, const std::string& root,
     steps.emplace_back("restart the node: the list of peers is read at its start");
   }
   if (context.json) {
-    context.out << Json{{"nodes", nodes}, {"authority", authority}, {"next", steps}}.dump() << "\n";
+    Json said = plan_json(*plan);
+    said["next"] = steps;
+    context.out << said.dump() << "\n";
   } else {
     print_steps(context, steps);
   }
