@@ -292,6 +292,15 @@ void read_peers(Config& out, std::vector<ConfigProblem>& all) {
       root.complain("peer", std::to_string(out.peers.size()) + " nodes are listed",
                     "a cluster has at most " + std::to_string(kMaxNodes));
     }
+    if (document->contains("former")) {  // read by cosignerctl peers import alone
+      for (const toml::table* table : root.tables("former")) {
+        TomlFields fields(*table, "former", problems);
+        std::string node;
+        fields.text("node", node, true);
+        (void)read_public_key(fields, "identity");
+        fields.finish();
+      }
+    }
     root.finish();
   }
   std::ranges::sort(out.peers, {}, &ipc::Peer::node);

@@ -299,6 +299,60 @@ def test_a_first_bundle_is_believed_only_when_its_authority_was_compared():
         assert f"initiator operator {genuine['initiator']}" in refused(fresh, bundle)
 
 
+def test_a_bundle_without_a_known_node_is_confirmed_and_its_name_stays_taken():
+    with machines(False) as (trio, hub), machines(False) as (others, _):
+        first, second, third = trio
+        meet(trio, hub)
+        entered = (second.home / "peers.toml").read_text()
+
+        def refused(machine, file, *words, status, error):
+            before = tree(machine.home)
+            answer = machine.imports(file, *words, status=status)
+            assert answer["error"] == error and tree(machine.home) == before
+            return answer["message"]
+        # The authority forgets node3: its own machine says so before it makes a bundle, and so do the others.
+        gone = third.home / "node.card"
+        (first.home / "authority/members/node3.card").unlink()
+        assert "node node3 is gone" in refused(first, second.home / "node.card", status=2, error="bad_request")
+        plan = first.imports(second.home / "node.card", "--yes")
+        assert [(node["node"], node["status"]) for node in plan["nodes"]] == [("node2", "known"), ("node3", "gone")]
+        without = (first.home / "cluster.bundle").read_text()
+        assert "node node3 is gone" in refused(second, first.home / "cluster.bundle", status=2, error="bad_request")
+        assert (second.home / "peers.toml").read_text() == entered
+        plan = second.imports(first.home / "cluster.bundle", "--yes")
+        assert {node["node"]: node["status"] for node in plan["nodes"]} == {"node1": "known", "node2": "this node", "node3": "gone"}
+        listed, former = (second.home / "peers.toml").read_text().split("[[former]]")
+        assert "node3" not in listed and "node3" in former
+        assert second.ctl("config", "check", second.home / "cosigner.toml")["ok"], "[[former]] is no mistake"
+        # Nothing left to confirm: the same again is quiet, and does not forget.
+        assert [node["node"] for node in second.imports(first.home / "cluster.bundle")["nodes"]] == ["node1", "node2"]
+        assert "[[former]]" in (second.home / "peers.toml").read_text()
+
+        # Then node3 comes back with another identity, by card and by bundle.
+        impostor = others[0]
+        impostor.ctl("init", "--join", "--dir", impostor.home, "--cluster", "trio", "--node", "node3")
+        for machine in (first, second):
+            assert "another identity" in refused(machine, impostor.home / "node.card", "--yes", status=78, error="conflict")
+        (first.home / "peers.toml").write_text((first.home / "peers.toml").read_text().split("\n# No peers")[0])
+        first.imports(impostor.home / "node.card", "--yes")
+        with_impostor = (first.home / "cluster.bundle").read_text()
+        assert "another identity" in refused(second, first.home / "cluster.bundle", "--yes", status=78, error="conflict")
+        # The same authority, put back to before: two bundles of one number.
+        facts = first.home / "authority/authority.toml"
+        facts.write_text(facts.read_text().replace("serial = 4", "serial = 2"))
+        (first.home / "authority/members/node3.card").unlink()
+        (first.home / "peers.toml").write_text(entered)
+        first.imports(gone, "--yes")
+        assert (first.home / "cluster.bundle").read_text() not in (without, with_impostor)
+        message = refused(second, first.home / "cluster.bundle", "--yes", status=78, error="conflict")
+        assert "the number of the one in use, 3" in message
+        # And the genuine node3 is admitted again, as a node that is new here.
+        first.imports(gone, "--yes")
+        plan = second.imports(first.home / "cluster.bundle", "--yes")
+        assert {node["node"]: node["status"] for node in plan["nodes"]}["node3"] == "new"
+        assert "[[former]]" not in (second.home / "peers.toml").read_text()
+
+
 def test_init_and_import_change_nothing_when_they_refuse():
     with machines(False) as (trio, hub):
         first, second, third = trio

@@ -37,6 +37,8 @@ class Authority {
 
   [[nodiscard]] const std::string& cluster() const { return facts_.cluster; }
   [[nodiscard]] const Ed25519PublicKey& key() const { return operator_key_.public_key(); }
+  /// The sealed cards of all nodes admitted so far.
+  [[nodiscard]] Expected<std::vector<ByteVector>> members() const;
   /// Remembers a node. Its name with another identity: conflict.
   [[nodiscard]] Expected<void> admit(ByteView sealed_card);
   /// Everything the nodes need, sealed; and the hubs' configurations, written.
@@ -52,7 +54,6 @@ class Authority {
     return directory_.authority() / name;
   }
   [[nodiscard]] Expected<void> save() const;
-  [[nodiscard]] Expected<std::vector<ByteVector>> members() const;
   [[nodiscard]] Expected<void> write_hubs(const broker::BrokerTrust& trust,
                                           std::int64_t now_s) const;
 

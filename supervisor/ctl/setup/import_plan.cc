@@ -8,8 +8,7 @@ namespace cosigner::ctl {
 namespace {
 
 /// One peer of an import against what is known.
-Expected<PeerChange> compare(const Card& own, const std::vector<ipc::Peer>& known,
-                             const Card& card) {
+Expected<PeerChange> compare(const Card& own, const PeerList& listed, const Card& card) {
   PeerChange change{card.node, card.identity, PeerStatus::kNew};
   if (card.cluster != own.cluster) {
     return fail(ErrorCode::kConflict, "the card of " + card.node + " is of cluster '" +
@@ -23,15 +22,22 @@ Expected<PeerChange> compare(const Card& own, const std::vector<ipc::Peer>& know
     change.status = PeerStatus::kThisNode;
     return change;
   }
-  const auto found = std::ranges::find(known, card.node, &ipc::Peer::node);
-  if (found != known.end() && found->identity != card.identity) {
-    return fail(ErrorCode::kConflict,
-                "node '" + card.node + "' is known with another identity, " +
-                    fingerprint(found->identity) + ", and the card says " +
-                    fingerprint(card.identity) +
-                    ": if it was really set up anew, take its entry out of peers.toml first");
+  for (const auto* list : {&listed.peers, &listed.former}) {
+    const auto found = std::ranges::find(*list, card.node, &ipc::Peer::node);
+    if (found == list->end()) {
+      continue;
+    }
+    if (found->identity != card.identity) {
+      return fail(ErrorCode::kConflict,
+                  "node '" + card.node + "' is known with another identity, " +
+                      fingerprint(found->identity) + ", and the card says " +
+                      fingerprint(card.identity) +
+                      ": if it was really set up anew, take its entry out of peers.toml first");
+    }
+    if (list == &listed.peers) {
+      change.status = PeerStatus::kKnown;
+    }
   }
-  change.status = found == known.end() ? PeerStatus::kNew : PeerStatus::kKnown;
   return change;
 }
 
@@ -52,7 +58,17 @@ Expected<std::vector<InitiatorChange>> plan_initiators(const NodeDirectory& dire
   return out;
 }
 
-Expected<AuthorityChange> plan_authority(const NodeDirectory& directory, const Bundle& bundle) {
+/// Listed peers that `changes` has no place for.
+void add_gone(const PeerList& listed, std::vector<PeerChange>& changes) {
+  for (const ipc::Peer& peer : listed.peers) {
+    if (std::ranges::find(changes, peer.node, &PeerChange::node) == changes.end()) {
+      changes.push_back({peer.node, peer.identity, PeerStatus::kGone});
+    }
+  }
+}
+
+Expected<AuthorityChange> plan_authority(const NodeDirectory& directory, const Bundle& bundle,
+                                         ByteView sealed) {
   const auto before = bundle_in_use(directory);
   if (!before) {
     return std::unexpected(before.error());
@@ -70,6 +86,11 @@ Expected<AuthorityChange> plan_authority(const NodeDirectory& directory, const B
     return fail(ErrorCode::kConflict, "this bundle is older than the one in use (" +
                                           std::to_string(bundle.serial) + ", " +
                                           std::to_string(last.serial) + ")");
+  }
+  if (last.serial == bundle.serial && !std::ranges::equal((*before)->sealed, sealed)) {
+    return fail(ErrorCode::kConflict, "this bundle has the number of the one in use, " +
+                                          std::to_string(last.serial) +
+                                          ", and says something else: its authority has made two");
   }
   return AuthorityChange{bundle.authority, AuthorityStatus::kKnown};
 }
@@ -89,6 +110,8 @@ std::vector<std::string> ImportPlan::to_confirm() const {
   for (const PeerChange& peer : peers) {
     if (peer.status == PeerStatus::kNew) {
       out.push_back("node " + peer.node + " " + fingerprint(peer.identity));
+    } else if (peer.status == PeerStatus::kGone) {
+      out.push_back("node " + peer.node + " is gone");
     }
   }
   return out;
@@ -117,7 +140,31 @@ Expected<ImportPlan> plan_cards(const NodeDirectory& directory, const std::vecto
   return out;
 }
 
-Expected<ImportPlan> plan_bundle(const NodeDirectory& directory, const Bundle& bundle) {
+Expected<ImportPlan> plan_admission(const NodeDirectory& directory,
+                                    const std::vector<ByteVector>& members,
+                                    const std::vector<Card>& cards) {
+  auto out = plan_cards(directory, cards);
+  auto listed = listed_peers(directory);
+  if (!out || !listed) {
+    return out ? std::unexpected(listed.error()) : std::move(out);
+  }
+  std::vector<std::string> staying;
+  for (const ByteVector& sealed : members) {
+    const auto card = open_card(sealed);
+    if (!card) {
+      return std::unexpected(card.error());
+    }
+    staying.push_back(card->node);
+  }
+  std::erase_if(listed->peers, [&](const ipc::Peer& peer) {
+    return std::ranges::find(staying, peer.node) != staying.end();
+  });
+  add_gone(*listed, out->peers);
+  return out;
+}
+
+Expected<ImportPlan> plan_bundle(const NodeDirectory& directory, const Bundle& bundle,
+                                 ByteView sealed) {
   std::vector<Card> cards;
   for (const Bundle::Member& member : bundle.members) {
     auto card = open_card(member.card);
@@ -136,7 +183,12 @@ Expected<ImportPlan> plan_bundle(const NodeDirectory& directory, const Bundle& b
                                           directory.card().string() +
                                           ", to whoever made the bundle");
   }
-  auto authority = plan_authority(directory, bundle);
+  const auto listed = listed_peers(directory);
+  if (!listed) {
+    return std::unexpected(listed.error());
+  }
+  add_gone(*listed, out->peers);
+  auto authority = plan_authority(directory, bundle, sealed);
   auto initiators = plan_initiators(directory, bundle);
   if (!authority || !initiators) {
     return std::unexpected(!authority ? authority.error() : initiators.error());

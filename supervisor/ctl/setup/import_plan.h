@@ -14,7 +14,12 @@
 
 namespace cosigner::ctl {
 
-enum class PeerStatus : std::uint8_t { kThisNode, kKnown, kNew };
+enum class PeerStatus : std::uint8_t {
+  kThisNode,
+  kKnown,
+  kNew,
+  kGone  ///< listed here, and not in the bundle: keys that it takes part in lose a signer here
+};
 struct PeerChange {
   std::string node;
   Ed25519PublicKey identity;
@@ -50,11 +55,15 @@ struct ImportPlan {
   [[nodiscard]] std::vector<std::string> to_confirm() const;
 };
 
-/// Errors: conflict (another cluster, a known node with another identity, another authority than
-/// before, an older bundle), bad_request.
-[[nodiscard]] Expected<ImportPlan> plan_bundle(const NodeDirectory& directory,
-                                               const Bundle& bundle);
+/// Errors: conflict (another cluster, a known or former node with another identity, another
+/// authority than before, an older bundle, another of the same serial), bad_request.
+[[nodiscard]] Expected<ImportPlan> plan_bundle(const NodeDirectory& directory, const Bundle& bundle,
+                                               ByteView sealed);
 [[nodiscard]] Expected<ImportPlan> plan_cards(const NodeDirectory& directory,
                                               const std::vector<Card>& cards);
+/// The same where the authority is: what its next bundle will make of this node.
+[[nodiscard]] Expected<ImportPlan> plan_admission(const NodeDirectory& directory,
+                                                  const std::vector<ByteVector>& members,
+                                                  const std::vector<Card>& cards);
 
 }  // namespace cosigner::ctl

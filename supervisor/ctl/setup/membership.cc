@@ -1,6 +1,7 @@
 #include "supervisor/ctl/setup/membership.h"
 
 #include <algorithm>
+#include <set>
 
 #include "ipc/messages.h"
 #include "supervisor/broker/jwt.h"
@@ -32,8 +33,10 @@ broker::SecretText hex_line(const SecretBytes<32>& key) {
   return out;
 }
 
-std::string peer_entry(const std::string& node, const Ed25519PublicKey& identity) {
-  return "\n[[peer]]\nnode = \"" + node + "\"\nidentity = \"" + to_hex(identity) + "\"\n";
+std::string peer_entry(const std::string& node, const Ed25519PublicKey& identity,
+                       const char* entry = "peer") {
+  return std::string("\n[[") + entry + "]]\nnode = \"" + node + "\"\nidentity = \"" +
+         to_hex(identity) + "\"\n";
 }
 
 std::string configuration_text(const NodeDirectory& directory, const Card& own,
@@ -125,6 +128,11 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
   }
   std::string peers =
       "# Every node of the cluster with its public identity key. Written by cosignerctl.\n";
+  const auto listed = listed_peers(directory);
+  if (!listed) {
+    return std::unexpected(listed.error());
+  }
+  std::set<std::string> staying;
   const Bundle::Member* self = nullptr;
   for (const Bundle::Member& member : bundle.members) {
     const auto card = open_card(member.card);
@@ -132,9 +140,22 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
       return std::unexpected(card.error());
     }
     peers += peer_entry(card->node, card->identity);
+    staying.insert(card->node);
     if (card->node == own->node) {
       self = &member;
     }
+  }
+  std::string former;
+  for (const auto* list : {&listed->peers, &listed->former}) {
+    for (const ipc::Peer& peer : *list) {
+      if (staying.insert(peer.node).second) {
+        former += peer_entry(peer.node, peer.identity, "former");
+      }
+    }
+  }
+  if (!former.empty()) {
+    peers += "\n# No peers any more. Remembered so that none comes back with another identity.\n" +
+             former;
   }
   const auto listen = read_file(directory.broker() / "listen");
   const auto leaf_seed = read_secret(directory.broker() / "leaf.seed");
@@ -214,7 +235,7 @@ Expected<void> apply_cards(const NodeDirectory& directory, const std::vector<Car
   }
   std::string text = *before;
   const auto listed = [&](const std::string& node) {
-    return std::ranges::find(*known, node, &ipc::Peer::node) != known->end();
+    return std::ranges::find(known->peers, node, &ipc::Peer::node) != known->peers.end();
   };
   if (!listed(own->node)) {
     text += peer_entry(own->node, own->identity);

@@ -71,14 +71,17 @@ Expected<Card> own_card(const NodeDirectory& directory) {
   return open_card(sealed->sealed);
 }
 
-Expected<std::vector<ipc::Peer>> listed_peers(const NodeDirectory& directory) {
-  const auto found = named_keys(directory.peers(), "peer", "node", "identity");
-  if (!found) {
-    return std::unexpected(found.error());
-  }
-  std::vector<ipc::Peer> out;
-  for (const NamedKey& one : *found) {
-    out.push_back({.node = one.name, .identity = one.key});
+Expected<PeerList> listed_peers(const NodeDirectory& directory) {
+  PeerList out;
+  for (const auto& [entry, list] :
+       {std::pair{"peer", &out.peers}, std::pair{"former", &out.former}}) {
+    const auto found = named_keys(directory.peers(), entry, "node", "identity");
+    if (!found) {
+      return std::unexpected(found.error());
+    }
+    for (const NamedKey& one : *found) {
+      list->push_back({.node = one.name, .identity = one.key});
+    }
   }
   return out;
 }

@@ -14,8 +14,13 @@ namespace cosigner::ctl {
 /// This node's own card. Errors: bad_request if it is not set up.
 [[nodiscard]] Expected<Card> own_card(const NodeDirectory& directory);
 
-/// The peers of peers.toml; none if there is no file, or only the package's.
-[[nodiscard]] Expected<std::vector<ipc::Peer>> listed_peers(const NodeDirectory& directory);
+/// peers.toml; empty if there is no file, or only the package's.
+struct PeerList {
+  std::vector<ipc::Peer> peers;
+  /// Peers that an import took out: a name never comes back with another identity unnoticed.
+  std::vector<ipc::Peer> former;
+};
+[[nodiscard]] Expected<PeerList> listed_peers(const NodeDirectory& directory);
 
 /// The keys of initiators.toml; nothing if it is unwritten: an import fills it then.
 [[nodiscard]] Expected<std::optional<std::vector<Ed25519PublicKey>>> listed_initiators(

@@ -40,6 +40,8 @@ const char* status_name(PeerStatus status) {
       return "known";
     case PeerStatus::kNew:
       return "new";
+    case PeerStatus::kGone:
+      return "gone";
   }
   return "new";
 }
@@ -151,8 +153,9 @@ Outcome<void> confirm(const Context& context, const ImportPlan& plan) {
   if (::isatty(STDIN_FILENO) == 1 && !context.json) {
     std::cerr << "Compare each new fingerprint with what its owner reads to you: that node's "
                  "operator; for the authority and\ninitiators, the operator of the cluster's first "
-                 "node (whom an initiator names may have anything signed here).\nAll equal? Type "
-                 "yes: "
+                 "node (whom an initiator names may have anything signed here).\nA node that is "
+                 "gone leaves this node's peers: keys that it takes part in have one signer "
+                 "less here.\nAll equal and meant? Type yes: "
               << std::flush;
     std::string answer;
     std::getline(std::cin, answer);
@@ -165,7 +168,25 @@ Outcome<void> confirm(const Context& context, const ImportPlan& plan) {
     names += (names.empty() ? "" : "; ") + one;
   }
   return usage("nothing was imported, since nobody has confirmed: " + names +
-               ". Compare with what their owners read to you, then confirm with --yes.");
+               ". Compare with what their owners read to you, ask whether a node is meant to go, "
+               "then confirm with --yes.");
+}
+
+Expected<ImportPlan> plan(const NodeDirectory& directory, const Import& given) {
+  if (given.bundle) {
+    return plan_bundle(directory, *given.bundle, given.sealed_bundle);
+  }
+  if (!Authority::present(directory)) {
+    return plan_cards(directory, given.cards);
+  }
+  const auto authority = Authority::load(directory);
+  const auto members = authority
+                           ? authority->members()
+                           : Expected<std::vector<ByteVector>>(std::unexpected(authority.error()));
+  if (!members) {
+    return std::unexpected(members.error());
+  }
+  return plan_admission(directory, *members, given.cards);
 }
 
 /// Cards where the authority is: admitted, and the new bundle applied here as well.
@@ -235,16 +256,15 @@ Outcome<void> run_peers_import(const Context& context, const std::string& root,
   if (!given) {
     return std::unexpected(given.error());
   }
-  const auto plan =
-      given->bundle ? plan_bundle(directory, *given->bundle) : plan_cards(directory, given->cards);
-  if (!plan) {
-    return setup_failed(plan.error());
+  const auto planned = plan(directory, *given);
+  if (!planned) {
+    return setup_failed(planned.error());
   }
   if (!context.json) {
-    context.out << plan_table(*plan) << std::flush;
+    context.out << plan_table(*planned) << std::flush;
   }
   if (!confirmed) {
-    if (auto compared = confirm(context, *plan); !compared) {
+    if (auto compared = confirm(context, *planned); !compared) {
       return compared;
     }
   }
@@ -266,7 +286,7 @@ Outcome<void> run_peers_import(const Context& context, const std::string& root,
     steps.emplace_back("restart the node: the list of peers is read at its start");
   }
   if (context.json) {
-    Json said = plan_json(*plan);
+    Json said = plan_json(*planned);
     said["next"] = steps;
     context.out << said.dump() << "\n";
   } else {

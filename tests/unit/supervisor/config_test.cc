@@ -143,6 +143,9 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
       {"peers.toml", "node = \"node1\"", "node = \"node7\"", 1, "not among the peers"},
       {"peers.toml", "[[peer]]\nnode = \"node2\"\nidentity = \"" + std::string(64, '2') + "\"\n",
        "", 1, "only peer"},
+      {"peers.toml", "", "[[former]]\nnode = \"node9\"\nidentity = \"99\"\n", 9,
+       "no Ed25519 public key"},
+      {"peers.toml", "", "[[former]]\nname = \"node9\"\n", 0, "unknown key 'former.name'"},
       {"cosigner.toml", "nats://127.0.0.1:4222", "nats://127.0.0.1:99999", 11, "broker.url"},
       {"cosigner.toml", "nats://127.0.0.1:4222", "nats://:4222", 11, "broker.url"},
       {"cosigner.toml", "\"kek.key\"", "\"/run/credentials/no.service/kek\"", 6, "the credential"},
@@ -252,6 +255,15 @@ TEST_CASE("config: a key file that cannot be read") {
     CHECK(problem.message.find("cannot be read") != std::string::npos);
     CHECK(problem.line > 0);
   }
+}
+
+TEST_CASE("config: a former peer is no peer, and no mistake") {
+  const Files files;
+  files.write("peers.toml", files.peers() + "[[former]]\nnode = \"node9\"\nidentity = \"" +
+                                std::string(64, '9') + "\"\n");
+  const auto config = files.load();
+  REQUIRE(config);
+  CHECK(config->peers.size() == 2);
 }
 
 TEST_CASE("config: everybody may write to the list of peers") {
