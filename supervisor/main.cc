@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
 #include "supervisor/service/log_format.h"
 #include "supervisor/service/node.h"
@@ -33,13 +34,16 @@ void set_up_logging(const Config& config) {
   spdlog::flush_on(spdlog::level::info);
 }
 
-/// Each worker takes two descriptors here (socket and pidfd).
-void raise_descriptor_limit() {
+/// As high as it goes. What is wrong if that is too low for the configuration: a supervisor without
+/// descriptors can neither watch nor start a process.
+std::optional<ConfigProblem> raise_descriptor_limit(const Config& config) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return std::nullopt;
   }
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  return check_descriptors(config, limit.rlim_max);
 }
 
 struct Stopper {
@@ -50,7 +54,6 @@ struct Stopper {
 
 int serve(Config config) {
   set_up_logging(config);
-  raise_descriptor_limit();
   std::signal(SIGPIPE, SIG_IGN);
   uv_loop_t loop;
   uv_loop_init(&loop);
@@ -123,6 +126,10 @@ int main(int argc, char** argv) {
     }
     std::puts("The configuration is good.");
     return 0;
+  }
+  if (const auto problem = raise_descriptor_limit(*config)) {
+    std::fprintf(stderr, "%s\n", problem->text().c_str());
+    return kExitConfig;
   }
   return serve(std::move(*config));
 }

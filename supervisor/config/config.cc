@@ -12,6 +12,7 @@
 #include "ipc/names.h"
 #include "ipc/unique_fd.h"
 #include "supervisor/broker/nkey.h"
+#include "supervisor/config/cross_check.h"
 #include "supervisor/config/listen_address.h"
 #include "supervisor/config/toml_fields.h"
 
@@ -154,7 +155,7 @@ void read_workers(TomlFields& root, WorkerLimits& out, Problems& problems) {
   fields.number("max_workers", out.max_workers, 1, 1'000'000);
   fields.number("idle_timeout_s", out.idle_timeout_s, 1, kYearSeconds);
   fields.number("mailbox_entries", out.mailbox_entries, 1, 65536);
-  fields.number("mailbox_bytes", out.mailbox_bytes, 4U << 20, 1U << 30);
+  fields.number("mailbox_bytes", out.mailbox_bytes, 4U << 20, 16U << 20);
   fields.number("total_mailbox_bytes", out.total_mailbox_bytes, 4U << 20, 1ULL << 40U);
   fields.number("max_restarts", out.max_restarts, 1, 1000);
   fields.number("restart_window_s", out.restart_window_s, 1, kYearSeconds);
@@ -187,7 +188,9 @@ void read_sessions(TomlFields& root, ipc::Settings& out, Problems& problems) {
   fields.number("delivery_cap_ms", out.delivery_cap_ms, 1, kHourMs);
   fields.number("presence_interval_ms", out.presence_interval_ms, 10, kHourMs);
   fields.number("presence_timeout_ms", out.presence_timeout_ms, 20, kHourMs);
-  fields.number("heartbeat_ms", out.heartbeat_ms, 10, 60'000);
+  // The registry takes a worker's word for three seconds (kSessionsFreshMs): of three heartbeats in
+  // that time, one may be late.
+  fields.number("heartbeat_ms", out.heartbeat_ms, 10, 1000);
   fields.number("sign_deadline_ms", out.sign_deadline_ms, 100, kHourMs);
   fields.number("keygen_deadline_ms", out.keygen_deadline_ms, 100, kHourMs);
   fields.number("max_sessions", out.max_sessions, 1, 65536);
@@ -338,6 +341,10 @@ void read_initiators(Config& out, std::vector<ConfigProblem>& all) {
         if (other.key == initiator.key) {
           fields.complain("public_key", "this key is listed twice", "remove one of them");
         }
+        if (other.name == initiator.name && !other.name.empty()) {
+          fields.complain("name", "two initiators are called '" + other.name + "'",
+                          "give each its own: rates are counted, and logs told apart, by name");
+        }
       }
       fields.finish();
       out.initiators.push_back(std::move(initiator));
@@ -397,6 +404,7 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
   read_broker(root, base, out.broker, problems);
   read_workers(root, out.workers, problems);
   read_sessions(root, out.sessions, problems);
+  check_together(document, out, problems);
   read_control(root, out.control, problems);
   read_log(root, out, problems);
   root.finish();

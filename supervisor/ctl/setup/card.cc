@@ -217,6 +217,10 @@ Expected<Bundle> open_bundle(ByteView sealed) {
   if (!ed25519_verify(bundle.authority, digest_of(kBundle, opened->body), opened->signature)) {
     return bad_signature("bundle");
   }
+  std::set<std::string> names;
+  for (const Bundle::Client& client : bundle.initiators) {
+    clean = clean && names.insert(client.name).second;
+  }
   std::set<std::string> nodes;
   for (const Bundle::Member& member : bundle.members) {
     const auto card = open_card(member.card);

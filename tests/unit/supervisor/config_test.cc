@@ -12,6 +12,7 @@
 
 #include "ipc/key_file.h"
 #include "supervisor/broker/nkey.h"
+#include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
 
 namespace cosigner::supervisor::test {
@@ -134,6 +135,13 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
       {"cosigner.toml", "idle_timeout_s = 7", "idle_timeout_s = -1", 16, "is -1"},
       {"cosigner.toml", "idle_timeout_s = 7", "idle_timeout = 7", 16, "unknown key"},
       {"cosigner.toml", "attempt_timer_ms = 250", "presence_timeout_ms = 100", 18, "not longer"},
+      {"cosigner.toml", "attempt_timer_ms = 250",
+       "presence_interval_ms = 15000\npresence_timeout_ms = 45000", 18,
+       "a gateway silent for 10000"},
+      {"cosigner.toml", "attempt_timer_ms = 250", "heartbeat_ms = 1001", 18, "is 1001"},
+      {"cosigner.toml", "idle_timeout_s = 7", "unresponsive_s = 1", 16, "a worker silent for 1000"},
+      {"cosigner.toml", "idle_timeout_s = 7", "mailbox_bytes = 12582912", 16, "sent at once"},
+      {"cosigner.toml", "idle_timeout_s = 7", "mailbox_entries = 4096", 16, "sent at once"},
       {"cosigner.toml", "", "[log]\nlevel = \"loud\"\n", 20, "log.level"},
       {"cosigner.toml", "[broker]", "[broken]", 0, "'broker' is missing"},
       {"peers.toml", "node = \"node2\"", "node = \"node1\"", 5, "listed twice"},
@@ -153,6 +161,10 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
       {"initiators.toml", "\"a*\"", "\"a*b\"", 5, "matches no user"},
       {"initiators.toml", "[\"a*\"]", "[]", 5, "wrong type"},
       {"initiators.toml", "name = \"app\"", "name = \"\"", 2, "is empty"},
+      {"initiators.toml", "",
+       "[[initiator]]\nname = \"app\"\npublic_key = \"" + std::string(64, '4') +
+           "\"\noperations = [\"sign\"]\nusers = [\"b*\"]\n",
+       8, "two initiators are called 'app'"},
   };
   for (const Mistake& mistake : mistakes) {
     const Files files;
@@ -264,6 +276,38 @@ TEST_CASE("config: a former peer is no peer, and no mistake") {
   const auto config = files.load();
   REQUIRE(config);
   CHECK(config->peers.size() == 2);
+}
+
+TEST_CASE("config: the slowest signs of life and the largest mailbox that work are taken") {
+  const Files files;
+  std::string text = files.main();
+  text.replace(text.find("idle_timeout_s = 7"), 18, "mailbox_bytes = 12000000\nunresponsive_s = 3");
+  text.replace(text.find("attempt_timer_ms = 250"), 22,
+               "heartbeat_ms = 1000\npresence_interval_ms = 1000");
+  files.write("cosigner.toml", text);
+  const auto config = files.load();
+  if (!config) {
+    FAIL(config.error().front().text());
+  }
+  CHECK(config->sessions.heartbeat_ms == 1000);
+}
+
+TEST_CASE("config: descriptors for as many workers as there may be") {
+  const Files files;
+  std::string text = files.main();
+  text.replace(text.find("idle_timeout_s = 7"), 18, "max_workers = 1000");
+  files.write("cosigner.toml", text);
+  const auto config = files.load();
+  REQUIRE(config);
+  const rlim_t needed = descriptors_needed(config->workers);
+  CHECK(needed > 3000);
+  CHECK_FALSE(check_descriptors(*config, needed));
+  CHECK_FALSE(check_descriptors(*config, RLIM_INFINITY));
+  const auto problem = check_descriptors(*config, needed - 1);
+  REQUIRE(problem);
+  CHECK(problem->line == 16);
+  CHECK(problem->message.find(std::to_string(needed - 1)) != std::string::npos);
+  CHECK_FALSE(problem->remedy.empty());
 }
 
 TEST_CASE("config: everybody may write to the list of peers") {
