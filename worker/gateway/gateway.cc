@@ -189,7 +189,14 @@ void Gateway::start(ipc::GatewayStart start) {
   inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
   const auto certificate = decode_certificate(start_.certificate);
   certificate_ends_ = certificate ? certificate->not_after : 0;
-  gate_ = std::make_unique<RequestGate>(start_.cluster, start_.initiators, start_.settings);
+  std::vector<std::string> others;
+  for (const ipc::Peer& peer : start_.peers) {
+    if (peer.node != start_.node) {
+      others.push_back(peer.node);
+    }
+  }
+  gate_ = std::make_unique<RequestGate>(start_.cluster, std::move(others), start_.initiators,
+                                        start_.settings);
   discovery_ = std::make_unique<Discovery>(start_.cluster, start_.node, generation_, wall_ms());
   presence_ = std::make_unique<PresenceTable>(start_.cluster, start_.node, start_.peers,
                                               start_.settings.presence_timeout_ms);

@@ -39,9 +39,10 @@ std::uint32_t TokenBucket::wait_ms() const {
   return static_cast<std::uint32_t>(std::ceil(std::max(0.0, 1 - tokens_) / rate_ * 1000.0));
 }
 
-RequestGate::RequestGate(std::string cluster, std::vector<ipc::Initiator> initiators,
-                         ipc::Settings settings)
+RequestGate::RequestGate(std::string cluster, std::vector<std::string> peers,
+                         std::vector<ipc::Initiator> initiators, ipc::Settings settings)
     : cluster_(std::move(cluster)),
+      peers_(std::move(peers)),
       initiators_(std::move(initiators)),
       settings_(settings),
       refusals_(kRefusalsPerSecond) {}
@@ -55,26 +56,29 @@ RequestGate::Verdict RequestGate::refuse(std::int64_t now_ms, RequestAnswer answ
   return Refused{std::move(answer)};
 }
 
-Expected<void> RequestGate::check_replay(const ParsedRequest& parsed) {
+RequestGate::Seen* RequestGate::find_seen(const ParsedRequest& parsed) {
+  const auto found = seen_.find({parsed.request.initiator, parsed.request.id});
+  return found == seen_.end() ? nullptr : &found->second;
+}
+
+void RequestGate::remember(const ParsedRequest& parsed) {
   const ReplayKey key{parsed.request.initiator, parsed.request.id};
-  const auto [entry, added] = seen_.try_emplace(key, parsed.session);
-  if (!added) {
-    if (entry->second != parsed.session) {
-      return fail(ErrorCode::kReplayed,
-                  "this initiator has used this request id for another request: choose a new id");
-    }
-    return {};
+  if (!seen_.try_emplace(key, Seen{.session = parsed.session}).second) {
+    return;
   }
   seen_order_.push_back(key);
   if (seen_order_.size() > kReplayEntries) {
     seen_.erase(seen_order_.front());
     seen_order_.pop_front();
   }
-  return {};
 }
 
 RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_ms,
                                         std::string_view woken_by, ByteView envelope) {
+  if (!woken_by.empty() && std::ranges::find(peers_, woken_by) == peers_.end()) {
+    ++counters_.dropped_strangers;
+    return Dropped{};
+  }
   auto parsed = parse_request(envelope, settings_.max_envelope_bytes);
   if (!parsed) {
     return refuse(now_ms, unreadable(envelope, parsed.error()));
@@ -95,21 +99,40 @@ RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_
                          .peer = {},
                          .peer_reason = {}});
   }
+  Seen* seen = find_seen(*parsed);
+  if (seen != nullptr && seen->session != parsed->session) {
+    return refusal(
+        Error{.code = ErrorCode::kReplayed,
+              .message = "this initiator has used this request id for another request: choose a "
+                         "new id",
+              .peer = {},
+              .peer_reason = {}});
+  }
   const std::uint32_t own_rate = (*initiator)->requests_per_second;
   const double rate = own_rate != 0 ? own_rate : settings_.requests_per_second;
-  const std::string payer = woken_by.empty() ? (*initiator)->name : "peer " + std::string(woken_by);
-  TokenBucket& bucket = rates_.try_emplace(payer, rate).first->second;
-  if (!bucket.take(now_ms)) {
-    return refusal(Error{.code = ErrorCode::kRateLimited,
-                         .message = "this initiator sends more requests than its limit",
-                         .retryable = true,
-                         .retry_after_ms = bucket.wait_ms(),
-                         .peer = {},
-                         .peer_reason = {}});
+  const auto bucket_of = [this](Payer payer, std::string_view name, double its_rate) {
+    return &rates_.try_emplace({payer, std::string(name)}, its_rate).first->second;
+  };
+  if (seen != nullptr && woken_by.empty()) {
+    if (!seen->repeats.take(now_ms) ||
+        !bucket_of(Payer::kRepeats, (*initiator)->name, rate)->take(now_ms)) {
+      ++counters_.dropped_repeats;
+      return Dropped{};
+    }
+  } else {
+    TokenBucket* bucket = woken_by.empty()
+                              ? bucket_of(Payer::kInitiator, (*initiator)->name, rate)
+                              : bucket_of(Payer::kPeer, woken_by, settings_.requests_per_second);
+    if (!bucket->take(now_ms)) {
+      return refusal(Error{.code = ErrorCode::kRateLimited,
+                           .message = "this initiator sends more requests than its limit",
+                           .retryable = true,
+                           .retry_after_ms = bucket->wait_ms(),
+                           .peer = {},
+                           .peer_reason = {}});
+    }
   }
-  if (const auto replay = check_replay(*parsed); !replay) {
-    return refusal(replay.error());
-  }
+  remember(*parsed);
   ++counters_.passed;
   return Passed{std::move(parsed->request), parsed->session};
 }

@@ -5,15 +5,24 @@
 //
 // What a flood costs: an envelope that fails before the signature costs microseconds, one with a
 // bad signature one Ed25519 verification (42 µs, libsodium). Refusals are answered (signed,
-// published) at a bounded rate only; beyond it they are dropped and counted. The rate limit of an
-// initiator counts valid requests only: nobody can use up another's.
+// published) at a bounded rate only; beyond it they are dropped and counted.
+//
+// Nobody can use up an initiator's rate but itself. It is charged for a valid request seen for the
+// first time; whoever has seen one on its way (the broker, every other node) can repeat it but not
+// make another. A request that this gate has passed before is charged to its own session, which is
+// enough for a client that asks again, and all repeats of an initiator to a rate of their own:
+// beyond either it is dropped unanswered. Wake-ups are charged to the peer that forwards them.
+// (The gate remembers 65,536 requests: who holds more of them can repeat the oldest as new.)
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "ipc/answer.h"
 #include "ipc/request.h"
@@ -36,13 +45,17 @@ class TokenBucket {
 
 struct GateCounters {
   std::uint64_t passed = 0;
-  std::uint64_t refused = 0;           ///< answered with an error
-  std::uint64_t dropped_refusals = 0;  ///< not even answered: the refusal rate was used up
+  std::uint64_t refused = 0;            ///< answered with an error
+  std::uint64_t dropped_refusals = 0;   ///< not even answered: the refusal rate was used up
+  std::uint64_t dropped_repeats = 0;    ///< one request again and again
+  std::uint64_t dropped_strangers = 0;  ///< "forwarded" by no peer of this node
 };
 
 class RequestGate {
  public:
-  RequestGate(std::string cluster, std::vector<ipc::Initiator> initiators, ipc::Settings settings);
+  /// `peers`: the other nodes, whose gateways may forward requests.
+  RequestGate(std::string cluster, std::vector<std::string> peers,
+              std::vector<ipc::Initiator> initiators, ipc::Settings settings);
 
   struct Passed {
     Request request;
@@ -55,15 +68,20 @@ class RequestGate {
   struct Dropped {};
   using Verdict = std::variant<Passed, Refused, Dropped>;
 
-  /// `woken_by`: the peer whose gateway forwarded it, or empty for a client. A peer's wake-ups are
-  /// limited like an initiator's requests, and apart from them.
+  /// `woken_by`: the node whose gateway forwarded it, or empty for a client. A peer's wake-ups are
+  /// limited like an initiator's requests, and apart from them; who is no peer is dropped.
   [[nodiscard]] Verdict check(std::int64_t now_ms, std::uint64_t wall_ms, std::string_view woken_by,
                               ByteView envelope);
 
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
+  /// Rates that are kept: at most two of each initiator and one of each peer.
+  [[nodiscard]] std::size_t rates() const { return rates_.size(); }
 
  private:
-  [[nodiscard]] Expected<void> check_replay(const ParsedRequest& parsed);
+  struct Seen;
+  /// The passed request of this initiator and id; nothing if there is none.
+  [[nodiscard]] Seen* find_seen(const ParsedRequest& parsed);
+  void remember(const ParsedRequest& parsed);
   [[nodiscard]] Verdict refuse(std::int64_t now_ms, RequestAnswer answer);
 
   /// Of one initiator's request id; bounded, oldest out first. The store knows them all: this one
@@ -80,12 +98,21 @@ class RequestGate {
     }
   };
 
+  /// A client asks again after its delivery window, or from several programs at once.
+  static constexpr double kRepeatsPerSecond = 5;
+  struct Seen {
+    SessionId session;
+    TokenBucket repeats{kRepeatsPerSecond};
+  };
+
   std::string cluster_;
+  std::vector<std::string> peers_;
   InitiatorTable initiators_;
   ipc::Settings settings_;
   TokenBucket refusals_;
-  std::unordered_map<std::string, TokenBucket> rates_;  ///< by initiator name, or "peer <node>"
-  std::unordered_map<ReplayKey, SessionId, ReplayHash> seen_;
+  enum class Payer : std::uint8_t { kInitiator, kRepeats, kPeer };
+  std::map<std::pair<Payer, std::string>, TokenBucket> rates_;
+  std::unordered_map<ReplayKey, Seen, ReplayHash> seen_;
   std::deque<ReplayKey> seen_order_;
   GateCounters counters_;
 };

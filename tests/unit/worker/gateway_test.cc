@@ -38,7 +38,7 @@ struct GateFixture {
     out.message = {1, 2, 3};
     return out;
   }
-  RequestGate gate{"test", {initiator()}, {}};
+  RequestGate gate{"test", {"node2", "node3"}, {initiator()}, {}};
 
   RequestGate::Verdict check(const Request& request, const IdentityKey& key) {
     return gate.check(1, kWall, "", sign_request(request, key)->envelope);
@@ -126,7 +126,7 @@ TEST_CASE("an initiator's rate is limited, with a delay, and refills with time")
   GateFixture f;
   ipc::Initiator slow = f.initiator();
   slow.requests_per_second = 2;
-  RequestGate gate("test", {slow}, {});
+  RequestGate gate("test", {"node2"}, {slow}, {});
   const auto ask = [&](std::int64_t now_ms) {
     return refusal(gate.check(now_ms, kWall, "", sign_request(f.request(), f.client)->envelope));
   };
@@ -138,6 +138,76 @@ TEST_CASE("an initiator's rate is limited, with a delay, and refills with time")
   // A peer's wake-ups are counted apart.
   CHECK(refusal(gate.check(1600, kWall, "node2", sign_request(f.request(), f.client)->envelope))
             .empty());
+}
+
+TEST_CASE("who repeats an initiator's request uses up nothing of its rate") {
+  GateFixture f;
+  ipc::Initiator slow = f.initiator();
+  slow.requests_per_second = 2;
+  RequestGate gate("test", {"node2"}, {slow}, {});
+  const auto passes = [&](std::int64_t now_ms, ByteView envelope) {
+    return std::holds_alternative<RequestGate::Passed>(gate.check(now_ms, kWall, "", envelope));
+  };
+  const Request request = f.request();
+  const ByteVector envelope = sign_request(request, f.client)->envelope;
+  Request other_bytes = request;
+  other_bytes.message = {9};
+  const ByteVector conflicting = sign_request(other_bytes, f.client)->envelope;
+  std::size_t passed = 0;
+  for (std::int64_t now_ms = 1; now_ms <= 5000; ++now_ms) {
+    passed += passes(now_ms, envelope) ? 1U : 0U;
+    CHECK_FALSE(passes(now_ms, conflicting));
+  }
+  // Once for the initiator; again as often as the initiator may ask anew: 2 at once, 2 a second.
+  CHECK(passed == 1 + 2 + 9);
+  CHECK(gate.counters().dropped_repeats == 5000 - passed);
+  CHECK(passes(5000, sign_request(f.request(), f.client)->envelope));
+  CHECK(passes(5000, sign_request(f.request(), f.client)->envelope));
+  CHECK_FALSE(passes(5000, sign_request(f.request(), f.client)->envelope));
+
+  // With a high rate of its own initiator, one request still has its own limit.
+  ipc::Initiator fast = f.initiator();
+  fast.requests_per_second = 100'000;
+  RequestGate wide("test", {}, {fast}, {});
+  passed = 0;
+  for (int i = 0; i < 5000; ++i) {
+    passed +=
+        std::holds_alternative<RequestGate::Passed>(wide.check(1, kWall, "", envelope)) ? 1U : 0U;
+  }
+  CHECK(passed == 1 + 5);
+}
+
+TEST_CASE("only peers forward requests, each at its own rate, and no name makes a new one") {
+  GateFixture f;
+  const auto forwarded = [&](std::string_view by) {
+    return f.gate.check(1, kWall, by, sign_request(f.request(), f.client)->envelope);
+  };
+  CHECK(std::holds_alternative<RequestGate::Passed>(forwarded("node2")));
+  CHECK(std::holds_alternative<RequestGate::Passed>(forwarded("node3")));
+  CHECK(std::holds_alternative<RequestGate::Passed>(f.check(f.request(), f.client)));
+  const std::size_t rates = f.gate.rates();
+  CHECK(rates == 3);
+  for (int i = 0; i < 100; ++i) {
+    const std::string name = i == 0 ? "node1" : i == 1 ? "node2.x" : "a.b." + std::to_string(i);
+    CHECK(std::holds_alternative<RequestGate::Dropped>(forwarded(name)));
+  }
+  CHECK(f.gate.rates() == rates);
+  CHECK(f.gate.counters().dropped_strangers == 100);
+
+  // A slow initiator's request, forwarded first, does not make its peer slow for all others.
+  ipc::Initiator slow = f.initiator();
+  slow.requests_per_second = 1;
+  ipc::Settings settings;
+  settings.requests_per_second = 3;
+  RequestGate gate("test", {"node2"}, {slow}, settings);
+  std::size_t passed = 0;
+  for (int i = 0; i < 10; ++i) {
+    passed += std::holds_alternative<RequestGate::Passed>(
+                  gate.check(1, kWall, "node2", sign_request(f.request(), f.client)->envelope))
+                  ? 1U
+                  : 0U;
+  }
+  CHECK(passed == 3);
 }
 
 namespace {
