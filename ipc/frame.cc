@@ -1,6 +1,7 @@
 #include "ipc/frame.h"
 
 #include "crypto/base/wire.h"
+#include "ipc/start_keys.h"
 
 namespace cosigner::ipc {
 namespace {
@@ -12,6 +13,12 @@ constexpr std::uint8_t kUint16 = 0xcd;
 constexpr std::uint8_t kUint64 = 0xcf;
 
 bool known(std::uint16_t type) {
+  // Those of headers of their own.
+  for (const MessageType own : {kStartKeysType, kStartKeysTakenType}) {
+    if (static_cast<MessageType>(type) == own) {
+      return true;
+    }
+  }
   switch (static_cast<MessageType>(type)) {
     case MessageType::kZygoteReady:
     case MessageType::kForkOrder:

@@ -5,6 +5,7 @@
 
 #include "ipc/answer.h"
 #include "ipc/names.h"
+#include "ipc/start_keys.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -53,6 +54,11 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
   using Type = ipc::MessageType;
   const std::uint64_t generation = worker.holder.generation;
   registry_.alive(monotonic_ms(), generation);
+  if (frame.type == ipc::StartKeysTaken::kType) {
+    with<ipc::StartKeysTaken>(worker, frame, [&](auto& taken) { on_keys_taken(worker, taken); });
+    pump();
+    return;
+  }
   switch (frame.type) {
     case Type::kWorkerHello:
       with<ipc::WorkerHello>(worker, frame, [&](auto& hello) { on_hello(worker, hello); });
@@ -153,7 +159,34 @@ void WorkerPool::on_hello(Worker& worker, const ipc::WorkerHello& hello) {
 }
 
 void WorkerPool::start_if_complete(Worker& worker) {
-  if (!worker.hello || !worker.loaded || worker.started) {
+  if (!worker.hello || !worker.loaded || worker.starting) {
+    return;
+  }
+  worker.starting = true;
+  auto parts = ipc::split_start_keys(std::move(worker.loaded->keys));
+  if (!parts) {
+    distrust(worker, parts.error().message);
+    return;
+  }
+  worker.key_parts.assign(std::make_move_iterator(parts->begin()),
+                          std::make_move_iterator(parts->end()));
+  continue_start(worker);
+}
+
+void WorkerPool::on_keys_taken(Worker& worker, const ipc::StartKeysTaken& taken) {
+  if (!worker.starting || worker.started || taken.keys != worker.keys_sent) {
+    distrust(worker, "it acknowledged keys that were not sent");
+    return;
+  }
+  continue_start(worker);
+}
+
+void WorkerPool::continue_start(Worker& worker) {
+  std::vector<ipc::StoredKey> part = std::move(worker.key_parts.front());
+  worker.key_parts.pop_front();
+  if (!worker.key_parts.empty()) {
+    worker.keys_sent += static_cast<std::uint32_t>(part.size());
+    send(worker, ipc::StartKeys{.keys = std::move(part)});
     return;
   }
   const std::uint64_t now_s = wall_seconds();
@@ -173,13 +206,13 @@ void WorkerPool::start_if_complete(Worker& worker) {
   start.sealing_key = issuer_.sealing_key(worker.holder.user);
   start.peers = config_.peers;
   start.initiators = config_.initiators;
-  start.keys = std::move(worker.loaded->keys);
+  start.keys = std::move(part);
   for (const PairRecord& pair : worker.loaded->pairs) {
     start.pairs.push_back(pair.standing());
   }
   start.present = outlets_.present();
   start.settings = config_.sessions;
-  worker.loaded.emplace();  // they are the worker's now
+  worker.loaded.emplace();  // it is the worker's now
   worker.started = true;
   send(worker, start);
 }

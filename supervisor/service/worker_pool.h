@@ -2,6 +2,7 @@
 // The shell around the registry: turns its actions into forks, frames and signals, and what
 // processes, sockets and the store report into its inputs. One Worker for each live process.
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/registry.h"
@@ -130,6 +132,8 @@ class WorkerPool {
   void with(Worker& worker, const ipc::Frame& frame, Handle handle);
   void on_hello(Worker& worker, const ipc::WorkerHello& hello);
   void start_if_complete(Worker& worker);
+  void on_keys_taken(Worker& worker, const ipc::StartKeysTaken& taken);
+  void continue_start(Worker& worker);
   void on_answer(Worker& worker, ipc::Answer answer);
   void on_store_pending(Worker& worker, ipc::StorePending order);
   void on_store_activate(Worker& worker, ipc::StoreActivate order);
@@ -218,8 +222,12 @@ struct WorkerPool::Worker {
   std::optional<LoopTimer> exit_grace;  ///< the process is gone, its socket not read to the end
 
   std::optional<ipc::WorkerHello> hello;
-  std::optional<Loaded> loaded;
+  std::optional<Loaded> loaded;   ///< from the store; its keys leave it with the first part
   std::vector<Unsettled> checks;  ///< begun and not ended
+  std::deque<std::vector<ipc::StoredKey>>
+      key_parts;  ///< not sent yet; the last goes with the start
+  std::uint32_t keys_sent = 0;
+  bool starting = false;  ///< the first part of its keys is on its way, or the start itself
   bool started = false;
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;

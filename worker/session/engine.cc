@@ -456,6 +456,7 @@ void SessionEngine::on_renew_pair(Now now, const ipc::RenewPair& order) {
 void SessionEngine::on_tick(Now now) {
   impl_->at(now);
   impl_->on_timer();
+  impl_->forget_old();
 }
 void SessionEngine::on_timer(Now now) {
   impl_->at(now);

@@ -55,6 +55,7 @@ class SessionEngine::Impl {
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();
   [[nodiscard]] bool idle() const;
+  void forget_old() { results_.forget_old(environment_.now.monotonic_us); }
 
   void at(Now now) { environment_.now = now; }
   Environment& environment() { return environment_; }

@@ -48,6 +48,17 @@ class Results {
     return request.issued_at_ms <= floor_ms_;
   }
 
+  /// Once per tick: forgets what has been here for so long that no session can ask for it any more;
+  /// the store knows the successes. A worker that made 2,048 signatures would hold 1.2 MiB for ever
+  /// otherwise.
+  void forget_old(std::int64_t now_us);
+  /// A session that finished is asked for by late hellos and by impatient clients, who both give up
+  /// within the 15 s of a signature's deadline.
+  static constexpr std::int64_t kKeepFinishedUs = 30'000'000;
+  /// One that failed, or runs still: longer than any session lasts.
+  static constexpr std::int64_t kKeepClaimsUs = 180'000'000;
+  [[nodiscard]] bool empty() const { return order_.empty() && failures_.empty(); }
+
   /// Failures are not stored; this only lets a late hello be answered with the reason.
   void remember_failure(const SessionId& session, Error error);
   void forget_failure(const SessionId& session) { failures_.erase(session); }
@@ -69,7 +80,16 @@ class Results {
     SessionId session;
     std::uint64_t issued_at_ms = 0;
   };
+  /// What had been claimed and had failed, counted from the beginning, at some tick.
+  struct Mark {
+    std::int64_t at_us = 0;
+    std::uint64_t claims = 0;
+    std::uint64_t failures = 0;
+  };
   void trim();
+  void drop_oldest();
+  void drop_oldest_failure();
+  [[nodiscard]] Mark mark_before(std::int64_t at_us) const;
 
   std::uint64_t floor_ms_;
   std::size_t bytes_ = 0;
@@ -78,6 +98,9 @@ class Results {
   std::unordered_map<SessionId, Stored, BytesHash> results_;
   std::unordered_map<SessionId, Error, BytesHash> failures_;
   std::deque<SessionId> failure_order_;
+  std::uint64_t claims_made_ = 0;
+  std::uint64_t failures_made_ = 0;
+  std::deque<Mark> marks_;  ///< of the ticks of the last kKeepClaimsUs, and the one before
 };
 
 }  // namespace cosigner::worker

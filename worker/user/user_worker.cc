@@ -1,5 +1,6 @@
 #include "worker/user/user_worker.h"
 
+#include <malloc.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -13,6 +14,7 @@
 #include "crypto/identity/ed25519_key.h"
 #include "ipc/answer.h"
 #include "ipc/request.h"
+#include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
 #include "worker/crash/activity.h"
 #include "worker/exit_status.h"
@@ -31,6 +33,8 @@ namespace {
 
 /// Past the drain deadline the engine has ended its sessions; this long for the last frames.
 constexpr std::uint64_t kDrainGraceMs = 200;
+/// The engine keeps what is done for three minutes at most, and a tick comes every minute.
+constexpr std::int64_t kGiveBackForUs = 300'000'000;
 
 class UserWorker final : public CheckNotices {
  public:
@@ -102,6 +106,9 @@ class UserWorker final : public CheckNotices {
 
   void on_frame(const ipc::Frame& frame) {
     using Type = ipc::MessageType;
+    if (frame.type == ipc::StartKeys::kType) {
+      return with<ipc::StartKeys>(frame, [this](auto& part) { on_keys(std::move(part)); });
+    }
     switch (frame.type) {
       case Type::kWorkerStart:
         return with<ipc::WorkerStart>(frame, [this](auto& start) { on_start(std::move(start)); });
@@ -126,8 +133,7 @@ class UserWorker final : public CheckNotices {
           }
         });
       case Type::kTick:
-        return with<ipc::Tick>(frame,
-                               [this](auto&) { input("tick", [&] { engine_->on_tick(now()); }); });
+        return with<ipc::Tick>(frame, [this](auto&) { on_tick(); });
       case Type::kEvictAsk:
         return with<ipc::EvictAsk>(frame, [this](auto& ask) { on_evict(ask); });
       case Type::kDrain:
@@ -154,11 +160,28 @@ class UserWorker final : public CheckNotices {
     });
   }
 
+  void on_keys(ipc::StartKeys part) {
+    if (engine_) {
+      return;
+    }
+    for (ipc::StoredKey& key : part.keys) {
+      early_bytes_ += ipc::stored_key_bytes(key);
+      early_keys_.push_back(std::move(key));
+    }
+    if (early_bytes_ > ipc::kMaxStartBytes) {
+      leave_now(kExitSoftware);  // its supervisor splits by the same bound
+    }
+    send(ipc::StartKeysTaken{.keys = static_cast<std::uint32_t>(early_keys_.size())});
+  }
+
   void on_start(ipc::WorkerStart start) {
     if (engine_) {
       return;
     }
     COSIGNER_FAULT_POINT("worker.start");
+    start.keys.insert(start.keys.begin(), std::make_move_iterator(early_keys_.begin()),
+                      std::make_move_iterator(early_keys_.end()));
+    early_keys_ = {};
     threads_.emplace();
     const auto sandbox = enter_sandbox(start.broker.url);
     if (!sandbox) {
@@ -222,6 +245,16 @@ class UserWorker final : public CheckNotices {
                       .epoch = 0,
                       .session = answer.session,
                       .answer = encode_answer(answer)});
+  }
+
+  // What the engine has forgotten lies between what it keeps: the allocator finds the whole pages
+  // in it. Until everything of the last work is old enough to be forgotten, and not for ever: an
+  // idle worker has nothing to give.
+  void on_tick() {
+    input("tick", [&] { engine_->on_tick(now()); });
+    if (engine_ && engine_->idle() && now().monotonic_us < worked_at_us_ + kGiveBackForUs) {
+      ::malloc_trim(0);
+    }
   }
 
   void on_evict(const ipc::EvictAsk& ask) {
@@ -381,6 +414,9 @@ class UserWorker final : public CheckNotices {
   // up for nothing.
   void beat() {
     const bool busy = !waiting_.empty() || engine_->sessions() > 0;
+    if (busy) {
+      worked_at_us_ = now().monotonic_us;
+    }
     if (busy && !beating_) {
       uv_timer_start(
           &heartbeat_timer_, [](uv_timer_t* handle) { self(handle).send_heartbeat(); },
@@ -503,8 +539,10 @@ class UserWorker final : public CheckNotices {
   uv_check_t check_{};
   SystemRandom random_;
   std::unique_ptr<ipc::FrameChannel> channel_;
-  std::optional<WorkerKeys> keys_;  ///< until the engine has them
-  Ed25519SecretKey broker_key_;     ///< until the broker connection has it
+  std::optional<WorkerKeys> keys_;          ///< until the engine has them
+  std::vector<ipc::StoredKey> early_keys_;  ///< until the start brings the last of them
+  std::size_t early_bytes_ = 0;
+  Ed25519SecretKey broker_key_;  ///< until the broker connection has it
   std::optional<UserSubjects> subjects_;
   std::unique_ptr<BrokerConnection> broker_;
   std::unique_ptr<SessionEngine> engine_;
@@ -513,6 +551,7 @@ class UserWorker final : public CheckNotices {
   std::uint32_t heartbeat_ms_ = 500;
   std::optional<ThreadCounter> threads_;  ///< from the start to the first subscription
   bool dirty_ = false;
+  std::int64_t worked_at_us_ = now().monotonic_us;  ///< a start is work
   bool beating_ = false;
   LogLimit log_limit_;
 };

@@ -11,7 +11,9 @@
 
 #include "crypto/identity/certificate.h"
 #include "ipc/answer.h"
+#include "ipc/key_record.h"
 #include "ipc/request.h"
+#include "ipc/start_keys.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
 #include "worker/user/subjects.h"
@@ -214,6 +216,55 @@ TEST_CASE("an idle worker's private memory and the time to ready") {
 #if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
   CHECK(mean <= 614);  // 0.6 MiB
 #endif
+}
+
+TEST_CASE("a user with a thousand large keys starts: they come in parts, each acknowledged") {
+  Node node;
+  TestChild worker = node.supervisor.fork("alice", ++node.generation);
+  ipc::WorkerStart start = node.start_for(worker.expect<ipc::WorkerHello>(), "alice");
+  std::vector<ipc::StoredKey> keys(1000);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    KeyRecord record;
+    record.cluster = start.cluster;
+    record.user = start.user;
+    record.key = "key" + std::to_string(i);
+    record.epoch = 1;
+    record.threshold = 2;
+    record.participants = {{1, "node1"}, {2, "node2"}};
+    record.public_key.resize(32);
+    record.public_shares.assign(2, ByteVector(32));
+    keys[i] = {.key = record.key,
+               .epoch = 1,
+               .state = ipc::KeyState::kActive,
+               .session = {},
+               .record = encode_key_record(record),
+               .sealed_share = ByteVector(46'800),  // an ECDSA share of three participants
+               .certificate = {}};
+  }
+  auto parts = ipc::split_start_keys(std::move(keys));
+  REQUIRE(parts);
+  REQUIRE(parts->size() > 10);
+  std::uint32_t sent = 0;
+  for (std::size_t i = 0; i + 1 < parts->size(); ++i) {
+    sent += static_cast<std::uint32_t>((*parts)[i].size());
+    worker.send(ipc::StartKeys{.keys = std::move((*parts)[i])});
+    CHECK(worker.expect<ipc::StartKeysTaken>().keys == sent);
+  }
+  start.keys = std::move(parts->back());
+  worker.send(start);
+  for (;;) {  // ready, and it complained of none of them
+    const ipc::Frame frame = worker.next();
+    if (const auto line = ipc::decode<ipc::Log>(frame)) {
+      INFO(line->message);
+      CHECK(line->level < 3);
+    }
+    if (ipc::decode<ipc::WorkerReady>(frame)) {
+      break;
+    }
+  }
+  worker.send(ipc::EvictAsk{.ask = 1});
+  CHECK(worker.expect<ipc::EvictReply>().agree);
+  CHECK(worker.reap() == 0);
 }
 
 TEST_CASE("subjects name sender, receiver and missed packet, and nothing else passes") {
