@@ -1,6 +1,7 @@
 #include "ipc/frame.h"
 
 #include "crypto/base/wire.h"
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 
 namespace cosigner::ipc {
@@ -14,7 +15,7 @@ constexpr std::uint8_t kUint64 = 0xcf;
 
 bool known(std::uint16_t type) {
   // Those of headers of their own.
-  for (const MessageType own : {kStartKeysType, kStartKeysTakenType}) {
+  for (const MessageType own : {kStartKeysType, kStartKeysTakenType, kSandboxedType}) {
     if (static_cast<MessageType>(type) == own) {
       return true;
     }

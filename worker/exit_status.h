@@ -9,7 +9,8 @@ enum ExitStatus : int {
   kExitSoftware = 70,     ///< a bug of ours: an exception outside any request, a frame that is none
   kExitOrphan = 71,       ///< forked, but the supervisor was gone already
   kExitOutOfMemory = 72,  ///< an allocation failed: the memory limit
-  kExitUnread = 74        ///< the supervisor does not read: its queue of frames is full
+  kExitSelfTest = 73,  ///< the zygote: a primitive computes wrongly, so nobody is to sign with it
+  kExitUnread = 74     ///< the supervisor does not read: its queue of frames is full
 };
 
 }  // namespace cosigner::worker

@@ -16,6 +16,7 @@
 #include "worker/user/throw_trace.h"
 #include "worker/user/user_worker.h"
 #include "worker/zygote/child.h"
+#include "worker/zygote/clone_into.h"
 #include "worker/zygote/warm_up.h"
 #include "worker/zygote/zygote.h"
 
@@ -63,7 +64,8 @@ int zygote() {
   cosigner::worker::prepare_sandbox();
   cosigner::worker::prepare_throw_trace();
   cosigner::worker::prepare_crash_handler();
-  return cosigner::worker::run_zygote(cosigner::worker::kSocketFd, child_main);
+  return cosigner::worker::run_zygote(cosigner::worker::kSocketFd, child_main,
+                                      cosigner::worker::unit_of_zygote());
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init doctor status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
+    local commands='init doctor status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket | --config | --recovery-file | --key-encryption-key)
@@ -26,6 +26,10 @@ _cosignerctl() {
             ;;
         --scheme)
             COMPREPLY=($(compgen -W 'ed25519 ecdsa-secp256k1' -- "$cur"))
+            return
+            ;;
+        --sort)
+            COMPREPLY=($(compgen -W 'processor memory requests active user' -- "$cur"))
             return
             ;;
         --format)
@@ -74,6 +78,7 @@ _cosignerctl() {
         keys) options='--user --path' ;;
         evict | restart | quarantine | clear | bans) options='--user' ;;
         unban | renew) options='--user --key --peer --reason --timeout' ;;
+        top) options='--interval --count --sort' ;;
         events) options='--follow' ;;
         init)
             options='--first --join --cluster --node --hub --threshold --dir --credentials --recovery-file'

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init doctor status users user keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
+set -l commands init doctor status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -35,6 +35,7 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a unban 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a renew -d "Renew OT state with a peer"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a drain -d "Take no new requests"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a log-level -d "Change the log level"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a top -d "The busiest users, drawn again and again"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a events -d "What happens on the node"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a config -d 'Check a configuration'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print the version'
@@ -84,4 +85,7 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from import' -l yes -d 'The f
 complete -c cosignerctl -n '__fish_seen_subcommand_from import' -F
 complete -c cosignerctl -n '__fish_seen_subcommand_from doctor' -l config -rF -d 'Configuration'
 complete -c cosignerctl -n '__fish_seen_subcommand_from log-level' -a 'trace debug info warning error'
+complete -c cosignerctl -n '__fish_seen_subcommand_from top' -l interval -x -d 'Seconds between two looks'
+complete -c cosignerctl -n '__fish_seen_subcommand_from top' -l count -x -d 'Looks to take'
+complete -c cosignerctl -n '__fish_seen_subcommand_from top' -l sort -x -a 'processor memory requests active user'
 complete -c cosignerctl -n '__fish_seen_subcommand_from events' -l follow -d 'Until interrupted'

@@ -166,6 +166,9 @@ void read_workers(TomlFields& root, WorkerLimits& out, Problems& problems) {
   fields.number("unresponsive_s", out.unresponsive_s, 1, 3600);
   fields.number("spawns_per_second", out.spawns_per_second, 1, 100'000);
   fields.number("starting_at_once", out.starting_at_once, 1, 10'000);
+  fields.number("memory_max_bytes", out.memory_max_bytes, 16U << 20, 1ULL << 40U);
+  fields.number("memory_floor_bytes", out.memory_floor_bytes, 0, 1ULL << 40U);
+  fields.number("memory_pressure_percent", out.memory_pressure_percent, 0, 100);
   fields.number("tick_s", out.tick_s, 1, kYearSeconds);
   fields.number("stop_timeout_s", out.stop_timeout_s, 1, 3600);
   if (out.backoff_cap_ms < out.backoff_first_ms) {

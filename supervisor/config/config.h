@@ -33,7 +33,10 @@ struct WorkerLimits {
   std::uint32_t start_timeout_s = 10;
   std::uint32_t unresponsive_s = 10;
   std::uint32_t spawns_per_second = 1000;
-  std::uint32_t starting_at_once = 64;  ///< forked and not ready yet
+  std::uint32_t starting_at_once = 64;            ///< forked and not ready yet
+  std::uint64_t memory_max_bytes = 1U << 30;      ///< of one worker, where it has a cgroup
+  std::uint64_t memory_floor_bytes = 256U << 20;  ///< less available: idle workers go; 0: never
+  std::uint32_t memory_pressure_percent = 20;     ///< stalled for more: idle workers go; 0: never
   std::uint32_t tick_s = 60;
   std::uint32_t stop_timeout_s = 10;  ///< draining at shutdown
 };

@@ -58,6 +58,13 @@ enum class BenchKind : std::uint8_t { kSign, kKeygen, kFirstSignature };
 
 Outcome<void> run_status(const Context& context);
 Outcome<void> run_users(const Context& context);
+struct TopArguments {
+  double interval_s = 2;
+  std::uint64_t count = 0;  ///< snapshots; 0: until interrupted
+  std::string sort = "processor";
+};
+/// A view that is drawn again and again; plain snapshots where the output is no terminal.
+Outcome<void> run_top(const Context& context, const TopArguments& arguments);
 Outcome<void> run_user(const Context& context, const std::string& user);
 /// With a path: the ECDSA keys derived along it as well.
 Outcome<void> run_keys(const Context& context, const std::string& user,

@@ -6,6 +6,7 @@
 #include "supervisor/config/host_check.h"
 #include "supervisor/ctl/commands.h"
 #include "supervisor/ctl/key_points.h"
+#include "supervisor/ctl/top.h"
 #include "supervisor/ctl/view.h"
 
 namespace cosigner::ctl {
@@ -43,7 +44,11 @@ Outcome<void> run_status(const Context& context) {
 }
 
 Outcome<void> run_users(const Context& context) {
-  return show(context, ask(context, "users", no_arguments()), view_users);
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  return show(context, ask_users(*node), view_users);
 }
 
 Outcome<void> run_user(const Context& context, const std::string& user) {

@@ -155,6 +155,17 @@ Outcome<std::optional<ipc::ControlReply>> ControlClient::receive(
 
 Outcome<ByteVector> ControlClient::call(std::string_view command, ByteVector arguments,
                                         std::chrono::milliseconds timeout) {
+  auto parts = call_for_parts(command, std::move(arguments), timeout);
+  if (!parts) {
+    return std::unexpected(parts.error());
+  }
+  return std::move(parts->back());
+}
+
+Outcome<std::vector<ByteVector>> ControlClient::call_for_parts(std::string_view command,
+                                                               ByteVector arguments,
+                                                               std::chrono::milliseconds timeout) {
+  std::vector<ByteVector> parts;
   const auto number = send(command, std::move(arguments));
   if (!number) {
     return std::unexpected(number.error());
@@ -165,13 +176,16 @@ Outcome<ByteVector> ControlClient::call(std::string_view command, ByteVector arg
     if (!reply) {
       return std::unexpected(reply.error());
     }
-    if (!*reply || (*reply)->call != *number || !(*reply)->final) {
+    if (!*reply || (*reply)->call != *number) {
       continue;
     }
     if (!(*reply)->error_name.empty()) {
       return refused(reply_error(**reply));
     }
-    return std::move((*reply)->body);
+    parts.push_back(std::move((*reply)->body));
+    if ((*reply)->final) {
+      return parts;
+    }
   }
   auto late =
       failed(ExitStatus::kDeadline, ErrorCode::kPeerTimeout,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ipc/frame.h"
 #include "ipc/messages.h"
@@ -31,6 +32,10 @@ class ControlClient {
 
   /// One call to its end: the final reply's body, or its error (kRefused).
   [[nodiscard]] Outcome<ByteVector> call(
+      std::string_view command, ByteVector arguments,
+      std::chrono::milliseconds timeout = std::chrono::seconds(30));
+  /// The bodies of all replies, the final one last; never none.
+  [[nodiscard]] Outcome<std::vector<ByteVector>> call_for_parts(
       std::string_view command, ByteVector arguments,
       std::chrono::milliseconds timeout = std::chrono::seconds(30));
 

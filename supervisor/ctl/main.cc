@@ -42,6 +42,7 @@ struct CommandLine {
   std::string file = "/etc/cosigner/cosigner.toml";
   std::string level;
   bool follow = false;
+  TopArguments top;
   double timeout_s = 0;
   std::string stdin_mark;
   std::string format;
@@ -90,6 +91,13 @@ Outcome<std::optional<bip32::Path>> path_option(const CommandLine& line) {
 void add_node_commands(CLI::App& app, CommandLine& line) {
   add(app, line, "status", "the node: processes, broker, peers", run_status);
   add(app, line, "users", "the users with a process or a past", run_users);
+  CLI::App* top = add(app, line, "top", "the node and its busiest users, drawn again and again",
+                      [&line](const Context& context) { return run_top(context, line.top); });
+  top->add_option("--interval", line.top.interval_s, "seconds between two looks (default 2)")
+      ->check(CLI::Range(0.1, 3600.0));
+  top->add_option("--count", line.top.count, "looks to take (default: until interrupted)");
+  top->add_option("--sort", line.top.sort, "processor (default), memory, requests, active or user")
+      ->check(CLI::IsMember({"processor", "memory", "requests", "active", "user"}));
   add(app, line, "user", "one user in detail",
       [&line](const Context& context) { return run_user(context, line.user); })
       ->add_option("ID", line.user, "user id")

@@ -149,20 +149,33 @@ std::string view_peers(const Json& reply) {
   return table.text();
 }
 
+namespace {
+
+/// "sandbox.limits.files": nested objects in one column of names.
+void flatten(const Json& object, const std::string& prefix,
+             std::vector<std::vector<std::string>>& rows) {
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_object() && !value.empty()) {
+      flatten(value, prefix + name + ".", rows);
+    } else {
+      rows.push_back({prefix + name, field(object, name)});
+    }
+  }
+}
+
+}  // namespace
+
 std::string view_object(const Json& object) {
   if (!object.is_object() || object.empty()) {
     return "Done.\n";
   }
-  std::optional<Table> table;
-  for (const auto& [name, value] : object.items()) {
-    std::vector<std::string> row{name, value.is_object() ? value.dump() : field(object, name)};
-    if (table) {
-      table->row(std::move(row));
-    } else {
-      table.emplace(std::move(row));
-    }
+  std::vector<std::vector<std::string>> rows;
+  flatten(object, "", rows);
+  Table table(std::move(rows.front()));
+  for (auto row = rows.begin() + 1; row != rows.end(); ++row) {
+    table.row(std::move(*row));
   }
-  return table->text();
+  return table.text();
 }
 
 }  // namespace cosigner::ctl

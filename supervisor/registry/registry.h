@@ -62,6 +62,10 @@ class Registry {
   /// at no cost to its user's budget, and the next one is not started for a second.
   void load_failed(std::int64_t now, std::uint64_t generation, const Error& error);
 
+  /// The host runs short of memory: asks up to `count` idle workers to go, the least recently used
+  /// first, busy ones never. Returns how many were asked.
+  std::size_t relieve(std::int64_t now, std::size_t count);
+
   // ---- operators
 
   /// A worker for the user although no request waits: it finds an operator's order in its start.
@@ -88,6 +92,8 @@ class Registry {
   [[nodiscard]] bool has_actions() const { return !actions_.empty(); }
   /// Of the next on_timer().
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
+  /// Live, with nothing in flight, and not asked to go.
+  [[nodiscard]] std::size_t idle() const { return idle_.size(); }
   /// Workers that are forked and not reaped.
   [[nodiscard]] std::size_t live() const { return live_.size(); }
   [[nodiscard]] std::size_t in_state(UserState state) const {

@@ -161,6 +161,7 @@ struct RegistryCounters {
   std::uint64_t deaths = 0;
   std::uint64_t evictions = 0;
   std::uint64_t evictions_declined = 0;
+  std::uint64_t asked_for_memory = 0;  ///< idle workers asked to go because memory ran short
   std::uint64_t unresponsive = 0;
   std::uint64_t start_failures = 0;
   std::uint64_t quarantines = 0;

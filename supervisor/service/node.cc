@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/state_lock.h"
 #include "supervisor/service/commands.h"
 
@@ -31,6 +32,9 @@ Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config) {
   auto issuer = Issuer::load(config);
   if (!issuer) {
     return std::unexpected(issuer.error());
+  }
+  if (auto walls = enter_own_sandbox(); !walls) {
+    return std::unexpected(walls.error());
   }
   std::unique_ptr<Node> node(
       new Node(loop, std::move(config), std::move(*lock), std::move(*issuer)));
@@ -123,6 +127,8 @@ Expected<void> Node::start() {
                              change.banned ? "banned" : "usable", change.generation,
                              "key " + change.key + ", node " + change.peer + ": " + change.reason);
               }});
+  guard_memory();
+  use_cgroups();
   commands_ = std::make_unique<Commands>(*this);
   if (auto started = tree_->start(); !started) {
     return started;
@@ -201,6 +207,38 @@ void Node::on_presence(const std::string& node, bool present) {
   presence.present = present;
   pool_->broadcast(presence);
   changed();
+}
+
+void Node::use_cgroups() {
+  std::string why;
+  const auto unit = delegated_cgroup(why);
+  if (!unit) {
+    spdlog::info("workers have rlimits and no cgroups of their own: {}", why);
+    return;
+  }
+  auto cgroups = WorkerCgroups::open(*unit, {.memory_bytes = config_.workers.memory_max_bytes});
+  if (!cgroups) {
+    spdlog::error("workers have rlimits and no cgroups of their own: {}", cgroups.error().message);
+    return;
+  }
+  pool_->use_cgroups(std::move(*cgroups));
+}
+
+void Node::guard_memory() {
+  memory_guard_ = std::make_unique<MemoryGuard>(
+      loop_,
+      MemoryLimits{.floor_bytes = config_.workers.memory_floor_bytes,
+                   .pressure_percent = config_.workers.memory_pressure_percent},
+      MemoryGuard::Outlets{
+          .idle = [this] { return pool_->registry().idle(); },
+          .relieve = [this](std::size_t count) { return pool_->relieve(count); },
+          .on_change =
+              [this](bool is_short, const std::string& text) {
+                spdlog::log(is_short ? spdlog::level::warn : spdlog::level::info, "{}", text);
+                events_.emit("node", "", "", is_short ? "short of memory" : "enough memory", 0,
+                             text);
+              }});
+  memory_guard_->start();
 }
 
 void Node::purge() {

@@ -7,6 +7,7 @@
 #include "supervisor/control/control_server.h"
 #include "supervisor/service/events.h"
 #include "supervisor/service/gateway_link.h"
+#include "supervisor/service/memory_guard.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -46,6 +47,9 @@ class Node {
   void changed();
   void on_presence(const std::string& node, bool present);
   void purge();
+  void guard_memory();
+  /// Where the host allows it; rlimits stand either way.
+  void use_cgroups();
   void stop_gateway();
 
   uv_loop_t* loop_;
@@ -59,6 +63,7 @@ class Node {
   std::unique_ptr<ProcessTree> tree_;
   std::unique_ptr<GatewayLink> gateway_;
   std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<MemoryGuard> memory_guard_;
   std::unique_ptr<Commands> commands_;
   std::unique_ptr<ControlServer> control_;
   LoopTimer tick_timer_;

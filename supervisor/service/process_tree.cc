@@ -7,6 +7,9 @@
 namespace cosigner::supervisor {
 namespace {
 
+/// worker/exit_status.h: it refused to start.
+constexpr int kExitSelfTest = 73;
+
 /// A zygote has no user to blame: it is tried again for ever, at most every five seconds.
 constexpr BudgetLimits kBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
@@ -197,6 +200,12 @@ void ProcessTree::exited(Zygote* which, ExitStatus status) {
   }
   ++restarts_;
   const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
+  if (!status.signalled && status.code == kExitSelfTest) {
+    spdlog::error(
+        "zygote: the self-test of its cryptography failed, so this node serves nobody; the line "
+        "before this one says what computes wrongly (a library of another version, or the "
+        "machine)");
+  }
   spdlog::warn("zygote: ended with {}; starting another in {} ms", status.describe(), delay);
   restart_timer_.start(static_cast<std::uint64_t>(delay));
   on_change_();

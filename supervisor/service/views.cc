@@ -8,6 +8,7 @@
 #include "ipc/key_record.h"
 #include "ipc/names.h"
 #include "ipc/pack.h"
+#include "supervisor/process/sandbox_view.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
@@ -30,63 +31,84 @@ std::optional<std::uint64_t> private_memory(pid_t pid) {
   return found ? std::optional(kilobytes * 1024) : std::nullopt;
 }
 
+/// Processor time of a process, user and system, in milliseconds.
+std::optional<std::uint64_t> processor_ms(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const std::size_t name_end = line.rfind(')');  // the name may hold anything
+  if (name_end == std::string::npos) {
+    return std::nullopt;
+  }
+  std::istringstream fields(line.substr(name_end + 1));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) {  // proc(5): utime is field 14
+    fields >> skipped;
+  }
+  std::uint64_t user = 0;
+  std::uint64_t system = 0;
+  if (!(fields >> user >> system)) {
+    return std::nullopt;
+  }
+  return (user + system) * 1000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+}
+
+/// What one process takes of the machine.
+struct ProcessUse {
+  std::optional<std::uint64_t> memory_bytes;
+  std::optional<std::uint64_t> processor_ms;
+};
+ProcessUse use_of(pid_t pid) {
+  return pid > 0 ? ProcessUse{private_memory(pid), processor_ms(pid)} : ProcessUse{};
+}
+
+/// Users in one part of the answer: 10,000 of them do not fit a frame.
+constexpr std::size_t kUsersInPart = 500;
+
 /// Reads /proc off the loop: one process takes about 0.1 ms, and there may be thousands.
-struct MemoryJob {
+struct UseJob {
   uv_work_t work{};
   std::vector<pid_t> pids;
-  std::vector<std::optional<std::uint64_t>> bytes;
-  std::function<void(const std::vector<std::optional<std::uint64_t>>&)> done;
+  std::vector<ProcessUse> uses;
+  std::function<void(const std::vector<ProcessUse>&)> done;
 
   static void run(uv_loop_t* loop, std::vector<pid_t> pids,
-                  std::function<void(const std::vector<std::optional<std::uint64_t>>&)> done) {
-    auto* job = new MemoryJob;
+                  std::function<void(const std::vector<ProcessUse>&)> done) {
+    auto* job = new UseJob;
     job->pids = std::move(pids);
     job->done = std::move(done);
     job->work.data = job;
     uv_queue_work(
         loop, &job->work,
         [](uv_work_t* work) {
-          auto* self = static_cast<MemoryJob*>(work->data);
+          auto* self = static_cast<UseJob*>(work->data);
           for (const pid_t pid : self->pids) {
-            self->bytes.push_back(pid > 0 ? private_memory(pid) : std::nullopt);
+            self->uses.push_back(use_of(pid));
           }
         },
         [](uv_work_t* work, int) {
-          const std::unique_ptr<MemoryJob> self(static_cast<MemoryJob*>(work->data));
-          self->done(self->bytes);
+          const std::unique_ptr<UseJob> self(static_cast<UseJob*>(work->data));
+          self->done(self->uses);
         });
   }
 };
 
-/// What a process may do, as the kernel says, not as it was meant.
-void pack_sandbox(ipc::MapPacker& out, pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
-  std::string line;
-  ipc::MapPacker sandbox;
-  while (std::getline(file, line)) {
-    for (const std::string_view name : {"NoNewPrivs", "Seccomp", "Seccomp_filters", "CapEff",
-                                        "CoreDumping", "VmLck", "Threads"}) {
-      if (line.starts_with(std::string(name) + ":")) {
-        const auto value = line.find_first_not_of(" \t", name.size() + 1);
-        sandbox.text(name, value == std::string::npos ? "" : line.substr(value));
-      }
-    }
-  }
-  out.raw("sandbox", sandbox.finish());
-}
-
 void pack_user(ipc::MapPacker& out, const UserView& view, const WorkerPool& pool,
-               std::optional<std::uint64_t> memory) {
+               const ProcessUse& use) {
   const pid_t pid = view.generation == 0 ? 0 : pool.pid_of(view.generation);
   out.text("user", view.user)
       .text("state", user_state_name(view.state))
       .unsigned_integer("generation", view.generation)
       .unsigned_integer("pid", static_cast<std::uint64_t>(pid));
-  if (memory) {
-    out.unsigned_integer("memory_bytes", *memory);
-  } else {
-    out.null("memory_bytes");
-  }
+  const auto measured = [&out](std::string_view name, std::optional<std::uint64_t> value) {
+    if (value) {
+      out.unsigned_integer(name, *value);
+    } else {
+      out.null(name);
+    }
+  };
+  measured("memory_bytes", use.memory_bytes);
+  measured("processor_ms", use.processor_ms);
   out.unsigned_integer("last_active_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(
                                              0, monotonic_ms() - view.last_active_ms)))
       .unsigned_integer("sessions", view.sessions)
@@ -164,6 +186,7 @@ void Commands::status(const Request& request, ipc::MapReader&) {
                                .unsigned_integer("quarantines", counts.quarantines)
                                .unsigned_integer("evictions", counts.evictions)
                                .unsigned_integer("evictions_declined", counts.evictions_declined)
+                               .unsigned_integer("asked_for_memory", counts.asked_for_memory)
                                .unsigned_integer("stray_inputs", counts.stray_inputs)
                                .unsigned_integer("stray_frames", node_.pool().stray_frames())
                                .unsigned_integer("ticks_dropped", node_.pool().ticks_dropped())
@@ -209,16 +232,27 @@ void Commands::users(const Request& request, ipc::MapReader&) {
   for (const UserView& view : *views) {
     pids.push_back(view.generation == 0 ? 0 : node_.pool().pid_of(view.generation));
   }
-  MemoryJob::run(node_.loop(), std::move(pids),
-                 [this, request, views](const std::vector<std::optional<std::uint64_t>>& memory) {
-                   ipc::ArrayPacker list;
-                   for (std::size_t i = 0; i < views->size(); ++i) {
-                     ipc::MapPacker entry;
-                     pack_user(entry, (*views)[i], node_.pool(), memory[i]);
-                     list.next().raw(entry.finish());
-                   }
-                   request->succeed(ipc::MapPacker().raw("users", list.finish()).finish());
-                 });
+  UseJob::run(node_.loop(), std::move(pids),
+              [this, request, views](const std::vector<ProcessUse>& uses) {
+                // Of many users the last come with the final reply, the others in parts before it.
+                for (std::size_t begin = 0;; begin += kUsersInPart) {
+                  const std::size_t end = std::min(begin + kUsersInPart, views->size());
+                  ipc::ArrayPacker list;
+                  for (std::size_t i = begin; i < end; ++i) {
+                    ipc::MapPacker entry;
+                    pack_user(entry, (*views)[i], node_.pool(), uses[i]);
+                    list.next().raw(entry.finish());
+                  }
+                  ByteVector body = ipc::MapPacker().raw("users", list.finish()).finish();
+                  if (end == views->size()) {
+                    request->succeed(std::move(body));
+                    return;
+                  }
+                  if (!request->part(std::move(body))) {
+                    return;  // nobody reads it
+                  }
+                }
+              });
 }
 
 void Commands::user(const Request& request, ipc::MapReader& arguments) {
@@ -237,7 +271,7 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   }
   const pid_t pid = view->generation == 0 ? 0 : node_.pool().pid_of(view->generation);
   ipc::MapPacker entry;
-  pack_user(entry, *view, node_.pool(), pid > 0 ? private_memory(pid) : std::nullopt);
+  pack_user(entry, *view, node_.pool(), use_of(pid));
   entry.unsigned_integer("starts", view->starts)
       .unsigned_integer("start_failures", view->start_failures)
       .text("last_request", view->last_request)
@@ -253,7 +287,9 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   }
   entry.unsigned_integer("presignatures_ready", ready).unsigned_integer("presignatures_held", held);
   if (pid > 0) {
-    pack_sandbox(entry, pid);
+    const auto said = node_.pool().sandboxed(view->generation);
+    entry.raw("sandbox", pack_sandbox(measure_sandbox(pid),
+                                      said ? std::optional(said->landlock) : std::nullopt));
   }
   request->succeed(entry.finish());
 }

@@ -59,6 +59,11 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
     pump();
     return;
   }
+  if (frame.type == ipc::Sandboxed::kType) {
+    with<ipc::Sandboxed>(worker, frame, [&](auto& sandboxed) { worker.sandboxed = sandboxed; });
+    pump();
+    return;
+  }
   switch (frame.type) {
     case Type::kWorkerHello:
       with<ipc::WorkerHello>(worker, frame, [&](auto& hello) { on_hello(worker, hello); });

@@ -116,6 +116,12 @@ void WorkerPool::tick() {
   pump();
 }
 
+std::size_t WorkerPool::relieve(std::size_t count) {
+  const std::size_t asked = registry_.relieve(monotonic_ms(), count);
+  pump();
+  return asked;
+}
+
 void WorkerPool::drain(std::int64_t deadline_ms) {
   registry_.drain(monotonic_ms(), deadline_ms);
   pump();
@@ -167,6 +173,11 @@ const WorkerPool::PresignatureStocks& WorkerPool::presignatures_of(std::uint64_t
   static const PresignatureStocks kNone;
   const auto found = workers_.find(generation);
   return found == workers_.end() ? kNone : found->second->presignatures;
+}
+
+std::optional<ipc::Sandboxed> WorkerPool::sandboxed(std::uint64_t generation) const {
+  const auto found = workers_.find(generation);
+  return found == workers_.end() ? std::nullopt : found->second->sandboxed;
 }
 
 WorkerPool::Worker* WorkerPool::find(std::uint64_t generation) {
@@ -245,6 +256,12 @@ void WorkerPool::perform(action::Fork& fork) {
   Zygote::Ends ends{std::move(pair->second), worker->crash_pipe.take_writer()};
   workers_.emplace(generation, std::move(worker));
   load(fork.user, generation);  // while the process comes up
+  if (cgroups_) {
+    if (const auto made = cgroups_->make(generation); !made) {
+      spdlog::error("user={} generation={}: runs without a cgroup of its own: {}", fork.user,
+                    generation, made.error().message);
+    }
+  }
   tree_.fork(
       ipc::Role::kWorker, fork.user, generation, std::move(ends),
       [this, generation](pid_t pid, const std::string& error) { forked(generation, pid, error); });
@@ -274,6 +291,9 @@ void WorkerPool::forked(std::uint64_t generation, pid_t pid, const std::string& 
     tree_.reap_unknown();
   } else {
     spdlog::warn("user={} generation={}: fork failed: {}", worker->holder.user, generation, error);
+  }
+  if (cgroups_) {
+    cgroups_->leave(generation);
   }
   bury(generation);
   registry_.fork_failed(monotonic_ms(), generation, error);
@@ -414,6 +434,13 @@ void WorkerPool::finish(Worker& worker) {
   const std::uint64_t generation = worker.holder.generation;
   ExitCause cause = exit_cause(*worker.exit);
   settle_checks(worker);
+  if (cgroups_) {
+    if (cause.kind == ExitKind::kSignal && cause.value == SIGKILL &&
+        cgroups_->ran_out_of_memory(generation)) {
+      cause = {.kind = ExitKind::kOutOfMemory, .value = SIGKILL, .crash = {}};
+    }
+    cgroups_->leave(generation);
+  }
   if (!worker.exit->clean()) {
     spdlog::warn("user={} generation={}: {}", worker.holder.user, generation, cause.text());
     if (const auto record = worker.crash_pipe.read()) {

@@ -11,9 +11,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
 #include "supervisor/process/crash_pipe.h"
+#include "supervisor/process/worker_cgroups.h"
 #include "supervisor/registry/registry.h"
 #include "supervisor/service/issuer.h"
 #include "supervisor/service/per_second.h"
@@ -75,6 +77,8 @@ class WorkerPool {
   /// To every live worker; those that do not take it (lossy) are counted.
   void broadcast(const ipc::Presence& presence);
   void tick();
+  /// Asks up to `count` idle workers to go, the least recently used first.
+  std::size_t relieve(std::size_t count);
   void drain(std::int64_t deadline_ms);
   /// A generation for the gateway; nothing while none is reserved (ask again).
   [[nodiscard]] std::optional<std::uint64_t> take_generation();
@@ -97,6 +101,10 @@ class WorkerPool {
   /// What the worker of this generation last said, by key.
   using PresignatureStocks = std::map<std::string, ipc::PresignatureStock, std::less<>>;
   [[nodiscard]] const PresignatureStocks& presignatures_of(std::uint64_t generation) const;
+  /// What the worker said about its walls; nothing if it has not yet.
+  [[nodiscard]] std::optional<ipc::Sandboxed> sandboxed(std::uint64_t generation) const;
+  /// From now on each worker gets a cgroup of its own.
+  void use_cgroups(WorkerCgroups cgroups) { cgroups_ = std::move(cgroups); }
   [[nodiscard]] std::uint64_t stray_frames() const { return stray_frames_; }
   [[nodiscard]] std::uint64_t ticks_dropped() const { return ticks_dropped_; }
 
@@ -200,6 +208,7 @@ class WorkerPool {
   LoopTimer timer_;
   LoopTimer burial_;
   std::optional<std::int64_t> armed_for_;
+  std::optional<WorkerCgroups> cgroups_;
   bool pumping_ = false;
   std::uint64_t stray_frames_ = 0;
   std::uint64_t ticks_ = 0;
@@ -232,6 +241,7 @@ struct WorkerPool::Worker {
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
+  std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls
   PerSecond log_lines;
   PerSecond wakes;
   // Its orders at the store: see submit_for().

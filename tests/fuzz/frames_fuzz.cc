@@ -2,6 +2,7 @@
 // decodes must encode to something that decodes to the same again.
 
 #include "ipc/frame.h"
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "tests/fuzz/require.h"
 
@@ -47,10 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
               Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult,
               ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed,
               Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair, PresignatureStock, Tick,
-              StartKeys, StartKeysTaken, Heartbeat, Drain, Log, GatewayHello, GatewayStart,
-              GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer,
-              PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState, ControlCall,
-              ControlReply, ControlCancel>(**frame);
+              StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log, GatewayHello,
+              GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest,
+              PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState,
+              ControlCall, ControlReply, ControlCancel>(**frame);
     }
   }
   return 0;

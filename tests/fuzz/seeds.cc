@@ -9,6 +9,7 @@
 #include "ipc/answer.h"
 #include "ipc/frame.h"
 #include "ipc/request.h"
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 
 using namespace cosigner;
@@ -115,10 +116,10 @@ int main(int count, char** arguments) {
              ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
              StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
              Renewed, Tick, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-             PresignatureStock, StartKeys, StartKeysTaken, Heartbeat, Drain, Log, GatewayHello,
-             GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest,
-             PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState,
-             ControlCall, ControlReply, ControlCancel>(corpus);
+             PresignatureStock, StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log,
+             GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
+             PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
+             BrokerState, ControlCall, ControlReply, ControlCancel>(corpus);
   add_start_messages(corpus);
 
   for (const auto operation : {Operation::kKeygen, Operation::kSign}) {

@@ -10,12 +10,13 @@ import tempfile
 from cluster import BIN, Cluster, wait_until
 
 PROGRAM = BIN.parent / "test-bin" / "cosigner-worker-faults"
-ACTIONS = {"throw": 1, "abort": 2, "segfault": 3, "loop": 4, "leak": 5, "silence": 6, "exit": 7, "oom": 8, "kill": 9}
+ACTIONS = {"throw": 1, "abort": 2, "segfault": 3, "loop": 4, "leak": 5, "silence": 6, "exit": 7, "oom": 8, "kill": 9,
+           "system-call": 10}
 ENTRIES, SIZE = 128, 256
 
 # How the caller at the node learns of it, where the worker had its request in hand.
 CAUSES = {"abort": "worker_crashed", "segfault": "worker_crashed", "loop": "worker_unresponsive", "leak": "out_of_memory",
-          "silence": "worker_unresponsive", "exit": "worker_crashed", "oom": "out_of_memory", "kill": "worker_crashed"}
+          "silence": "worker_unresponsive", "exit": "worker_crashed", "oom": "out_of_memory", "kill": "worker_crashed", "system-call": "worker_crashed"}
 
 
 def points():

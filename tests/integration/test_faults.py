@@ -239,6 +239,20 @@ def test_the_operator_sees_what_happened(cluster, key, client):
     assert_symbols(cluster, entry["last_crash"])
 
 
+def test_a_forbidden_system_call_ends_its_worker_alone_with_a_named_event(cluster, key, client):
+    other = cluster.keygen("bystander")["public_key"]
+    serves_again(cluster, client)
+    bystander = cluster.worker("bystander")
+    generation = cluster.ctl("user", "victim")["generation"]
+    entry = cluster.faults[1].arm("request.taken", "system-call", "victim")
+    assert sign(client)["node1"] == "worker_crashed" and cluster.faults[1].hits(entry) == 1
+    crash = [event for event in events(cluster) if event["what"] == "crash" and event["generation"] == generation]
+    assert len(crash) == 1 and re.match(r"signal 31 \(SIGSYS\), system call \d+", crash[0]["reason"]), crash
+    serves_again(cluster, client)
+    cluster.sign_and_verify("bystander", other, b"never noticed")
+    assert cluster.worker("bystander") == bystander
+
+
 def assert_symbols(cluster, record):
     """The offsets are what addr2line takes."""
     import subprocess

@@ -184,7 +184,7 @@ void Gateway::start(ipc::GatewayStart start) {
     log(4, "the sandbox could not be entered: " + sandbox.error().message);
     _exit(kExitSoftware);
   }
-  log(1, *sandbox);
+  log(1, sandbox->text());
   prefix_ = "cosigner." + start_.cluster + ".";
   inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
   const auto certificate = decode_certificate(start_.certificate);

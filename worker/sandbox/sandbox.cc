@@ -1,10 +1,15 @@
 #include "worker/sandbox/sandbox.h"
 
+#include <linux/capability.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 
 #include "worker/sandbox/landlock.h"
@@ -23,6 +28,16 @@ std::optional<SeccompFilter> prepared_filter;
 [[maybe_unused]] void limit(__rlimit_resource resource, rlim_t value) {
   const rlimit both{value, value};
   ::setrlimit(resource, &both);  // lowering one's own limit does not fail
+}
+
+// Those of a node that runs as root; others have none. no_new_privs keeps it that way.
+[[maybe_unused]] Expected<void> drop_capabilities() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capset, &header, none) != 0) {
+    return fail(ErrorCode::kInternal, std::string("capset: ") + std::strerror(errno));
+  }
+  return {};
 }
 
 }  // namespace
@@ -49,13 +64,24 @@ void prepare_sandbox() {
 #endif
 }
 
-Expected<std::string> enter_sandbox(const std::string& broker_url) {
+std::string SandboxState::text() const {
+  if (relaxed) {
+    return "sandbox: relaxed (sanitizer build)";
+  }
+  return "sandbox: seccomp, landlock " +
+         (landlock == 0 ? std::string("not in this kernel") : "v" + std::to_string(landlock));
+}
+
+Expected<SandboxState> enter_sandbox(const std::string& broker_url) {
 #ifdef COSIGNER_SANITIZED
   static_cast<void>(broker_url);
-  return "sandbox: relaxed (sanitizer build)";
+  return SandboxState{.landlock = 0, .relaxed = true};
 #else
   limit(RLIMIT_NOFILE, kMaxDescriptors);
   limit(RLIMIT_DATA, kMaxDataBytes);
+  if (auto dropped = drop_capabilities(); !dropped) {
+    return std::unexpected(dropped.error());
+  }
   const auto landlock = apply_landlock(broker_port(broker_url));
   if (!landlock) {
     return std::unexpected(landlock.error());
@@ -66,8 +92,7 @@ Expected<std::string> enter_sandbox(const std::string& broker_url) {
   if (const auto applied = prepared_filter->apply(); !applied) {
     return std::unexpected(applied.error());
   }
-  return "sandbox: seccomp, landlock " +
-         (*landlock == 0 ? std::string("not in this kernel") : "v" + std::to_string(*landlock));
+  return SandboxState{.landlock = static_cast<std::uint32_t>(*landlock), .relaxed = false};
 #endif
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
@@ -31,9 +32,8 @@ constexpr int kHarmless[] = {
     // threads, signals to oneself, the end
     SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(sched_yield),
     SCMP_SYS(sched_getaffinity), SCMP_SYS(sysinfo), SCMP_SYS(gettid), SCMP_SYS(getpid),
-    SCMP_SYS(getppid), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall), SCMP_SYS(tgkill), SCMP_SYS(exit),
-    SCMP_SYS(exit_group),
+    SCMP_SYS(getppid), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
+    SCMP_SYS(restart_syscall), SCMP_SYS(tgkill), SCMP_SYS(exit), SCMP_SYS(exit_group),
     // time and randomness
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
     SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getrandom),
@@ -88,6 +88,11 @@ int add_rules(scmp_filter_ctx context) {
     const scmp_arg_cmp condition{rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value};
     keep(seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule.call, 1, &condition));
   }
+  // SIGSYS stays what it was when the filter was applied: the crash handler, which names the call
+  // that was refused, or the default action. Blocking it does not help either: the kernel then
+  // takes the default action.
+  const scmp_arg_cmp other_signals{0, SCMP_CMP_NE, SIGSYS, 0};
+  keep(seccomp_rule_add_array(context, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1, &other_signals));
   // clone3 keeps its flags in memory, where no filter can look: glibc takes clone instead.
   keep(seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
   for (const int family : {AF_INET, AF_INET6}) {
@@ -112,7 +117,8 @@ Expected<void> install(const sock_filter* instructions, std::size_t count) {
 }  // namespace
 
 Expected<SeccompFilter> SeccompFilter::compile() {
-  const std::unique_ptr<void, Release> context(seccomp_init(SCMP_ACT_KILL_PROCESS));
+  // The call is not made, and SIGSYS ends the process: with the call's number in the crash record.
+  const std::unique_ptr<void, Release> context(seccomp_init(SCMP_ACT_TRAP));
   if (context == nullptr) {
     return failed("seccomp_init", ENOMEM);
   }
@@ -145,7 +151,7 @@ Expected<void> SeccompFilter::apply() const {
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(::getpid()), 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   // The large one last: it does not allow seccomp itself.

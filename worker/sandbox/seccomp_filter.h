@@ -1,7 +1,8 @@
 #pragma once
 // What the kernel still does for a worker or gateway: an allow-list made from what they were seen
 // to call (strace of start, work, a broker's restart and leave), each with the narrowest arguments
-// seccomp can check. Any other call ends the process with SIGSYS, which the supervisor reports.
+// seccomp can check. Any other call is not made and ends the process with SIGSYS, by way of the
+// crash handler that is in place when the filter is applied; it cannot be replaced afterwards.
 
 #include <linux/filter.h>
 

@@ -14,6 +14,7 @@
 #include "crypto/identity/ed25519_key.h"
 #include "ipc/answer.h"
 #include "ipc/request.h"
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
 #include "worker/crash/activity.h"
@@ -188,7 +189,8 @@ class UserWorker final : public CheckNotices {
       log(4, "the sandbox could not be entered: " + sandbox.error().message);
       leave_now(kExitSoftware);
     }
-    log(1, *sandbox);
+    log(1, sandbox->text());
+    send(ipc::Sandboxed{.landlock = sandbox->landlock, .relaxed = sandbox->relaxed});
     heartbeat_ms_ = start.settings.heartbeat_ms;
     subjects_.emplace(start.cluster, start.user, start.node);
     BrokerOptions options{

@@ -4,15 +4,17 @@
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
+#include <string>
 
 #include "crypto/base/hash.h"
 #include "crypto/base/seal.h"
 #include "crypto/ed25519/self_test.h"
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/secp256k1/context.h"
+#include "worker/exit_status.h"
 
 namespace cosigner::worker {
 namespace {
@@ -20,6 +22,16 @@ namespace {
 // Room enough for getaddrinfo, the deepest thing that runs on one of nats.c's threads; the uv loop
 // and all cryptography run on the main thread.
 constexpr std::size_t kThreadStackBytes = 256U << 10;
+
+[[noreturn]] void refuse(const std::string& why) {
+  std::fprintf(stderr, "cosigner-worker: self-test failed: %s\n", why.c_str());
+  ::_exit(kExitSelfTest);
+}
+void require(bool works, const char* what) {
+  if (!works) {
+    refuse(std::string(what) + " does not work");
+  }
+}
 
 }  // namespace
 
@@ -39,35 +51,31 @@ void configure_memory() {
 
 void warm_up() {
   if (sodium_init() < 0) {
-    std::abort();
+    refuse("libsodium does not initialise");
   }
   if (const auto wrong = ed25519::self_test()) {
-    std::fprintf(stderr, "cosigner-worker: %s\n", wrong->c_str());
-    std::abort();
+    refuse("libsodium: " + *wrong);
   }
   SystemRandom random;
   const Ed25519SecretKey signing = ed25519_generate(random);
   const Digest digest = TaggedHash(tag::kFingerprint).part("warm").finish();
   const Ed25519Signature signature = ed25519_sign(signing, digest);
-  bool works = ed25519_verify(ed25519_public_key(signing), digest, signature);
+  require(ed25519_verify(ed25519_public_key(signing), digest, signature), "Ed25519");
 
   const auto secret = random.secret<32>();
-  works = works && x25519(secret, x25519_public_key(secret)).has_value();
+  require(x25519(secret, x25519_public_key(secret)).has_value(), "X25519");
 
   AeadKey key;
   hkdf_sha256(secret.expose(), as_bytes("salt"), as_bytes("info"), key.expose_mutable());
   const AeadNonce nonce{};
-  works = works && aead_open(key, nonce, {}, aead_seal(key, nonce, {}, digest)).has_value();
+  require(aead_open(key, nonce, {}, aead_seal(key, nonce, {}, digest)).has_value(), "AES-256-GCM");
 
   std::uint8_t drawn[32];
-  works = works && RAND_bytes(drawn, sizeof drawn) == 1;
+  require(RAND_bytes(drawn, sizeof drawn) == 1, "OpenSSL's generator");
 
   secp256k1_pubkey point;
-  works = works &&
-          secp256k1_ec_pubkey_create(secp256k1::context(), &point, secret.expose().data()) == 1;
-  if (!works) {
-    std::abort();
-  }
+  require(secp256k1_ec_pubkey_create(secp256k1::context(), &point, secret.expose().data()) == 1,
+          "libsecp256k1");
 }
 
 void reseed() {

@@ -13,6 +13,7 @@
 
 #include "ipc/seqpacket.h"
 #include "worker/zygote/child.h"
+#include "worker/zygote/clone_into.h"
 
 namespace cosigner::worker {
 namespace {
@@ -55,10 +56,11 @@ class SharedPid {
 }
 
 ipc::ForkResult fork_worker(const ipc::ForkOrder& order, const ipc::Packet& packet,
-                            pid_t supervisor, SharedPid& shared, const ChildMain& child_main) {
+                            pid_t supervisor, SharedPid& shared, const std::string& cgroup,
+                            const ChildMain& child_main) {
   ipc::ForkResult result{.order = order.order, .pid = 0, .error = {}};
   shared.set(0);
-  const pid_t intermediate = ::fork();
+  const pid_t intermediate = fork_into(cgroup);
   if (intermediate < 0) {
     result.error = std::string("fork: ") + std::strerror(errno);
     return result;
@@ -92,7 +94,7 @@ bool send(int socket, const auto& message) {
 
 }  // namespace
 
-int run_zygote(int socket, const ChildMain& child_main) {
+int run_zygote(int socket, const ChildMain& child_main, const std::string& cgroups) {
   const pid_t supervisor = ::getppid();
   ::signal(SIGINT, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
@@ -119,7 +121,10 @@ int run_zygote(int socket, const ChildMain& child_main) {
       std::fprintf(stderr, "cosigner zygote: an order that is none\n");
       return kExitSoftware;
     }
-    if (!send(socket, fork_worker(*order, received->packet, supervisor, shared, child_main))) {
+    const std::string cgroup =
+        cgroups.empty() ? std::string() : cgroups + "/worker-" + std::to_string(order->generation);
+    if (!send(socket,
+              fork_worker(*order, received->packet, supervisor, shared, cgroup, child_main))) {
       return kExitSoftware;
     }
   }

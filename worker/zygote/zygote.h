@@ -9,6 +9,7 @@
 // supervisor opens a pidfd for it.
 
 #include <functional>
+#include <string>
 
 #include "ipc/messages.h"
 
@@ -18,7 +19,9 @@ namespace cosigner::worker {
 using ChildMain = std::function<int(const ipc::ForkOrder& order, int socket)>;
 
 /// Announces itself, then serves fork orders on the SOCK_SEQPACKET `socket` until its end; returns
-/// the exit status. The caller's parent is the supervisor.
-[[nodiscard]] int run_zygote(int socket, const ChildMain& child_main);
+/// the exit status. The caller's parent is the supervisor. `cgroups`: where the workers' cgroups
+/// are (clone_into.h); empty: they have none.
+[[nodiscard]] int run_zygote(int socket, const ChildMain& child_main,
+                             const std::string& cgroups = {});
 
 }  // namespace cosigner::worker

@@ -114,6 +114,27 @@ const std::vector<Crime>& deadly() {
        }},
       {"set up io_uring", [] { return ::syscall(SYS_io_uring_setup, 1, nullptr) >= 0; }},
       {"load a BPF program", [] { return ::syscall(SYS_bpf, 0, nullptr, 0) >= 0; }},
+      {"take hold of SIGSYS", [] { return ::signal(SIGSYS, SIG_IGN) != SIG_ERR; }},
+      {"block SIGSYS, then open a file",
+       [] {
+         sigset_t all;
+         ::sigfillset(&all);
+         ::sigprocmask(SIG_BLOCK, &all, nullptr);
+         return ::open("/etc/passwd", O_RDONLY) >= 0;
+       }},
+      {"watch files", [] { return ::syscall(SYS_inotify_init1, 0) >= 0; }},
+      {"make a file in memory", [] { return ::syscall(SYS_memfd_create, "x", 0) >= 0; }},
+      {"mount", [] { return ::syscall(SYS_mount, "a", "/b", "tmpfs", 0, nullptr) == 0; }},
+      {"change root", [] { return ::syscall(SYS_chroot, "/") == 0; }},
+      {"load a module", [] { return ::syscall(SYS_init_module, nullptr, 0, "") == 0; }},
+      {"use the kernel's key rings", [] { return ::syscall(SYS_keyctl, 0, 0, 0, 0, 0) >= 0; }},
+      {"open a performance counter",
+       [] { return ::syscall(SYS_perf_event_open, nullptr, 0, -1, -1, 0) >= 0; }},
+      {"handle page faults", [] { return ::syscall(SYS_userfaultfd, 0) >= 0; }},
+      {"share memory by key", [] { return ::syscall(SYS_shmget, 1, 4096, 0) >= 0; }},
+      {"set the clock", [] { return ::syscall(SYS_clock_settime, 0, nullptr) == 0; }},
+      {"loosen its own filter",
+       [] { return ::syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 0, nullptr) == 0; }},
       {"use a 32-bit call", [] { return ::syscall(0x40000000 | SYS_getpid) > 0; }},
   };
   return crimes;

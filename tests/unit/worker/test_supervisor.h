@@ -109,11 +109,11 @@ class TestChild {
 class TestSupervisor {
  public:
   /// A zygote forked from this process, whose children run `child_main`.
-  explicit TestSupervisor(const worker::ChildMain& child_main) {
+  explicit TestSupervisor(const worker::ChildMain& child_main, const std::string& cgroups = {}) {
     start([&](int socket) {
       worker::configure_memory();
       worker::warm_up();
-      ::_exit(worker::run_zygote(socket, child_main));
+      ::_exit(worker::run_zygote(socket, child_main, cgroups));
     });
   }
   /// The real one: cosigner-worker, which is built beside the tests.

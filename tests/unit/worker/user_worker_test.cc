@@ -13,6 +13,7 @@
 #include "ipc/answer.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
+#include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
@@ -257,6 +258,11 @@ TEST_CASE("a user with a thousand large keys starts: they come in parts, each ac
     if (const auto line = ipc::decode<ipc::Log>(frame)) {
       INFO(line->message);
       CHECK(line->level < 3);
+    }
+    if (const auto sandboxed = ipc::decode<ipc::Sandboxed>(frame)) {
+#ifndef COSIGNER_SANITIZED
+      CHECK_FALSE(sandboxed->relaxed);
+#endif
     }
     if (ipc::decode<ipc::WorkerReady>(frame)) {
       break;

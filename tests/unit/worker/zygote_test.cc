@@ -4,7 +4,9 @@
 
 #include <fcntl.h>
 #include <openssl/rand.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -12,12 +14,16 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <set>
 
 #include "crypto/base/random.h"
 #include "test_supervisor.h"
 #include "tests/support/full.h"
 #include "worker/zygote/child.h"
+#include "worker/zygote/clone_into.h"
 #include "worker/zygote/warm_up.h"
 
 using namespace cosigner;
@@ -172,6 +178,59 @@ TEST_CASE("workers die with their supervisor") {
   CHECK(WTERMSIG(reap(middle)) == SIGKILL);
   CHECK(WTERMSIG(reap(worker)) == SIGKILL);  // adopted by this process
 }
+
+TEST_CASE("the zygote finds the workers' cgroups beside its own, if it has one") {
+  CHECK(unit_of_zygote("9:memory:/x\n0::/system.slice/cosigner.service/supervisor\n", "/c") ==
+        "/c/system.slice/cosigner.service");
+  CHECK(unit_of_zygote("0::/system.slice/cosigner.service\n", "/c").empty());
+  CHECK(unit_of_zygote("0::/\n", "/c").empty());
+  CHECK(unit_of_zygote("1:name=systemd:/x/supervisor\n", "/c").empty());
+  CHECK(unit_of_zygote("", "/c").empty());
+}
+
+#ifndef COSIGNER_SANITIZED  // those builds fork plainly
+
+TEST_CASE("a worker is born into its cgroup, and the zygote stays where it is") {
+  // In a mount namespace of this process's own: the machine's cgroups may be of version 1 only.
+  const auto root =
+      std::filesystem::temp_directory_path() / ("cosigner-cgroup2-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(root);
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("none", root.c_str(), "cgroup2", 0, nullptr) != 0) {
+    WARN("skipped: mounting cgroup2 needs root and a kernel that has it");
+    std::filesystem::remove(root);
+    return;
+  }
+  const auto unit = root / ("cosigner-test-" + std::to_string(::getpid()));
+  const auto leaf = unit / "worker-7";
+  std::filesystem::create_directories(leaf);
+  {
+    TestSupervisor supervisor(
+        [](const ipc::ForkOrder&, int socket) {
+          std::ifstream file("/proc/self/cgroup");
+          write_all(socket, std::string(std::istreambuf_iterator<char>(file), {}));
+          return 0;
+        },
+        unit);
+    const auto born = [&](std::uint64_t generation) {
+      auto child = supervisor.fork("alice", generation);
+      const std::string report = read_all(child.socket());
+      CHECK(child.reap() == 0);
+      return report;
+    };
+    const std::string line = "0::/" + unit.filename().string() + "/worker-7\n";
+    CHECK(born(7).find(line) != std::string::npos);
+    // Who has none lives all the same, where the zygote does.
+    CHECK(born(8).find("worker-7") == std::string::npos);
+  }
+  CHECK(std::filesystem::remove(leaf));  // empty: the kernel agrees
+  CHECK(std::filesystem::remove(unit));
+  CHECK(::umount(root.c_str()) == 0);
+  std::filesystem::remove(root);
+}
+
+#endif
 
 TEST_CASE("an order without a socket ends the zygote: the supervisor starts a new one") {
   auto pair = ipc::socket_pair(SOCK_SEQPACKET);

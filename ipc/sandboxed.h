@@ -1,0 +1,18 @@
+#pragma once
+// What a worker says about its walls once they stand, before the first byte from the network: only
+// what its supervisor cannot see from outside (supervisor/process/sandbox_view.h).
+
+#include "ipc/messages.h"
+
+namespace cosigner::ipc {
+
+inline constexpr MessageType kSandboxedType{52};
+
+struct Sandboxed {
+  static constexpr MessageType kType = kSandboxedType;
+  std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: not in this kernel
+  bool relaxed = false;        ///< a sanitizer build: limits only
+  COSIGNER_PART(landlock, relaxed)
+};
+
+}  // namespace cosigner::ipc
