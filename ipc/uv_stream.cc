@@ -135,6 +135,7 @@ class FrameChannel::Impl {
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
   [[nodiscard]] bool closed() const { return state_ == State::kClosed; }
   [[nodiscard]] std::size_t queued() const { return queued_; }
+  [[nodiscard]] std::size_t pending_input() const { return reader_.pending(); }
   [[nodiscard]] std::uint64_t strays() const { return strays_; }
   [[nodiscard]] int descriptor() const {
     uv_os_fd_t fd = -1;
@@ -377,6 +378,9 @@ bool FrameChannel::closed() const {
 }
 std::size_t FrameChannel::queued_bytes() const {
   return impl_->queued();
+}
+std::size_t FrameChannel::pending_input() const {
+  return impl_->pending_input();
 }
 std::uint64_t FrameChannel::stray_frames() const {
   return impl_->strays();

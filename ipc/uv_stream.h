@@ -91,6 +91,8 @@ class FrameChannel {
 
   [[nodiscard]] bool closed() const;
   [[nodiscard]] std::size_t queued_bytes() const;
+  /// Bytes received that are not a whole frame yet.
+  [[nodiscard]] std::size_t pending_input() const;
   /// Frames dropped because their generation was not this channel's.
   [[nodiscard]] std::uint64_t stray_frames() const;
   /// The socket, for SO_PEERCRED; -1 when closed.

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 
 #include "ipc/frame.h"
 #include "ipc/pack.h"
+#include "supervisor/control/control_input.h"
 
 namespace cosigner::supervisor {
 
@@ -19,35 +21,51 @@ namespace cosigner::supervisor {
 
 class ControlServer::Connection : public std::enable_shared_from_this<ControlServer::Connection> {
  public:
-  Connection(ControlServer* server, std::uint64_t id, ControlPeer peer)
-      : server_(server), id_(id), peer_(peer) {}
+  Connection(ControlServer* server, std::uint64_t id, ControlPeer peer, bool is_welcome)
+      : server_(server),
+        id_(id),
+        peer_(std::make_shared<const ControlPeer>(std::move(peer))),
+        is_welcome_(is_welcome) {}
 
-  bool open(uv_loop_t* loop, ipc::UniqueFd fd, std::size_t queued_bytes);
+  bool open(uv_loop_t* loop, ipc::UniqueFd fd);
   void on_frame(const ipc::Frame& frame);
   /// Cancels what is running and tells the server. Idempotent.
   void end();
   /// A client that does not read what it asked for is disconnected.
   bool send(const ipc::ControlReply& reply);
-  void finished(std::uint64_t call) { calls_.erase(call); }
-  [[nodiscard]] const ControlPeer& peer() const { return peer_; }
+  void finished(std::uint64_t call) {
+    calls_.erase(call);
+    heard_at_ = monotonic_ms();
+    if (!is_welcome_ && channel_) {
+      channel_->shutdown();  // with the refusal
+    }
+  }
+  [[nodiscard]] const ControlPeer& peer() const { return *peer_; }
+  [[nodiscard]] bool is_welcome() const { return is_welcome_; }
+  /// Half a frame, or nothing to do, for longer than the limits allow.
+  bool overdue(std::int64_t now);
 
  private:
   void call(ipc::ControlCall frame);
 
   ControlServer* server_;
   std::uint64_t id_;
-  ControlPeer peer_;
+  std::shared_ptr<const ControlPeer> peer_;
+  bool is_welcome_;
   std::unique_ptr<ipc::FrameChannel> channel_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Call>> calls_;
+  std::int64_t heard_at_ = monotonic_ms();  ///< of the last whole frame or answer
+  std::optional<std::int64_t> half_since_;  ///< part of a frame waits for its rest
   bool ended_ = false;
 };
 
 class ControlServer::Call final : public ControlRequest {
  public:
-  Call(std::weak_ptr<Connection> connection, ControlPeer peer, ipc::ControlCall frame)
-      : connection_(std::move(connection)), peer_(peer), frame_(std::move(frame)) {}
+  Call(std::weak_ptr<Connection> connection, std::shared_ptr<const ControlPeer> peer,
+       ipc::ControlCall frame)
+      : connection_(std::move(connection)), peer_(std::move(peer)), frame_(std::move(frame)) {}
 
-  const ControlPeer& peer() const override { return peer_; }
+  const ControlPeer& peer() const override { return *peer_; }
   const std::string& command() const override { return frame_.command; }
   const ByteVector& arguments() const override { return frame_.arguments; }
 
@@ -104,19 +122,22 @@ class ControlServer::Call final : public ControlRequest {
   }
 
   std::weak_ptr<Connection> connection_;
-  ControlPeer peer_;
+  std::shared_ptr<const ControlPeer> peer_;
   ipc::ControlCall frame_;
   std::function<void()> cancel_;
   bool done_ = false;
 };
 
-bool ControlServer::Connection::open(uv_loop_t* loop, ipc::UniqueFd fd, std::size_t queued_bytes) {
+bool ControlServer::Connection::open(uv_loop_t* loop, ipc::UniqueFd fd) {
   ipc::FrameChannel::Handlers handlers;
   handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
   handlers.on_close = [this](ipc::CloseReason, std::string_view) { end(); };
   handlers.on_exception = [this](std::string_view) { end(); };
   ipc::FrameChannel::Limits limits;
-  limits.max_queued_bytes = queued_bytes;
+  limits.max_queued_bytes = server_->limits_.queued_bytes;
+  if (!is_welcome_) {
+    limits.max_frame_bytes = server_->limits_.stranger_frame_bytes;
+  }
   auto channel = ipc::FrameChannel::open(loop, std::move(fd), std::move(handlers), limits);
   if (!channel) {
     return false;
@@ -127,22 +148,29 @@ bool ControlServer::Connection::open(uv_loop_t* loop, ipc::UniqueFd fd, std::siz
 
 void ControlServer::Connection::on_frame(const ipc::Frame& frame) {
   const auto self = shared_from_this();
-  if (frame.type == ipc::MessageType::kControlCall) {
-    if (auto decoded = ipc::decode<ipc::ControlCall>(frame); decoded) {
-      call(std::move(*decoded));
-      return;
-    }
-  } else if (frame.type == ipc::MessageType::kControlCancel) {
-    if (const auto cancel = ipc::decode<ipc::ControlCancel>(frame); cancel) {
-      if (const auto found = calls_.find(cancel->call); found != calls_.end()) {
-        const auto running = found->second;
-        calls_.erase(found);
-        running->cancelled();
-      }
-      return;
-    }
+  heard_at_ = monotonic_ms();
+  auto input = read_control_input(frame);
+  if (!input) {
+    end();  // garbage: no second chance
+  } else if (auto* const wanted = std::get_if<ipc::ControlCall>(&*input)) {
+    call(std::move(*wanted));
+  } else if (const auto found = calls_.find(std::get<ipc::ControlCancel>(*input).call);
+             found != calls_.end()) {
+    const auto running = found->second;
+    calls_.erase(found);
+    running->cancelled();
   }
-  end();  // garbage: no second chance
+}
+
+bool ControlServer::Connection::overdue(std::int64_t now) {
+  if (!channel_ || channel_->pending_input() == 0) {
+    half_since_.reset();
+  } else if (!half_since_) {
+    half_since_ = now;
+  }
+  const Limits& limits = server_->limits_;
+  return (half_since_ && now >= std::max(*half_since_, heard_at_) + limits.half_frame_ms) ||
+         (calls_.empty() && now >= heard_at_ + limits.silence_ms);
 }
 
 void ControlServer::Connection::call(ipc::ControlCall frame) {
@@ -191,6 +219,24 @@ Error system_error(const std::string& path, const char* what) {
                .peer_reason = {}};
 }
 
+std::optional<ControlPeer> peer_of(int fd) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+    return std::nullopt;
+  }
+  ControlPeer peer{
+      .pid = credentials.pid, .uid = credentials.uid, .gid = credentials.gid, .groups = {}};
+  socklen_t bytes = 0;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, nullptr, &bytes) != 0 && errno == ERANGE) {
+    peer.groups.resize(bytes / sizeof(gid_t));
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, peer.groups.data(), &bytes) != 0) {
+      peer.groups.clear();  // as if it had none
+    }
+  }
+  return peer;
+}
+
 /// Somebody answers there: another node runs with this socket.
 bool in_use(const sockaddr_un& address) {
   const ipc::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -202,7 +248,8 @@ bool in_use(const sockaddr_un& address) {
 
 Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
                                                                const std::string& path,
-                                                               Handler handler, Limits limits) {
+                                                               Handler handler, Welcome welcome,
+                                                               Limits limits) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
@@ -216,8 +263,10 @@ Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
                             "control socket " + path + ": another process answers there");
   }
   unlink(path.c_str());
-  std::unique_ptr<ControlServer> server(new ControlServer(std::move(handler), limits));
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(std::move(handler), std::move(welcome), limits));
   server->loop_ = loop;
+  server->sweep_timer_.emplace(loop, [raw = server.get()] { raw->sweep(); });
   server->socket_.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!server->socket_) {
     return std::unexpected(system_error(path, "socket"));
@@ -247,23 +296,58 @@ Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
 }
 
 void ControlServer::accept() {
-  for (;;) {
+  for (std::size_t taken = 0; taken < limits_.accepted_at_once; ++taken) {
     ipc::UniqueFd fd(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd) {
       return;  // nothing left, or a connection that is already gone
     }
-    ucred credentials{};
-    socklen_t size = sizeof credentials;
-    if (connections_.size() >= limits_.connections ||
-        getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+    auto peer = peer_of(fd.get());
+    if (!peer) {
+      continue;
+    }
+    const bool is_welcome = welcome_(*peer);
+    if (!has_room_for(*peer, is_welcome)) {
       continue;
     }
     const std::uint64_t id = next_id_++;
-    const ControlPeer peer{credentials.pid, credentials.uid, credentials.gid};
-    const auto connection = std::make_shared<Connection>(this, id, peer);
-    if (connection->open(loop_, std::move(fd), limits_.queued_bytes)) {
+    const auto connection = std::make_shared<Connection>(this, id, *std::move(peer), is_welcome);
+    if (connection->open(loop_, std::move(fd))) {
       connections_.emplace(id, connection);
+      sweep_timer_->start(limits_.sweep_ms, limits_.sweep_ms);
     }
+  }
+}
+
+bool ControlServer::has_room_for(const ControlPeer& peer, bool is_welcome) const {
+  if (peer.uid == 0 || peer.uid == geteuid()) {
+    return connections_.size() < limits_.connections;
+  }
+  const auto count = [this](const auto& wanted) {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        connections_, [&](const auto& entry) { return wanted(*entry.second); }));
+  };
+  if (connections_.size() + limits_.connections_kept >= limits_.connections) {
+    return false;
+  }
+  return is_welcome ? count([&](const Connection& other) { return other.peer().uid == peer.uid; }) <
+                          limits_.connections_per_uid
+                    : count([](const Connection& other) { return !other.is_welcome(); }) <
+                          limits_.connections_of_strangers;
+}
+
+void ControlServer::sweep() {
+  const std::int64_t now = monotonic_ms();
+  std::vector<std::shared_ptr<Connection>> overdue;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->overdue(now)) {
+      overdue.push_back(connection);
+    }
+  }
+  for (const auto& connection : overdue) {
+    connection->end();
+  }
+  if (connections_.empty()) {
+    sweep_timer_->stop();
   }
 }
 

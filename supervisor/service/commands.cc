@@ -1,7 +1,5 @@
 #include "supervisor/service/commands.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -10,7 +8,7 @@
 
 #include "ipc/names.h"
 #include "ipc/pack.h"
-#include "ipc/request.h"
+#include "supervisor/control/command_arguments.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
@@ -50,52 +48,11 @@ namespace {
 constexpr std::int64_t kEvictPatienceMs = 1000;
 constexpr std::uint64_t kEvictAgainMs = 30;
 
-bool in_group(const ControlPeer& peer, const std::string& name) {
-  const group* found = name.empty() ? nullptr : ::getgrnam(name.c_str());
-  if (found == nullptr) {
-    return false;
-  }
-  const gid_t wanted = found->gr_gid;
-  if (peer.gid == wanted) {
-    return true;
-  }
-  const passwd* account = ::getpwuid(peer.uid);
-  if (account == nullptr) {
-    return false;
-  }
-  std::vector<gid_t> groups(256);
-  int count = static_cast<int>(groups.size());
-  if (::getgrouplist(account->pw_name, account->pw_gid, groups.data(), &count) < 0) {
-    return false;
-  }
-  groups.resize(static_cast<std::size_t>(count));
-  return std::ranges::find(groups, wanted) != groups.end();
-}
-
 ByteVector empty_body() {
   return ipc::MapPacker().finish();
 }
 
-/// The "user" argument; a bad one is an error of the map.
-std::string user_argument(ipc::MapReader& arguments) {
-  std::string user = arguments.text("user", kMaxUserName);
-  if (!arguments.failed() && !valid_user_name(user)) {
-    arguments.fail("this is no user id");
-  }
-  return user;
-}
-
 }  // namespace
-
-Commands::Rights Commands::rights_of(const ControlPeer& peer) const {
-  if (peer.uid == 0 || peer.uid == ::geteuid()) {
-    return Rights::kAdmin;
-  }
-  const ControlGroups& groups = node_.config().control;
-  return in_group(peer, groups.admin)  ? Rights::kAdmin
-         : in_group(peer, groups.view) ? Rights::kView
-                                       : Rights::kNone;
-}
 
 void Commands::handle(Request request) {
   const auto found = table().find(request->command());
@@ -107,7 +64,8 @@ void Commands::handle(Request request) {
          .peer_reason = {}});
     return;
   }
-  if (rights_of(request->peer()) < found->second.needed) {
+  if (rights_.of(request->peer()) < found->second.needed) {
+    log_refusal(request->peer(), request->command());
     request->fail(
         {.code = ErrorCode::kDenied,
          .message = "You may not do this here: ask for membership of the node's " +
@@ -117,9 +75,7 @@ void Commands::handle(Request request) {
          .peer_reason = {}});
     return;
   }
-  static const ByteVector kNoArguments = empty_body();
-  const ByteVector& given = request->arguments().empty() ? kNoArguments : request->arguments();
-  const auto tree = ipc::Tree::parse(given);
+  const auto tree = open_arguments(request->arguments());
   if (!tree) {
     request->fail(tree.error());
     return;
@@ -130,7 +86,22 @@ void Commands::handle(Request request) {
 
 // ---- ending processes
 
-Commands::Commands(Node& node) : node_(node), ask_timer_(node.loop(), [this] { ask_again(); }) {}
+Commands::Commands(Node& node)
+    : node_(node),
+      rights_(node.config().control.admin, node.config().control.view),
+      ask_timer_(node.loop(), [this] { ask_again(); }) {}
+
+void Commands::log_refusal(const ControlPeer& peer, const std::string& command) {
+  const std::int64_t now = monotonic_ms();
+  if (now < refusal_logged_at_ + 1000) {
+    ++refusals_unlogged_;
+    return;
+  }
+  refusal_logged_at_ = now;
+  spdlog::warn("control: uid {} (pid {}) was refused '{}'; {} refusals since the last such line",
+               peer.uid, peer.pid, ipc::make_loggable(command),
+               std::exchange(refusals_unlogged_, 0));
+}
 
 void Commands::evicted(const std::string& user, std::optional<Error> error) {
   const std::int64_t now = monotonic_ms();
@@ -234,7 +205,7 @@ void Commands::drain(const Request& request, ipc::MapReader& arguments) {
 // ---- looking on
 
 void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
-  const std::string level = arguments.text("level", 16);
+  const std::string level = level_argument(arguments);
   if (const auto ok = arguments.finish(); !ok) {
     request->fail(ok.error());
     return;
@@ -252,7 +223,7 @@ void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
 }
 
 void Commands::events(const Request& request, ipc::MapReader& arguments) {
-  const bool follow = arguments.has("follow") && arguments.boolean("follow");
+  const bool follow = follow_argument(arguments);
   if (const auto ok = arguments.finish(); !ok) {
     request->fail(ok.error());
     return;
@@ -273,10 +244,7 @@ void Commands::events(const Request& request, ipc::MapReader& arguments) {
 }
 
 void Commands::submit(const Request& request, ipc::MapReader& arguments) {
-  const ByteView envelope = arguments.bytes("envelope", kMaxEnvelopeBytes);
-  if (arguments.has("session")) {
-    static_cast<void>(arguments.bytes("session", SessionId::kSize));
-  }
+  const ByteView envelope = envelope_argument(arguments);
   if (const auto ok = arguments.finish(); !ok) {
     request->fail(ok.error());
     return;

@@ -9,6 +9,7 @@
 
 #include "ipc/map_reader.h"
 #include "supervisor/control/control_server.h"
+#include "supervisor/control/peer_rights.h"
 #include "supervisor/registry/types.h"
 #include "supervisor/service/clock.h"
 
@@ -21,6 +22,10 @@ class Commands {
   explicit Commands(Node& node);
 
   void handle(std::shared_ptr<ControlRequest> request);
+  /// Anybody with rights of some kind.
+  [[nodiscard]] bool welcomes(const ControlPeer& peer) const {
+    return rights_.of(peer) != Rights::kNone;
+  }
   /// The user's process is gone (or stays, with the reason): answers `evict` and `restart`.
   void evicted(const std::string& user, std::optional<Error> error);
 
@@ -28,9 +33,6 @@ class Commands {
   using Request = std::shared_ptr<ControlRequest>;
   struct Command;
   static const std::map<std::string, Command, std::less<>>& table();
-
-  enum class Rights : std::uint8_t { kNone, kView, kAdmin };
-  [[nodiscard]] Rights rights_of(const ControlPeer& peer) const;
 
   // commands.cc
   void evict(const Request& request, ipc::MapReader& arguments);
@@ -64,7 +66,13 @@ class Commands {
   };
   void ask_again();
 
+  /// At most one line a second: who floods the socket is not to flood the journal.
+  void log_refusal(const ControlPeer& peer, const std::string& command);
+
   Node& node_;
+  PeerRights rights_;
+  std::int64_t refusal_logged_at_ = 0;
+  std::uint64_t refusals_unlogged_ = 0;
   std::multimap<std::string, Waiting> waiting_;
   LoopTimer ask_timer_;
 };

@@ -136,7 +136,7 @@ Expected<void> Node::start() {
   auto control = ControlServer::listen(
       loop_, config_.control_socket,
       [this](std::shared_ptr<ControlRequest> request) { commands_->handle(std::move(request)); },
-      {});
+      [this](const ControlPeer& peer) { return commands_->welcomes(peer); }, {});
   if (!control) {
     return std::unexpected(control.error());
   }

@@ -2,15 +2,13 @@
 
 #include <spdlog/spdlog.h>
 
-#include "ipc/names.h"
 #include "ipc/pack.h"
+#include "supervisor/control/command_arguments.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
 namespace {
-
-constexpr std::size_t kMaxReason = 1024;
 
 std::string_view renewal_name(ipc::PairRenewal renewal) {
   switch (renewal) {
@@ -61,11 +59,7 @@ struct Listing {
 /// {user?} → {bans: […], orders: […]}: every pair with a ban, a strike or an order to renew, and
 /// every order ever given.
 void Commands::bans(const Request& request, ipc::MapReader& arguments) {
-  const std::string user =
-      arguments.has("user") ? arguments.text("user", kMaxUserName) : std::string();
-  if (!arguments.failed() && !user.empty() && !valid_user_name(user)) {
-    arguments.fail("'user' is no user id");
-  }
+  const std::string user = optional_user_argument(arguments);
   if (const auto ok = arguments.finish(); !ok) {
     request->fail(ok.error());
     return;
@@ -112,17 +106,15 @@ void Commands::renew(const Request& request, ipc::MapReader& arguments) {
 /// {user, key, peer, reason} → the pair as it is now. The order and its reason are durable before
 /// anything else happens; the renewal follows when both workers meet.
 void Commands::order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban) {
-  RenewalOrder order{.user = arguments.text("user", kMaxUserName),
-                     .key = arguments.text("key", kMaxKeyName),
-                     .peer = arguments.text("peer", kMaxNodeName),
+  PairArguments wanted = pair_arguments(arguments);
+  RenewalOrder order{.user = std::move(wanted.user),
+                     .key = std::move(wanted.key),
+                     .peer = std::move(wanted.peer),
                      .lifts_ban = lifts_ban,
-                     .reason = arguments.text("reason", kMaxReason),
+                     .reason = std::move(wanted.reason),
                      .ordered_by = "uid " + std::to_string(request->peer().uid),
                      .at_ms = wall_ms(),
                      .epoch = 0};
-  if (!arguments.failed() && (!valid_user_name(order.user) || !valid_key_name(order.key))) {
-    arguments.fail("'user' or 'key' is no such name");
-  }
   if (!arguments.failed() && lifts_ban && order.reason.empty()) {
     arguments.fail("a ban is lifted for a reason: say which");
   }

@@ -8,6 +8,7 @@
 
 #include "ipc/answer.h"
 #include "ipc/frame.h"
+#include "ipc/pack.h"
 #include "ipc/request.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
@@ -58,6 +59,37 @@ void add_start_messages(Corpus& corpus) {
   const auto frame = ipc::encode_frame(start, 1);
   input.insert(input.end(), frame->begin(), frame->end());
   corpus.add("frames", input);
+}
+
+void add_control_calls(Corpus& corpus) {
+  const auto add = [&corpus](const auto&... messages) {
+    ByteVector input = {255};
+    const auto append = [&input](const auto& message) {
+      const auto frame = ipc::encode_frame(message, 0);
+      input.insert(input.end(), frame->begin(), frame->end());
+    };
+    (append(messages), ...);
+    corpus.add("control", input);
+  };
+  const auto call = [](const char* command, ByteVector arguments) {
+    return ipc::ControlCall{.call = 7, .command = command, .arguments = std::move(arguments)};
+  };
+  using ipc::MapPacker;
+  add(call("status", {}));
+  add(call("evict", MapPacker().text("user", "alice").finish()), ipc::ControlCancel{.call = 7});
+  add(call("bans", MapPacker().text("user", "alice").finish()));
+  add(call("renew", MapPacker()
+                        .text("user", "alice")
+                        .text("key", "main")
+                        .text("peer", "node2")
+                        .text("reason", "restored from a backup")
+                        .finish()));
+  add(call("events", MapPacker().boolean("follow", true).finish()));
+  add(call("log-level", MapPacker().text("level", "debug").finish()));
+  add(call("submit", MapPacker()
+                         .bytes("envelope", ByteVector{1, 2, 3})
+                         .bytes("session", ByteVector(32))
+                         .finish()));
 }
 
 Request example(const IdentityKey& key, Operation operation) {
@@ -121,6 +153,7 @@ int main(int count, char** arguments) {
              PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
              BrokerState, ControlCall, ControlReply, ControlCancel>(corpus);
   add_start_messages(corpus);
+  add_control_calls(corpus);
 
   for (const auto operation : {Operation::kKeygen, Operation::kSign}) {
     const Request request = example(key, operation);

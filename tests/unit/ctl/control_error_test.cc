@@ -28,7 +28,8 @@ class RefusingNode {
     stop_.data = this;
     auto server = supervisor::ControlServer::listen(
         &loop_, path_,
-        [this](std::shared_ptr<supervisor::ControlRequest> call) { call->fail(error_); }, {});
+        [this](std::shared_ptr<supervisor::ControlRequest> call) { call->fail(error_); },
+        [](const supervisor::ControlPeer&) { return true; }, {});
     REQUIRE(server);
     server_ = std::move(*server);
     thread_ = std::thread([this] { uv_run(&loop_, UV_RUN_DEFAULT); });

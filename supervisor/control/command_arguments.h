@@ -1,0 +1,35 @@
+#pragma once
+// The arguments of the control commands, read from untrusted msgpack: one function for each shape,
+// apart from what a command then does, so that the fuzz target `control` drives all of them. A new
+// shape belongs here and into tests/fuzz/control_fuzz.cc.
+
+#include <string>
+
+#include "ipc/map_reader.h"
+
+namespace cosigner::supervisor {
+
+/// A call's arguments as a tree that points into `bytes`; none at all are an empty map.
+[[nodiscard]] Expected<ipc::Tree> open_arguments(ByteView bytes);
+
+/// "user": a bad one is an error of the map, like everything below.
+[[nodiscard]] std::string user_argument(ipc::MapReader& arguments);
+/// The same, or empty if there is none: everybody.
+[[nodiscard]] std::string optional_user_argument(ipc::MapReader& arguments);
+/// Of `unban` and `renew`. Whether there is such a key and such a peer, the store knows.
+struct PairArguments {
+  std::string user;
+  std::string key;
+  std::string peer;
+  std::string reason;
+};
+[[nodiscard]] PairArguments pair_arguments(ipc::MapReader& arguments);
+/// "follow", false if it is not there.
+[[nodiscard]] bool follow_argument(ipc::MapReader& arguments);
+/// "level": a name that the logger knows or not; bounded.
+[[nodiscard]] std::string level_argument(ipc::MapReader& arguments);
+/// "envelope" of `submit`, and "session", which is of use to a reader of logs only. Points into the
+/// input.
+[[nodiscard]] ByteView envelope_argument(ipc::MapReader& arguments);
+
+}  // namespace cosigner::supervisor

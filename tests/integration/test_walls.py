@@ -1,0 +1,163 @@
+"""What an operator sees of a worker's walls and of the node's life: `user`, `top`, ticks and eviction, and control clients
+that misbehave against a real node."""
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from cluster import BIN, Cluster, wait_until
+from control import Control, frame, pack, sign_envelope
+from crowd import Crowd, add_crowd_initiator, configure_workers, restart
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster() as running:
+        running.seed = add_crowd_initiator(running)
+        configure_workers(running, tick_s=1, idle_timeout_s=4)
+        restart(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(cluster):
+    return cluster.keygen("alice")["public_key"]
+
+
+def test_walls_are_shown_as_measured(cluster, key):
+    cluster.sign_and_verify("alice", key, b"warm")
+    user = cluster.ctl("user", "alice")
+    walls = user["sandbox"]
+    assert walls["missing"] == []
+    assert walls["no_new_privs"] is True and walls["seccomp_mode"] == 2 and walls["capabilities"] == 0
+    assert walls["landlock"] is not None
+    assert walls["limits"]["core_bytes"] == 0 and walls["limits"]["files"] == 64
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{user['pid']}/status").read().splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and int(status["CapEff"], 16) == 0
+    assert int(status["Seccomp_filters"]) == walls["seccomp_filters"]
+    supervisor = cluster.supervisor(1)
+    own = dict(line.split(":\t", 1) for line in open(f"/proc/{supervisor}/status").read().splitlines() if ":\t" in line)
+    assert own["NoNewPrivs"] == "1" and own["Seccomp"] == "2"
+    assert int(own["CapEff"], 16) & ~(1 << 19) == 0, "more than CAP_SYS_PTRACE is left"
+
+
+def top(cluster, *arguments, stdout=subprocess.PIPE):
+    return subprocess.Popen([BIN / "cosignerctl", *arguments], env=dict(cluster.env, COSIGNER_SOCKET=str(cluster.socket(1))),
+                            stdout=stdout, stderr=subprocess.PIPE)
+
+
+def test_top_without_a_terminal(cluster, key):
+    cluster.sign_and_verify("alice", key, b"warm")
+    lines = top(cluster, "top", "--json", "--count", "3", "--interval", "0.2").communicate(timeout=60)[0].splitlines()
+    first, *others = [json.loads(line) for line in lines]
+    assert len(others) == 2 and first["rates"]["requests"] is None
+    assert all(snapshot["rates"]["requests"] is not None for snapshot in others)
+    assert "alice" in [user["user"] for user in first["users"]]
+    text = top(cluster, "top", "--count", "2", "--interval", "0.1").communicate(timeout=60)[0].decode()
+    assert text.count("USER") == 2 and "\x1b" not in text
+
+
+def test_top_on_a_terminal_ends_with_an_interrupt_and_leaves_it_as_it_was(cluster, key):
+    ours, theirs = pty.openpty()
+    program = top(cluster, "top", "--interval", "0.1", stdout=theirs)
+    os.close(theirs)
+    seen = b""
+
+    def drawn_thrice():
+        nonlocal seen
+        if select.select([ours], [], [], 0)[0]:
+            seen += os.read(ours, 65536)
+        return seen.count(b"\x1b[H") >= 3
+    wait_until(drawn_thrice, 30, "the screen to be drawn three times")
+    program.send_signal(signal.SIGINT)
+    while program.poll() is None:  # what it still draws must be read
+        if select.select([ours], [], [], 0.1)[0]:
+            seen += os.read(ours, 65536)
+    try:
+        while select.select([ours], [], [], 0)[0]:
+            seen += os.read(ours, 65536)
+    except OSError:  # EIO: the other end is closed
+        pass
+    os.close(ours)
+    assert program.returncode == 0
+    assert seen.rstrip().endswith(b"\x1b[?25h"), "the cursor is back"
+
+
+def test_ticks_are_no_activity(cluster, key):
+    cluster.sign_and_verify("alice", key, b"warm")
+    before = cluster.status()["counters"]
+    pid = cluster.worker("alice")
+    wait_until(lambda: cluster.worker("alice") != pid, 30, "the idle worker to be evicted although it ticks")
+    after = cluster.status()["counters"]
+    assert after["evictions"] > before["evictions"] and after["deaths"] == before["deaths"]
+
+
+def test_ticks_of_a_full_socket_are_dropped_and_counted(cluster, key):
+    crowd = Crowd(cluster, cluster.seed)
+    crowd.wake(["stuck"])
+    pid = cluster.worker("stuck")
+    dropped = cluster.status()["counters"]["ticks_dropped"]
+    cluster.stop_process(pid)
+    # Larger than what the socket takes, so that something stays queued before it.
+    large = sign_envelope(cluster.seed, crowd.name, "stuck", "none", b"x" * (1 << 20))
+    call = crowd.control.send("submit", {"envelope": large})
+    wait_until(lambda: cluster.status()["counters"]["ticks_dropped"] > dropped, 8, "a dropped tick")
+    cluster.continue_process(pid)
+    crowd.control.cancel(call)
+    crowd.wake(["stuck"])  # it serves on
+    assert cluster.worker("stuck") == pid
+    crowd.control.close()
+
+
+def test_control_clients_that_misbehave_cost_nobody_else_anything(cluster, key):
+    def raw():
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(str(cluster.socket(1)))
+        client.settimeout(30)
+        return client
+
+    good = Control(cluster.socket(1))
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\0" * 64, frame(91, [1, True, "", "", False, b""]),
+                    frame(90, [1, 2, 3]), frame(13, [1, b""])):
+        client = raw()
+        client.sendall(garbage)
+        assert client.recv(1) == b"", "garbage ends the connection"
+        client.close()
+        assert good.call("version")[0] == ""
+    half = raw()
+    half.sendall(struct.pack(">I", 1000) + b"\x94\x01")
+    deaf = raw()
+    deaf.settimeout(60)
+    call, sent = pack({}), 0
+    try:
+        for number in range(1, 200_000):  # replies of some kilobytes each, none of which is read
+            sent += len(frame(90, [number, "status", call]))
+            deaf.sendall(frame(90, [number, "status", call]))
+            if number % 500 == 0:
+                assert good.call("version")[0] == ""
+        raise AssertionError("it was never disconnected")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    cluster.sign_and_verify("alice", key, b"served beside them")
+    assert half.recv(1) == b"", "half a frame is waited for, but not for ever"
+    assert good.call("version")[0] == ""
+    deaf.close()
+    half.close()
+    good.close()
+
+
+def test_a_user_whose_keys_need_several_frames(cluster):
+    """50 ECDSA shares are more than one part of 2 MiB (ipc/start_keys.h)."""
+    count = 50
+    keys = [cluster.keygen("many", key=f"k{number}", scheme="ecdsa-secp256k1")["public_key"] for number in range(count)]
+    for node in (1, 2, 3):
+        cluster.evict("many", node)
+    for number in (0, count // 2, count - 1):
+        answer = cluster.ctl("sign", "--user", "many", "--key", f"k{number}", "--message-hex", os.urandom(32).hex())
+        assert answer["public_key"] == keys[number]
