@@ -1,6 +1,7 @@
 #include "ipc/frame.h"
 
 #include "crypto/base/wire.h"
+#include "ipc/metrics_messages.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 
@@ -15,7 +16,8 @@ constexpr std::uint8_t kUint64 = 0xcf;
 
 bool known(std::uint16_t type) {
   // Those of headers of their own.
-  for (const MessageType own : {kStartKeysType, kStartKeysTakenType, kSandboxedType}) {
+  for (const MessageType own : {kStartKeysType, kStartKeysTakenType, kSandboxedType, kWorkerMetricsType,
+                                kGatewayMetricsType, kMetricsAskType, kMetricsSnapshotType}) {
     if (static_cast<MessageType>(type) == own) {
       return true;
     }

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init doctor status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
+set -l commands init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -14,6 +14,7 @@ complete -c cosignerctl -l help -d 'Print a summary'
 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a init -d 'Set this host up as a node'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Look for what is not as it should be'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a metrics -d 'What the node counts'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a status -d 'The node, its broker and workers'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a users -d 'The active users'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a user -d 'One user in detail'

@@ -220,6 +220,20 @@ void read_control(TomlFields& root, ControlGroups& out, Problems& problems) {
   fields.finish();
 }
 
+void read_metrics(TomlFields& root, MetricsConfig& out, Problems& problems) {
+  const toml::table* table = root.table("metrics", false);
+  if (table == nullptr) {
+    return;
+  }
+  TomlFields fields(*table, "metrics", problems);
+  fields.text("listen", out.listen, false);
+  if (const auto address = parse_listen_address(out.listen); !out.listen.empty() && !address) {
+    fields.complain("listen", "'metrics.listen' is " + out.listen,
+                    "use an address of this host's loopback and a port, such as 127.0.0.1:9464");
+  }
+  fields.finish();
+}
+
 void read_log(TomlFields& root, Config& out, Problems& problems) {
   const toml::table* table = root.table("log", false);
   if (table == nullptr) {
@@ -376,6 +390,7 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
     root.complain("cluster", "'" + out.cluster + "' is no cluster name",
                   "use 1 to 32 of a-z, 0-9 and '-'");
   }
+  root.number("default_threshold", out.default_threshold, 2, kMaxNodes);
   root.text("node", out.node, true);
   if (!out.node.empty() && !valid_node_name(out.node)) {
     root.complain("node", "'" + out.node + "' is no node name",
@@ -409,6 +424,7 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
   read_sessions(root, out.sessions, problems);
   check_together(document, out, problems);
   read_control(root, out.control, problems);
+  read_metrics(root, out.metrics, problems);
   read_log(root, out, problems);
   root.finish();
 }
@@ -437,6 +453,15 @@ std::expected<Config, std::vector<ConfigProblem>> load_config(const std::string&
   }
   if (!config.initiators_file.empty()) {
     read_initiators(config, all);
+  }
+  if (document && !config.peers.empty() && config.default_threshold > config.peers.size()) {
+    Problems late(config.path);
+    TomlFields(*document, "", late)
+        .complain("default_threshold",
+                  "'default_threshold' is " + std::to_string(config.default_threshold) +
+                      ", and the cluster has " + std::to_string(config.peers.size()) + " nodes",
+                  "use a number from 2 to the number of nodes, or leave it out");
+    append(all, late);
   }
   if (!all.empty()) {
     return std::unexpected(std::move(all));

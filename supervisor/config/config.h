@@ -49,9 +49,14 @@ struct ControlGroups {
   std::string admin;  ///< Unix group that may do everything; root and the node's user always may
 };
 
+struct MetricsConfig {
+  std::string listen;  ///< ADDRESS:PORT of the HTTP listener, loopback only; empty: none
+};
+
 struct Config {
   std::string path;  ///< of cosigner.toml, absolute
   std::string cluster;
+  std::uint16_t default_threshold = 0;  ///< t of new keys where keygen names none; 0: no default
   std::string node;
   std::string state_directory;
   std::string control_socket;
@@ -64,6 +69,7 @@ struct Config {
   WorkerLimits workers;
   ipc::Settings sessions;
   ControlGroups control;
+  MetricsConfig metrics;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
   std::vector<ipc::Peer> peers;  ///< sorted by node, this node included

@@ -14,6 +14,7 @@
 #include "ipc/key_file.h"
 #include "ipc/unique_fd.h"
 #include "supervisor/broker/nkey.h"
+#include "supervisor/config/listen_address.h"
 #include "supervisor/config/toml_fields.h"
 
 namespace cosigner::supervisor {
@@ -38,6 +39,7 @@ class HostCheck {
     check_groups();
     if (!runs()) {
       check_control_socket();
+      check_metrics_port();
     }
     std::ranges::stable_sort(found_, {}, &ConfigProblem::line);
     return std::move(found_);
@@ -166,6 +168,20 @@ class HostCheck {
       }
     }
     return false;
+  }
+
+  void check_metrics_port() {
+    const auto address = parse_listen_address(config_.metrics.listen);
+    if (!address) {
+      return;
+    }
+    if (const auto socket = listen_on(*address); !socket) {
+      const bool in_use = socket.error().code == ErrorCode::kConflict;
+      complain("metrics.listen",
+               config_.metrics.listen + (in_use ? " is in use by another program"
+                                                : " cannot be used: " + socket.error().message),
+               in_use ? "choose another port; who has it: ss -ltnp" : "correct the address");
+    }
   }
 
   const Config& config_;

@@ -30,6 +30,10 @@ Outcome<ClusterView> fetch_cluster(ControlClient& node) {
   ClusterView view;
   view.cluster = fields.text("cluster");
   view.node = fields.text("node");
+  if (fields.has("default_threshold")) {
+    view.default_threshold =
+        static_cast<std::uint16_t>(fields.unsigned_integer("default_threshold", 0, 64));
+  }
   for (const ipc::Node& entry : fields.array("nodes", 64)) {
     ipc::MapReader peer(entry, "node");
     view.nodes.push_back(

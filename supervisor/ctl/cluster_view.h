@@ -14,8 +14,9 @@ namespace cosigner::ctl {
 
 struct ClusterView {
   std::string cluster;
-  std::string node;              ///< the one asked
-  std::vector<ipc::Peer> nodes;  ///< all, sorted by name
+  std::string node;                     ///< the one asked
+  std::vector<ipc::Peer> nodes;         ///< all, sorted by name
+  std::uint16_t default_threshold = 0;  ///< of that node's configuration; 0: none
 };
 [[nodiscard]] Outcome<ClusterView> fetch_cluster(ControlClient& node);
 

@@ -69,6 +69,8 @@ Outcome<void> run_user(const Context& context, const std::string& user);
 /// With a path: the ECDSA keys derived along it as well.
 Outcome<void> run_keys(const Context& context, const std::string& user,
                        const std::optional<bip32::Path>& path);
+/// Prometheus text; with --json {"text": …}.
+Outcome<void> run_metrics(const Context& context);
 Outcome<void> run_peers(const Context& context);
 /// A command whose only argument is a user, or none ("evict", "restart", "quarantine", "clear",
 /// "drain").

@@ -1,7 +1,9 @@
 // The commands that ask one node, or tell it something.
 
 #include <iostream>
+#include <limits>
 
+#include "ipc/map_reader.h"
 #include "ipc/pack.h"
 #include "supervisor/config/host_check.h"
 #include "supervisor/ctl/commands.h"
@@ -71,6 +73,29 @@ Outcome<void> run_keys(const Context& context, const std::string& user,
 
 Outcome<void> run_peers(const Context& context) {
   return show(context, ask(context, "peers", no_arguments()), view_peers);
+}
+
+Outcome<void> run_metrics(const Context& context) {
+  auto node = ControlClient::connect(context.socket);
+  if (!node) {
+    return std::unexpected(node.error());
+  }
+  const auto body = node->call("metrics", no_arguments());
+  if (!body) {
+    return std::unexpected(body.error());
+  }
+  const auto tree = ipc::Tree::parse(*body);
+  if (!tree) {
+    return refused(tree.error());
+  }
+  ipc::MapReader fields(tree->root(), "metrics");
+  const ByteView bytes = fields.bytes("text", std::numeric_limits<std::size_t>::max());
+  if (const auto ok = fields.finish_lenient(); !ok) {
+    return refused(ok.error());
+  }
+  const std::string text(bytes.begin(), bytes.end());
+  context.out << (context.json ? Json{{"text", text}}.dump() + "\n" : text);
+  return {};
 }
 
 Outcome<void> run_order(const Context& context, std::string_view command, const std::string& user) {

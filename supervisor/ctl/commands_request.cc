@@ -87,7 +87,14 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
   request.user = arguments.user;
   request.key = arguments.key;
   request.scheme = *scheme;
-  request.threshold = arguments.threshold;
+  request.threshold =
+      arguments.threshold != 0 ? arguments.threshold : client->cluster.default_threshold;
+  if (request.threshold == 0) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "how many nodes are to sign together? Use --threshold, or set default_threshold "
+                  "in the node's cosigner.toml.");
+  }
+  const std::uint16_t threshold = request.threshold;
   request.participants = arguments.participants;
   if (request.participants.empty()) {
     for (const ipc::Peer& peer : client->cluster.nodes) {
@@ -116,7 +123,7 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
                         {"key", arguments.key},
                         {"scheme", scheme_name(result->scheme)},
                         {"epoch", result->epoch},
-                        {"threshold", arguments.threshold},
+                        {"threshold", threshold},
                         {"participants", participants},
                         {"session", to_hex(answered->answer.session)},
                         {"answered_by", answered->by},
@@ -129,9 +136,8 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
   Table table({"user", arguments.user});
   table.row({"key", arguments.key});
   table.row({"scheme", std::string(scheme_name(result->scheme))});
-  table.row({"threshold", std::to_string(arguments.threshold) + " of " +
-                              std::to_string(participants.size()) + " (" + join(participants) +
-                              ")"});
+  table.row({"threshold", std::to_string(threshold) + " of " + std::to_string(participants.size()) +
+                              " (" + join(participants) + ")"});
   table.row({"public key", to_hex(result->public_key)});
   context.out << table.text();
   return {};

@@ -109,6 +109,7 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       });
   keys->add_option("--user", line.user, "user id")->required();
   keys->add_option("--path", line.path, "ECDSA keys also as derived along it (m/44/60/0/0/5)");
+  add(app, line, "metrics", "what the node counts, in Prometheus text format", run_metrics);
   const std::pair<const char*, const char*> orders[] = {
       {"evict", "end a user's idle process (the next request starts another)"},
       {"restart", "replace a user's process"},
@@ -227,14 +228,12 @@ void add_setup_commands(CLI::App& app, CommandLine& line) {
   }
 }
 
-void add_threshold(CLI::App* command, std::uint16_t& threshold, bool required) {
-  auto* option =
-      command
-          ->add_option("--threshold", threshold, "how many nodes sign together (t of n, 2 or more)")
-          ->envname("COSIGNER_THRESHOLD");
-  if (required) {
-    option->required();
-  }
+void add_threshold(CLI::App* command, std::uint16_t& threshold) {
+  command
+      ->add_option("--threshold", threshold,
+                   "how many nodes sign together (t of n, 2 or more; keygen: else the node's "
+                   "default_threshold)")
+      ->envname("COSIGNER_THRESHOLD");
 }
 
 Outcome<void> sign_as_told(const Context& context, CommandLine& line) {
@@ -269,7 +268,7 @@ void add_request_commands(CLI::App& app, CommandLine& line) {
   keygen->add_option("--user", line.keygen.user, "user id")->required();
   keygen->add_option("--key", line.keygen.key, "name of the new key")->required();
   keygen->add_option("--scheme", line.keygen.scheme, "ed25519 or ecdsa-secp256k1")->required();
-  add_threshold(keygen, line.keygen.threshold, true);
+  add_threshold(keygen, line.keygen.threshold);
   keygen
       ->add_option("--participants", line.keygen.participants,
                    "nodes that hold a share (default: all of the cluster)")
@@ -334,7 +333,7 @@ void add_bench_commands(CLI::App& app, CommandLine& line) {
       return run_bench(context, kind, line.bench_scheme, line.bench);
     });
     command->add_option("--scheme", line.bench_scheme, "of the keys (default ed25519)");
-    add_threshold(command, line.bench.threshold, false);
+    add_threshold(command, line.bench.threshold);
     return command;
   };
   const auto load = [&line](CLI::App* command) {

@@ -1,75 +1,17 @@
 #include "supervisor/process/zygote.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
 #include "ipc/seqpacket.h"
+#include "supervisor/process/spawn.h"
 
 namespace cosigner::supervisor {
-namespace {
-
-/// Where the zygote finds its socket.
-constexpr int kZygoteSocket = 3;
-
-/// The zygote's environment is made, not inherited: nothing of the operator's shell reaches a
-/// process that holds shares. SSL_CERT_*: nats.c adds the system's authorities to whatever it is
-/// given (850 KB a worker); there are none here. Sanitizer builds need their options.
-std::vector<std::string> zygote_environment() {
-  std::vector<std::string> out = {"LC_ALL=C.UTF-8", "SSL_CERT_FILE=/nonexistent",
-                                  "SSL_CERT_DIR=/nonexistent"};
-  for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"}) {
-    if (const char* value = std::getenv(name); value != nullptr) {
-      out.push_back(std::string(name) + "=" + value);
-    }
-  }
-  return out;
-}
-
-Expected<pid_t> spawn(const std::string& program, int socket) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_adddup2(&actions, socket, kZygoteSocket);
-  // libuv blocks and handles signals here; the zygote starts with none of that.
-  sigset_t none;
-  sigset_t all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
-  std::string name = "cosigner-worker";
-  std::string option = "--zygote";
-  std::array<char*, 3> arguments = {name.data(), option.data(), nullptr};
-  std::vector<std::string> environment = zygote_environment();
-  std::vector<char*> pointers;
-  for (std::string& entry : environment) {
-    pointers.push_back(entry.data());
-  }
-  pointers.push_back(nullptr);
-
-  pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments.data(), pointers.data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    return fail(ErrorCode::kInternal, "cannot start " + program + ": " + std::strerror(error) +
-                                          " (worker_program in the configuration names it)");
-  }
-  return pid;
-}
-
-}  // namespace
 
 Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::string& program,
                                                  Handlers handlers) {
@@ -82,9 +24,11 @@ Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::str
     return std::unexpected(pair.error());
   }
   fcntl(pair->first.get(), F_SETFL, fcntl(pair->first.get(), F_GETFL) | O_NONBLOCK);
-  const auto pid = spawn(program, pair->second.get());
+  const std::array<int, 1> descriptors{pair->second.get()};
+  const auto pid = spawn(program, {"cosigner-worker", "--zygote"}, descriptors);
   if (!pid) {
-    return std::unexpected(pid.error());
+    return fail(pid.error().code,
+                pid.error().message + " (worker_program in the configuration names it)");
   }
   std::unique_ptr<Zygote> zygote(new Zygote(std::move(handlers)));
   Zygote* raw = zygote.get();

@@ -7,6 +7,7 @@ namespace cosigner::supervisor {
 std::optional<std::string> Registry::check_invariants() const {
   std::array<std::size_t, kUserStates> counts{};
   std::size_t bytes = 0;
+  std::size_t entries = 0;
   std::size_t live = 0;
   std::size_t starting = 0;
   std::size_t asked = 0;
@@ -30,6 +31,7 @@ std::optional<std::string> Registry::check_invariants() const {
       }
     }
     bytes += own_bytes;
+    entries += user.queued.size() + user.delivered.size();
     live += user.live() ? 1U : 0U;
     starting += user.counts_starting ? 1U : 0U;
     asked += user.ask != 0 ? 1U : 0U;
@@ -91,8 +93,9 @@ std::optional<std::string> Registry::check_invariants() const {
       return broken("its deadline is not scheduled");
     }
   }
-  if (counts != counts_ || bytes != total_bytes_ || live != live_.size() || starting != starting_ ||
-      asked != evicting_ || in_spawn_queue != spawn_queue_.size() || in_idle != idle_.size()) {
+  if (counts != counts_ || bytes != total_bytes_ || entries != total_entries_ ||
+      live != live_.size() || starting != starting_ || asked != evicting_ ||
+      in_spawn_queue != spawn_queue_.size() || in_idle != idle_.size()) {
     return "a count is wrong";
   }
   if (total_bytes_ > limits_.total_mailbox_bytes || live > limits_.max_workers) {

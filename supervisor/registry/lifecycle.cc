@@ -1,5 +1,7 @@
 // A worker's life: wanted, forked, ready, asked to go, dead.
 
+#include <csignal>
+
 #include "supervisor/registry/user.h"
 
 namespace cosigner::supervisor {
@@ -17,6 +19,22 @@ Error plain(ErrorCode code, std::string message, std::uint32_t retry_after_ms = 
 constexpr std::uint32_t kFullRetryMs = 1000;
 /// A disk that was full or slow a moment ago is not asked by every request at once.
 constexpr std::int64_t kStorageRetryMs = 1000;
+
+DeathCause death_cause(KillReason reason, const ExitCause& cause) {
+  if (reason == KillReason::kUnresponsive) {
+    return DeathCause::kUnresponsive;
+  }
+  if (reason == KillReason::kStartTimeout) {
+    return DeathCause::kStartTimeout;
+  }
+  if (cause.kind == ExitKind::kOutOfMemory) {
+    return DeathCause::kOutOfMemory;
+  }
+  if (cause.kind == ExitKind::kSignal) {
+    return cause.value == SIGKILL ? DeathCause::kKilled : DeathCause::kSignal;
+  }
+  return DeathCause::kExit;
+}
 
 }  // namespace
 
@@ -331,6 +349,7 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   if (!clean && !ours) {
     ++user.deaths;
     ++counters_.deaths;
+    ++counters_.deaths_by_cause[static_cast<std::size_t>(death_cause(user.kill, cause))];
     if (!user.ready) {
       ++user.start_failures;
       ++counters_.start_failures;

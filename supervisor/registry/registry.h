@@ -99,6 +99,9 @@ class Registry {
   [[nodiscard]] std::size_t in_state(UserState state) const {
     return counts_[static_cast<std::size_t>(state)];
   }
+  /// Of all users' unanswered requests.
+  [[nodiscard]] std::size_t mailbox_entries() const { return total_entries_; }
+  [[nodiscard]] std::size_t mailbox_bytes() const { return total_bytes_; }
   [[nodiscard]] const RegistryCounters& counters() const { return counters_; }
   [[nodiscard]] std::vector<UserView> users(std::int64_t now) const;
   [[nodiscard]] std::optional<UserView> user(std::int64_t now, const std::string& user) const;
@@ -170,6 +173,7 @@ class Registry {
   std::size_t starting_ = 0;      ///< forked and not ready
   std::size_t evicting_ = 0;      ///< asked or agreed to go, not yet reaped
   std::size_t total_bytes_ = 0;
+  std::size_t total_entries_ = 0;
   /// While exited() decides what comes next: whose worker that was, for the change it reports.
   std::pair<const User*, std::uint64_t> buried_{nullptr, 0};
 

@@ -60,6 +60,7 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   User& user = find_or_make(name);
   user.bytes += bytes;
   total_bytes_ += bytes;
+  ++total_entries_;
   user.last_active = now;
   user.queued.push_back({std::move(info), std::move(envelope), bytes});
   if (user.state == UserState::kAbsent) {
@@ -77,8 +78,8 @@ void Registry::deliver_queued(std::int64_t now, User& user) {
     Waiting waiting = std::move(user.queued.front());
     user.queued.pop_front();
     const std::uint64_t number = waiting.info.number;
-    actions_.emplace_back(
-        action::Deliver{user.generation, number, std::exchange(waiting.envelope, {})});
+    actions_.emplace_back(action::Deliver{
+        user.generation, number, std::exchange(waiting.envelope, {}), waiting.info.arrived_us});
     user.delivered.emplace(number, std::move(waiting));
   }
   settle(now, user);
@@ -109,6 +110,7 @@ std::optional<RequestInfo> Registry::answer(std::int64_t now, std::uint64_t gene
 void Registry::release_bytes(User& user, const Waiting& waiting) {
   user.bytes -= waiting.bytes;
   total_bytes_ -= waiting.bytes;
+  --total_entries_;
 }
 
 void Registry::refuse(const std::string& user, RequestInfo info, Error error) {

@@ -70,4 +70,22 @@ std::string_view kill_reason_text(KillReason reason) {
   return "";
 }
 
+std::string_view death_cause_name(DeathCause cause) {
+  switch (cause) {
+    case DeathCause::kSignal:
+      return "signal";
+    case DeathCause::kExit:
+      return "exit";
+    case DeathCause::kUnresponsive:
+      return "unresponsive";
+    case DeathCause::kStartTimeout:
+      return "start_timeout";
+    case DeathCause::kOutOfMemory:
+      return "out_of_memory";
+    case DeathCause::kKilled:
+      return "killed";
+  }
+  return "killed";
+}
+
 }  // namespace cosigner::supervisor

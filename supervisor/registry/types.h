@@ -1,6 +1,7 @@
 #pragma once
 // What goes into the user registry and what comes out of it. Times are monotonic milliseconds.
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,8 +43,9 @@ struct RegistryLimits {
 /// Who waits for an answer, and what to tell them. The registry carries it and looks at
 /// `has_client` only.
 struct RequestInfo {
-  std::uint64_t number = 0;  ///< given by the registry
-  bool has_client = true;    ///< false: woken by a peer, nobody waits
+  std::uint64_t number = 0;     ///< given by the registry
+  bool has_client = true;       ///< false: woken by a peer, nobody waits
+  std::int64_t arrived_us = 0;  ///< monotonic, for whoever measures the wait
   std::uint64_t gateway_generation = 0;
   std::uint64_t gateway_request = 0;
   SessionId session;
@@ -82,6 +84,19 @@ enum class KillReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view kill_reason_text(KillReason reason);
 
+/// What a death is counted as; clean ends and those by order are none.
+enum class DeathCause : std::uint8_t {
+  kSignal,        ///< any but SIGKILL: it crashed
+  kExit,          ///< it ended by itself, unasked
+  kUnresponsive,  ///< silent with work in hand
+  kStartTimeout,
+  kOutOfMemory,
+  kKilled,  ///< SIGKILL, from outside or for nonsense on its socket
+};
+inline constexpr std::size_t kDeathCauses = 6;
+/// "signal", "exit", … as metrics name them.
+[[nodiscard]] std::string_view death_cause_name(DeathCause cause);
+
 namespace action {
 
 /// Order a durable block of generation numbers; answer with generations_reserved().
@@ -94,6 +109,7 @@ struct Deliver {
   std::uint64_t generation = 0;
   std::uint64_t number = 0;
   ByteVector envelope;
+  std::int64_t arrived_us = 0;  ///< RequestInfo's
 };
 /// SIGKILL; answer with exited() once it is reaped.
 struct Kill {
@@ -159,6 +175,7 @@ struct RegistryCounters {
   std::uint64_t overloaded = 0;  ///< of those: a limit
   std::uint64_t spawns = 0;
   std::uint64_t deaths = 0;
+  std::array<std::uint64_t, kDeathCauses> deaths_by_cause{};
   std::uint64_t evictions = 0;
   std::uint64_t evictions_declined = 0;
   std::uint64_t asked_for_memory = 0;  ///< idle workers asked to go because memory ran short

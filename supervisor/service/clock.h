@@ -13,6 +13,10 @@ namespace cosigner::supervisor {
 [[nodiscard]] inline std::int64_t monotonic_ms() {
   return static_cast<std::int64_t>(uv_hrtime() / 1'000'000);
 }
+/// Monotonic microseconds.
+[[nodiscard]] inline std::int64_t monotonic_us() {
+  return static_cast<std::int64_t>(uv_hrtime() / 1'000);
+}
 /// Milliseconds since 1970.
 [[nodiscard]] inline std::uint64_t wall_ms() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -21,6 +21,8 @@ struct Commands::Command {
 const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
   static const std::map<std::string, Command, std::less<>> kTable{
       {"status", {Rights::kView, &Commands::status}},
+      {"metrics", {Rights::kView, &Commands::metrics}},
+      {"self-check", {Rights::kView, &Commands::self_check}},
       {"cluster", {Rights::kView, &Commands::cluster}},
       {"peers", {Rights::kView, &Commands::peers}},
       {"version", {Rights::kView, &Commands::version}},
@@ -65,6 +67,7 @@ void Commands::handle(Request request) {
     return;
   }
   if (rights_.of(request->peer()) < found->second.needed) {
+    node_.metrics().control_refused();
     log_refusal(request->peer(), request->command());
     request->fail(
         {.code = ErrorCode::kDenied,

@@ -50,6 +50,8 @@ class Commands {
   void order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban);
   // views.cc
   void status(const Request& request, ipc::MapReader& arguments);
+  void metrics(const Request& request, ipc::MapReader& arguments);
+  void self_check(const Request& request, ipc::MapReader& arguments);
   void cluster(const Request& request, ipc::MapReader& arguments);
   void peers(const Request& request, ipc::MapReader& arguments);
   void version(const Request& request, ipc::MapReader& arguments);

@@ -21,11 +21,12 @@ constexpr std::size_t kMaxQueuedBytes = 64U << 20;
 }  // namespace
 
 GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& issuer,
-                         ProcessTree& tree, Random& random, Outlets outlets)
+                         ProcessTree& tree, NodeMetrics& metrics, Random& random, Outlets outlets)
     : loop_(loop),
       config_(config),
       issuer_(issuer),
       tree_(tree),
+      metrics_(metrics),
       random_(random),
       outlets_(std::move(outlets)),
       restart_timer_(loop, [this] { try_start(); }),
@@ -168,7 +169,7 @@ void GatewayLink::died(const std::string& why) {
   }
   forking_ = false;
   ready_ = false;
-  broker_connected_ = false;
+  set_broker_connected(false);
   watch_timer_.stop();
   presence_timer_.stop();
   stop_timer_.stop();
@@ -234,6 +235,13 @@ void GatewayLink::with(const ipc::Frame& frame, Handle handle) {
 void GatewayLink::on_frame(const ipc::Frame& frame) {
   using Type = ipc::MessageType;
   last_sign_ = monotonic_ms();
+  if (frame.type == ipc::GatewayMetrics::kType) {
+    return with<ipc::GatewayMetrics>(frame, [this](auto& metrics) {
+      if (!metrics_.absorb(metrics)) {
+        kill("it counted what there is not");
+      }
+    });
+  }
   switch (frame.type) {
     case Type::kGatewayHello:
       return with<ipc::GatewayHello>(frame, [this](auto& hello) { on_hello(hello); });
@@ -267,7 +275,7 @@ void GatewayLink::on_frame(const ipc::Frame& frame) {
           spdlog::log(state.connected ? spdlog::level::info : spdlog::level::warn, "broker: {} {}",
                       state.connected ? "connected" : "disconnected", state.detail);
         }
-        broker_connected_ = state.connected;
+        set_broker_connected(state.connected);
         broker_detail_ = state.detail;
         outlets_.on_change();
       });
@@ -312,12 +320,19 @@ void GatewayLink::on_hello(const ipc::GatewayHello& hello) {
   send(start);
 }
 
+void GatewayLink::set_broker_connected(bool connected) {
+  if (connected && !broker_connected_ && std::exchange(broker_was_connected_, true)) {
+    ++broker_reconnects_;
+  }
+  broker_connected_ = connected;
+}
+
 void GatewayLink::on_ready() {
   if (!hello_ || ready_) {
     return;
   }
   ready_ = true;
-  broker_connected_ = true;
+  set_broker_connected(true);
   presence_timer_.start(config_.sessions.presence_timeout_ms +
                         config_.sessions.presence_interval_ms);
   spdlog::info("gateway generation={}: ready", generation_);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "ipc/uv_stream.h"
+#include "supervisor/metrics/node_metrics.h"
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/types.h"
 #include "supervisor/service/issuer.h"
@@ -36,7 +37,7 @@ class GatewayLink {
   static constexpr std::size_t kMaxPublishes = 16384;
 
   GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& issuer, ProcessTree& tree,
-              Random& random, Outlets outlets);
+              NodeMetrics& metrics, Random& random, Outlets outlets);
   ~GatewayLink();
 
   void start();
@@ -56,6 +57,8 @@ class GatewayLink {
   [[nodiscard]] pid_t pid() const { return process_ ? process_->pid() : 0; }
   [[nodiscard]] std::uint64_t restarts() const { return restarts_; }
   [[nodiscard]] bool broker_connected() const { return broker_connected_; }
+  /// Connections lost and found again, by one gateway or the next.
+  [[nodiscard]] std::uint64_t broker_reconnects() const { return broker_reconnects_; }
   [[nodiscard]] const std::string& broker_detail() const { return broker_detail_; }
   [[nodiscard]] const std::set<std::string>& present() const { return present_; }
   [[nodiscard]] std::uint64_t answers_lost() const { return answers_lost_; }
@@ -68,6 +71,7 @@ class GatewayLink {
   void with(const ipc::Frame& frame, Handle handle);
   void on_hello(const ipc::GatewayHello& hello);
   void on_ready();
+  void set_broker_connected(bool connected);
   void on_request(ipc::GatewayRequest request);
   void on_presence(const ipc::PeerPresence& presence);
   void on_renew();
@@ -82,6 +86,7 @@ class GatewayLink {
   const Config& config_;
   const Issuer& issuer_;
   ProcessTree& tree_;
+  NodeMetrics& metrics_;
   Random& random_;
   Outlets outlets_;
   std::uint64_t generation_ = 0;
@@ -94,6 +99,8 @@ class GatewayLink {
   bool ready_ = false;
   bool stopping_ = false;
   bool broker_connected_ = false;
+  bool broker_was_connected_ = false;
+  std::uint64_t broker_reconnects_ = 0;
   std::string broker_detail_;
   std::set<std::string> present_;
   std::set<std::string> heard_;  ///< peers that this gateway has reported

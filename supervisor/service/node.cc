@@ -5,6 +5,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/state_lock.h"
 #include "supervisor/service/commands.h"
@@ -62,11 +64,18 @@ Expected<void> Node::start() {
   if (!store) {
     return std::unexpected(store.error());
   }
+  NodeMetrics::Identity self{COSIGNER_VERSION, config_.cluster, config_.node, {}};
+  for (const ipc::Peer& peer : config_.peers) {
+    if (peer.node != config_.node) {
+      self.peers.push_back(peer.node);
+    }
+  }
+  metrics_ = std::make_unique<NodeMetrics>(self);
   store_ = std::make_unique<StoreThread>(loop_, std::move(*store));
   tree_ =
       std::make_unique<ProcessTree>(loop_, config_.worker_program, random_, [this] { changed(); });
   gateway_ = std::make_unique<GatewayLink>(
-      loop_, config_, issuer_, *tree_, random_,
+      loop_, config_, issuer_, *tree_, *metrics_, random_,
       GatewayLink::Outlets{
           .request =
               [this](const std::string& user, RequestInfo info, ByteVector envelope) {
@@ -82,7 +91,7 @@ Expected<void> Node::start() {
                 }
               }});
   pool_ = std::make_unique<WorkerPool>(
-      loop_, config_, issuer_, *store_, *tree_, random_,
+      loop_, config_, issuer_, *store_, *tree_, *metrics_, random_,
       WorkerPool::Outlets{
           .answer = [this](const RequestInfo& info,
                            ByteVector envelope) { gateway_->answer(info, std::move(envelope)); },
@@ -129,6 +138,11 @@ Expected<void> Node::start() {
               }});
   guard_memory();
   use_cgroups();
+  scrape_ = std::make_unique<Scrape>(*this);
+  exporter_ = std::make_unique<ExporterLink>(
+      loop_, *tree_, random_,
+      ExporterLink::Outlets{.not_ready = [this] { return ready() ? std::string() : not_ready(); },
+                            .text = [this](Scrape::Done done) { scrape_->take(std::move(done)); }});
   commands_ = std::make_unique<Commands>(*this);
   if (auto started = tree_->start(); !started) {
     return started;
@@ -141,6 +155,11 @@ Expected<void> Node::start() {
     return std::unexpected(control.error());
   }
   control_ = std::move(*control);
+  const auto beside =
+      std::filesystem::path(config_.worker_program).replace_filename("cosigner-exporter");
+  if (auto exporting = exporter_->start(config_.metrics.listen, beside.string()); !exporting) {
+    return exporting;
+  }
   gateway_->start();
   tick_timer_.start(std::uint64_t{config_.workers.tick_s} * 1000,
                     std::uint64_t{config_.workers.tick_s} * 1000);
@@ -173,6 +192,14 @@ std::vector<std::string> Node::degraded() const {
     if (gateway_->ready() && !gateway_->present().contains(peer.node)) {
       out.push_back("peer " + peer.node + " is absent");
     }
+  }
+  return out;
+}
+
+std::string Node::not_ready() const {
+  std::string out = "not ready";
+  for (const std::string& reason : degraded()) {
+    out += "; " + reason;
   }
   return out;
 }
@@ -272,6 +299,7 @@ void Node::stop_gateway() {
     return;
   }
   control_.reset();
+  exporter_->stop();
   gateway_->stop(1000);
 }
 

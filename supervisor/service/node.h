@@ -6,8 +6,11 @@
 
 #include "supervisor/control/control_server.h"
 #include "supervisor/service/events.h"
+#include "supervisor/service/exporter_link.h"
 #include "supervisor/service/gateway_link.h"
 #include "supervisor/service/memory_guard.h"
+#include "supervisor/service/scrape.h"
+#include "supervisor/service/self_check.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -35,6 +38,10 @@ class Node {
   [[nodiscard]] ProcessTree& tree() { return *tree_; }
   [[nodiscard]] StoreThread& store() { return *store_; }
   [[nodiscard]] Events& events() { return events_; }
+  [[nodiscard]] NodeMetrics& metrics() { return *metrics_; }
+  [[nodiscard]] Scrape& scrape() { return *scrape_; }
+  [[nodiscard]] SelfCheck& self_check() { return self_check_; }
+  [[nodiscard]] const ExporterLink& exporter() const { return *exporter_; }
   [[nodiscard]] std::int64_t started_at_ms() const { return started_at_ms_; }
   /// Store open, gateway subscribed, control socket listening, zygote warm.
   [[nodiscard]] bool ready() const;
@@ -45,6 +52,8 @@ class Node {
   Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer);
   Expected<void> start();
   void changed();
+  /// "not ready; …": what degraded() says, in one line.
+  [[nodiscard]] std::string not_ready() const;
   void on_presence(const std::string& node, bool present);
   void purge();
   void guard_memory();
@@ -59,11 +68,15 @@ class Node {
   SystemRandom random_;
   Events events_;
   std::int64_t started_at_ms_;
+  std::unique_ptr<NodeMetrics> metrics_;
   std::unique_ptr<StoreThread> store_;
   std::unique_ptr<ProcessTree> tree_;
   std::unique_ptr<GatewayLink> gateway_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<MemoryGuard> memory_guard_;
+  std::unique_ptr<Scrape> scrape_;
+  SelfCheck self_check_{*this};
+  std::unique_ptr<ExporterLink> exporter_;
   std::unique_ptr<Commands> commands_;
   std::unique_ptr<ControlServer> control_;
   LoopTimer tick_timer_;

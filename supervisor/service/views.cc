@@ -172,6 +172,8 @@ void Commands::status(const Request& request, ipc::MapReader&) {
                              .finish())
           .raw("gateway", process(gateway.state(), gateway.pid(), gateway.restarts()))
           .raw("zygote", process(tree.state(), tree.pid(), tree.restarts()))
+          .raw("exporter", process(node_.exporter().state(), node_.exporter().pid(),
+                                   node_.exporter().restarts()))
           .raw("workers", workers.finish())
           .raw("peers", pack_peers())
           .raw("counters", ipc::MapPacker()
@@ -200,6 +202,24 @@ void Commands::status(const Request& request, ipc::MapReader&) {
           .finish());
 }
 
+void Commands::metrics(const Request& request, ipc::MapReader& arguments) {
+  if (const auto ok = arguments.finish(); !ok) {
+    request->fail(ok.error());
+    return;
+  }
+  node_.scrape().take([request](const std::string& text) {
+    request->succeed(ipc::MapPacker().bytes("text", as_bytes(text)).finish());
+  });
+}
+
+void Commands::self_check(const Request& request, ipc::MapReader& arguments) {
+  if (const auto ok = arguments.finish(); !ok) {
+    request->fail(ok.error());
+    return;
+  }
+  node_.self_check().run([request](const ByteVector& body) { request->succeed(body); });
+}
+
 void Commands::cluster(const Request& request, ipc::MapReader&) {
   ipc::ArrayPacker nodes;
   for (const ipc::Peer& peer : node_.config().peers) {
@@ -210,6 +230,7 @@ void Commands::cluster(const Request& request, ipc::MapReader&) {
   request->succeed(ipc::MapPacker()
                        .text("cluster", node_.config().cluster)
                        .text("node", node_.config().node)
+                       .unsigned_integer("default_threshold", node_.config().default_threshold)
                        .raw("nodes", nodes.finish())
                        .unsigned_integer("sign_deadline_ms", sessions.sign_deadline_ms)
                        .unsigned_integer("keygen_deadline_ms", sessions.keygen_deadline_ms)

@@ -64,6 +64,11 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
     pump();
     return;
   }
+  if (frame.type == ipc::WorkerMetrics::kType) {
+    with<ipc::WorkerMetrics>(worker, frame, [&](auto& metrics) { on_metrics(worker, metrics); });
+    pump();
+    return;
+  }
   switch (frame.type) {
     case Type::kWorkerHello:
       with<ipc::WorkerHello>(worker, frame, [&](auto& hello) { on_hello(worker, hello); });
@@ -72,6 +77,7 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
       with<ipc::WorkerReady>(worker, frame, [&](auto& ready) {
         worker.threads = ready.threads;
         if (worker.started) {
+          metrics_.spawned(static_cast<std::uint64_t>(monotonic_us() - worker.ordered_us));
           registry_.ready(monotonic_ms(), generation);
         } else {
           distrust(worker, "it was ready before it was started");
@@ -298,6 +304,16 @@ void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) 
   }
 }
 
+void WorkerPool::on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics) {
+  if (!metrics_.absorb(metrics)) {
+    distrust(worker, "it counted what there is not");
+  }
+}
+
+void WorkerPool::note_stored(StoreOperation operation, std::int64_t ordered_us) {
+  metrics_.stored(operation, static_cast<std::uint64_t>(monotonic_us() - ordered_us));
+}
+
 // ---- the store
 
 void WorkerPool::order_begins(Worker& worker, std::size_t bytes) {
@@ -355,7 +371,8 @@ void WorkerPool::on_store_pending(Worker& worker, ipc::StorePending order) {
   submit_for(
       worker, StoreThread::Urgency::kNow, key->record.size() + key->sealed_share.size(),
       [user, key](Store& store) { return store.store_pending(user, *key); },
-      [this, user, generation, number, key](const Expected<void>& done) {
+      [this, user, generation, number, key, ordered = monotonic_us()](const Expected<void>& done) {
+        note_stored(StoreOperation::kPending, ordered);
         ByteVector statement;
         if (done) {
           statement = encode_statement(
@@ -373,7 +390,8 @@ void WorkerPool::on_store_activate(Worker& worker, ipc::StoreActivate order) {
   submit_for(
       worker, StoreThread::Urgency::kNow, 0,
       [user, order = std::move(order)](Store& store) { return store.activate(user, order); },
-      [this, generation, number](const Expected<void>& done) {
+      [this, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
+        note_stored(StoreOperation::kActivate, ordered);
         confirm(generation, number, done, {});
       });
 }
@@ -420,7 +438,8 @@ void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
   submit_for(
       worker, number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow, bytes,
       [user, result = std::move(result)](Store& store) { return store.store_result(user, result); },
-      [this, generation, number](const Expected<void>& done) {
+      [this, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
+        note_stored(StoreOperation::kResult, ordered);
         if (!done && number == 0) {
           spdlog::warn("a result was not stored: {}", done.error().message);
         }
@@ -435,7 +454,8 @@ void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
   submit_for(
       worker, StoreThread::Urgency::kNow, 0,
       [user, lookup = std::move(lookup)](Store& store) { return store.find_result(user, lookup); },
-      [this, generation, number](Expected<FoundResult> found) {
+      [this, generation, number, ordered = monotonic_us()](Expected<FoundResult> found) {
+        note_stored(StoreOperation::kLookup, ordered);
         Worker* asking = find(generation);
         if (asking == nullptr) {
           return;

@@ -64,12 +64,14 @@ ExitCause exit_cause(const ExitStatus& status) {
 }
 
 WorkerPool::WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer,
-                       StoreThread& store, ProcessTree& tree, Random& random, Outlets outlets)
+                       StoreThread& store, ProcessTree& tree, NodeMetrics& metrics, Random& random,
+                       Outlets outlets)
     : loop_(loop),
       config_(config),
       issuer_(issuer),
       store_(store),
       tree_(tree),
+      metrics_(metrics),
       outlets_(std::move(outlets)),
       registry_(registry_limits(config.workers), random),
       timer_(loop,
@@ -87,6 +89,7 @@ WorkerPool::~WorkerPool() = default;
 // ---- inputs
 
 void WorkerPool::request(const std::string& user, RequestInfo info, ByteVector envelope) {
+  info.arrived_us = monotonic_us();
   registry_.request(monotonic_ms(), user, std::move(info), std::move(envelope));
   pump();
 }
@@ -180,6 +183,27 @@ std::optional<ipc::Sandboxed> WorkerPool::sandboxed(std::uint64_t generation) co
   return found == workers_.end() ? std::nullopt : found->second->sandboxed;
 }
 
+std::uint64_t WorkerPool::presignatures() const {
+  std::uint64_t held = 0;
+  for (const auto& [generation, worker] : workers_) {
+    for (const auto& [key, stock] : worker->presignatures) {
+      held += stock.held;
+    }
+  }
+  return held;
+}
+
+std::vector<pid_t> WorkerPool::pids() const {
+  std::vector<pid_t> out;
+  out.reserve(workers_.size());
+  for (const auto& [generation, worker] : workers_) {
+    if (worker->pid > 0) {
+      out.push_back(worker->pid);
+    }
+  }
+  return out;
+}
+
 WorkerPool::Worker* WorkerPool::find(std::uint64_t generation) {
   const auto found = workers_.find(generation);
   return found == workers_.end() ? nullptr : found->second.get();
@@ -238,6 +262,7 @@ void WorkerPool::perform(action::Fork& fork) {
     return;
   }
   auto worker = std::make_unique<Worker>(fork.user, generation);
+  worker->ordered_us = monotonic_us();
   ipc::FrameChannel::Handlers handlers;
   handlers.on_frame = [this, raw = worker.get()](const ipc::Frame& frame) {
     on_frame(*raw, frame);
@@ -306,6 +331,7 @@ void WorkerPool::perform(action::Deliver& deliver) {
     work.request = deliver.number;
     work.envelope = std::move(deliver.envelope);
     send(*worker, work);
+    metrics_.waited(static_cast<std::uint64_t>(monotonic_us() - deliver.arrived_us));
   }
 }
 
@@ -336,6 +362,7 @@ void WorkerPool::perform(action::Drain& drain) {
 }
 
 void WorkerPool::perform(action::Fail& fail) {
+  metrics_.answered(fail.info.operation, error_name(fail.error.code));
   RequestAnswer answer{.session = fail.info.session,
                        .operation = fail.info.operation,
                        .user = fail.user,

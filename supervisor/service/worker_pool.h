@@ -14,6 +14,7 @@
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
+#include "supervisor/metrics/node_metrics.h"
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/process/worker_cgroups.h"
 #include "supervisor/registry/registry.h"
@@ -68,7 +69,7 @@ class WorkerPool {
   };
 
   WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer, StoreThread& store,
-             ProcessTree& tree, Random& random, Outlets outlets);
+             ProcessTree& tree, NodeMetrics& metrics, Random& random, Outlets outlets);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -105,6 +106,9 @@ class WorkerPool {
   [[nodiscard]] std::optional<ipc::Sandboxed> sandboxed(std::uint64_t generation) const;
   /// From now on each worker gets a cgroup of its own.
   void use_cgroups(WorkerCgroups cgroups) { cgroups_ = std::move(cgroups); }
+  [[nodiscard]] std::vector<pid_t> pids() const;
+  /// Held by all live workers.
+  [[nodiscard]] std::uint64_t presignatures() const;
   [[nodiscard]] std::uint64_t stray_frames() const { return stray_frames_; }
   [[nodiscard]] std::uint64_t ticks_dropped() const { return ticks_dropped_; }
 
@@ -190,6 +194,9 @@ class WorkerPool {
   void order_begins(Worker& worker, std::size_t bytes);
   void order_ends(std::uint64_t generation, std::size_t bytes);
 
+  void on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics);
+  /// What a store order's end is worth to the metrics.
+  void note_stored(StoreOperation operation, std::int64_t ordered_us);
   /// Stored, if the worker still lives.
   void confirm(std::uint64_t generation, std::uint64_t order, const Expected<void>& outcome,
                ByteVector statement);
@@ -199,6 +206,7 @@ class WorkerPool {
   const Issuer& issuer_;
   StoreThread& store_;
   ProcessTree& tree_;
+  NodeMetrics& metrics_;
   Outlets outlets_;
   Registry registry_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Worker>> workers_;
@@ -242,6 +250,7 @@ struct WorkerPool::Worker {
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
   std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls
+  std::int64_t ordered_us = 0;  ///< its fork
   PerSecond log_lines;
   PerSecond wakes;
   // Its orders at the store: see submit_for().

@@ -263,6 +263,15 @@ Expected<std::vector<PairRecord>> Store::pairs_of(const std::string& user) {
   return all ? Expected<std::vector<PairRecord>>(std::move(out)) : std::unexpected(all.error());
 }
 
+Expected<std::uint64_t> Store::count_bans() {
+  auto run = sql_->count_bans.run();
+  const auto row = run.step();
+  if (!row) {
+    return std::unexpected(row.error());
+  }
+  return run.integer(0);
+}
+
 Expected<std::vector<RenewalOrder>> Store::renewal_orders(const std::string& user) {
   std::vector<RenewalOrder> out;
   auto run = sql_->renewal_orders.run(user);

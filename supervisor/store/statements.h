@@ -68,6 +68,7 @@ struct Store::Statements {
   SqlStatement erase_pair;
   SqlStatement renewal_orders;
   SqlStatement put_renewal_order;
+  SqlStatement count_bans;
 };
 
 /// Columns of integers, as the MAC covers them.

@@ -131,6 +131,7 @@ Expected<void> Store::prepare() {
               "renewal_orders WHERE ?1 = '' OR user = ?1 ORDER BY number"),
       .put_renewal_order =
           sql("INSERT INTO renewal_orders VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+      .count_bans = sql("SELECT count(*) FROM pairs WHERE banned <> 0"),
   });
   if (error) {
     return std::unexpected(*error);

@@ -168,6 +168,8 @@ class Store {
   [[nodiscard]] Expected<PairRecord> lift(const std::string& user, const ipc::LiftBan& order);
   /// By key, epoch and peer; of all users if `user` is empty.
   [[nodiscard]] Expected<std::vector<PairRecord>> pairs_of(const std::string& user);
+  /// Banned pairs of all users.
+  [[nodiscard]] Expected<std::uint64_t> count_bans();
   /// Every order, oldest first; of all users if `user` is empty.
   [[nodiscard]] Expected<std::vector<RenewalOrder>> renewal_orders(const std::string& user);
 

@@ -46,18 +46,24 @@ class StoreThread {
   void submit(Urgency urgency, Work work, Done done) {
     using Outcome = decltype(work(std::declval<Store&>()));
     auto outcome = std::make_shared<Outcome>(fail(ErrorCode::kInternal, "not run"));
-    push(urgency, {[work = std::move(work), outcome](Store& store) mutable {
-                     *outcome = store.operation([&](Store& inside) { return work(inside); });
-                   },
-                   [done = std::move(done), outcome](const std::optional<Error>& broken) mutable {
-                     if (broken) {
-                       *outcome = std::unexpected(*broken);
-                     }
-                     done(std::move(*outcome));
-                   }});
+    push(urgency,
+         {[work = std::move(work), outcome](Store& store) mutable {
+            *outcome = store.operation([&](Store& inside) { return work(inside); });
+          },
+          [this, done = std::move(done), outcome](const std::optional<Error>& broken) mutable {
+            if (broken) {
+              *outcome = std::unexpected(*broken);
+            }
+            if (!*outcome && outcome->error().code == ErrorCode::kStorageFailed) {
+              ++failures_;
+            }
+            done(std::move(*outcome));
+          }});
   }
 
   [[nodiscard]] std::size_t waiting() const;
+  /// Jobs that ended with storage_failed; of the loop's thread.
+  [[nodiscard]] std::uint64_t failures() const { return failures_; }
 
  private:
   struct Job {
@@ -83,6 +89,7 @@ class StoreThread {
   std::chrono::steady_clock::time_point oldest_;
   bool stop_ = false;
   std::vector<Finished> finished_;
+  std::uint64_t failures_ = 0;
   uv_async_t* async_;  ///< frees itself when closed
   std::thread thread_;
 };

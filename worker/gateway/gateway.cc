@@ -10,6 +10,7 @@
 #include <set>
 
 #include "crypto/identity/certificate.h"
+#include "ipc/metrics_messages.h"
 #include "ipc/names.h"
 #include "ipc/uv_stream.h"
 #include "worker/exit_status.h"
@@ -62,6 +63,7 @@ class Gateway {
 
   void on_timer();
   void send_beacon(bool bye);
+  void send_metrics();
   void report(const std::vector<PresenceChange>& changes);
   void publish_refusal(const std::string& inbox, const RequestAnswer& answer);
   void log(std::uint8_t level, std::string message);
@@ -440,11 +442,25 @@ void Gateway::on_timer() {
   ipc::Heartbeat heartbeat;
   heartbeat.in_flight = static_cast<std::uint32_t>(pending_.size());
   supervisor_->send(heartbeat);
+  send_metrics();
   if (!renewal_asked_ && wall_ms() / 1000 + kRenewBeforeSeconds > certificate_ends_) {
     renewal_asked_ = true;
     ipc::RenewAsk ask;
     ask.not_after = certificate_ends_;
     supervisor_->send(ask);
+  }
+}
+
+void Gateway::send_metrics() {
+  ipc::GatewayMetrics metrics;
+  for (const auto& [code, count] : gate_->take_refusals()) {
+    ipc::RefusalTally tally;
+    tally.error = error_name(code);
+    tally.count = count;
+    metrics.refused.push_back(std::move(tally));
+  }
+  if (!metrics.refused.empty()) {
+    supervisor_->send(metrics);
   }
 }
 

@@ -48,6 +48,9 @@ RequestGate::RequestGate(std::string cluster, std::vector<std::string> peers,
       refusals_(kRefusalsPerSecond) {}
 
 RequestGate::Verdict RequestGate::refuse(std::int64_t now_ms, RequestAnswer answer) {
+  if (const auto* error = std::get_if<Error>(&answer.content)) {
+    ++counters_.by_error[error->code];
+  }
   if (!refusals_.take(now_ms)) {
     ++counters_.dropped_refusals;
     return Dropped{};

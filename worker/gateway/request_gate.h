@@ -49,6 +49,7 @@ struct GateCounters {
   std::uint64_t dropped_refusals = 0;   ///< not even answered: the refusal rate was used up
   std::uint64_t dropped_repeats = 0;    ///< one request again and again
   std::uint64_t dropped_strangers = 0;  ///< "forwarded" by no peer of this node
+  std::map<ErrorCode, std::uint64_t> by_error;  ///< both kinds of refusals
 };
 
 class RequestGate {
@@ -76,6 +77,10 @@ class RequestGate {
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
   /// Rates that are kept: at most two of each initiator and one of each peer.
   [[nodiscard]] std::size_t rates() const { return rates_.size(); }
+  /// Refusals by error since the last call.
+  [[nodiscard]] std::map<ErrorCode, std::uint64_t> take_refusals() {
+    return std::exchange(counters_.by_error, {});
+  }
 
  private:
   struct Seen;

@@ -41,6 +41,7 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
                    .random = random,
                    .now = now,
                    .counters = {},
+                   .tally = {},
                    .effects = {}},
       signing_key_(std::move(keys.signing)),
       own_certificate_(own_certificate(start)),
@@ -236,8 +237,10 @@ void SessionEngine::Impl::finish(const Request& request, const SessionId& id,
   RequestAnswer content{id, std::string(operation_name(request.operation)), request.user,
                         request.key, Error{}};
   std::uint64_t epoch = 0;
+  std::string_view counted_as = "ok";
   if (auto* error = std::get_if<Error>(&outcome)) {
     ++environment_.counters.sessions_failed;
+    counted_as = error_name(error->code);
     results_.remember_failure(id, *error);
     content.content = std::move(*error);
   } else if (auto* sign = std::get_if<SignResult>(&outcome)) {
@@ -263,7 +266,7 @@ void SessionEngine::Impl::finish(const Request& request, const SessionId& id,
                          .answer = bytes});
   }
   for (const std::uint64_t work : waiters) {
-    answer(work, id, request.key, epoch, bytes);
+    answer(work, {&request, counted_as}, id, request.key, epoch, bytes);
   }
 }
 
@@ -402,7 +405,7 @@ std::vector<Effect> SessionEngine::Impl::take_effects() {
 }
 
 bool SessionEngine::Impl::idle() const {
-  return unanswered_.empty() && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
+  return taken_us_.empty() && running_.empty() && lookups_.empty() && commits_.orders() == 0 &&
          presigner_.orders() == 0 && presigner_.runs() == 0 && pairs_.orders() == 0 &&
          !pairs_.muted() && held_.empty() && peers_.quiet() && environment_.effects.empty();
 }
@@ -485,6 +488,14 @@ bool SessionEngine::idle() const {
 SessionEngine::Presignatures SessionEngine::presignatures(std::string_view key) const {
   const Presigner::Depth depth = impl_->presigner().depth(key);
   return {depth.ready, depth.held};
+}
+std::optional<ipc::WorkerMetrics> SessionEngine::take_metrics() {
+  Environment& environment = impl_->environment();
+  const std::uint64_t retransmissions = environment.counters.retransmissions;
+  if (environment.tally.empty(retransmissions)) {
+    return std::nullopt;
+  }
+  return environment.tally.take(retransmissions);
 }
 const Counters& SessionEngine::counters() const {
   return impl_->environment().counters;

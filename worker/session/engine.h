@@ -13,6 +13,7 @@
 #include "crypto/base/random.h"
 #include "crypto/base/secret.h"
 #include "ipc/messages.h"
+#include "ipc/metrics_messages.h"
 
 namespace cosigner::worker {
 
@@ -96,6 +97,8 @@ class SessionEngine {
     std::size_t held = 0;
   };
   [[nodiscard]] Presignatures presignatures(std::string_view key) const;
+  /// For the node's metrics, since the last call; nothing if there is nothing to say.
+  [[nodiscard]] std::optional<ipc::WorkerMetrics> take_metrics();
   /// What was dropped, refused, repeated and spent so far.
   [[nodiscard]] const Counters& counters() const;
 

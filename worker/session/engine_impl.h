@@ -10,7 +10,6 @@
 #include <set>
 #include <typeinfo>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "worker/crash/activity.h"
 #include "worker/session/commit.h"
@@ -36,7 +35,7 @@ class SessionEngine::Impl {
   // requests.cc
   void on_work(const ipc::Work& work);
   /// The caller has answered it: whatever still comes of it here is dropped.
-  void disown(std::uint64_t work) { unanswered_.erase(work); }
+  void disown(std::uint64_t work) { count(work, {nullptr, error_name(ErrorCode::kHandlerFailed)}); }
   void on_result_found(const ipc::ResultFound& found);
   void drain(std::int64_t deadline_us);
 
@@ -62,7 +61,7 @@ class SessionEngine::Impl {
   [[nodiscard]] const Environment& environment() const { return environment_; }
   [[nodiscard]] const Presigner& presigner() const { return presigner_; }
   [[nodiscard]] std::uint32_t in_flight() const {
-    return static_cast<std::uint32_t>(unanswered_.size());
+    return static_cast<std::uint32_t>(taken_us_.size());
   }
   [[nodiscard]] std::uint32_t sessions() const {
     return static_cast<std::uint32_t>(running_.size() + lookups_.size() + commits_.orders() +
@@ -94,8 +93,16 @@ class SessionEngine::Impl {
   };
 
   // requests.cc
-  void answer(std::uint64_t work, const SessionId& session, std::string_view key,
-              std::uint64_t epoch, ByteVector bytes);
+  /// What the metrics say of a request. `request`: nothing where it could not be read.
+  struct Answered {
+    const Request* request = nullptr;
+    std::string_view outcome;  ///< "ok" or an error's name
+  };
+  /// Does nothing for one that is answered or disowned.
+  void answer(std::uint64_t work, const Answered& how, const SessionId& session,
+              std::string_view key, std::uint64_t epoch, ByteVector bytes);
+  /// The end of a request; false if it has ended before.
+  bool count(std::uint64_t work, const Answered& how);
   void answer_error(std::uint64_t work, const ParsedRequest& parsed, Error error);
   [[nodiscard]] bool serve_stored(std::uint64_t work, const ParsedRequest& parsed);
   /// The waiters of a request that is being served, if it is.
@@ -162,7 +169,7 @@ class SessionEngine::Impl {
   std::set<std::pair<std::int64_t, SessionId>> timers_;
   std::map<std::uint64_t, Lookup> lookups_;                      ///< by order: oldest first
   std::map<std::string, std::int64_t, std::less<>> greeted_us_;  ///< by whom, when
-  std::unordered_set<std::uint64_t> unanswered_;
+  std::unordered_map<std::uint64_t, std::int64_t> taken_us_;  ///< unanswered requests, since when
   bool draining_ = false;
   std::int64_t drain_deadline_us_ = INT64_MAX;
   std::int64_t renew_us_ = 0;

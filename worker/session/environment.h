@@ -9,6 +9,7 @@
 
 #include "worker/session/counters.h"
 #include "worker/session/engine.h"
+#include "worker/session/tally.h"
 
 namespace cosigner::worker {
 
@@ -23,6 +24,7 @@ struct Environment {
   Random& random;
   Now now;
   Counters counters;
+  Tally tally;
   std::vector<Effect> effects;
   std::uint64_t last_packet = 0;
   std::uint64_t last_order = 0;

@@ -166,6 +166,9 @@ void Presigner::review(const SessionId& id) {
       if (abort.abort_class != AbortClass::kRecoverable &&
           std::ranges::find(abort.culprits, signer.index) != abort.culprits.end()) {
         ++environment_.counters.misbehaviours;
+        if (signer.node != environment_.node) {
+          environment_.tally.misbehaviour(signer.node);
+        }
         peers_.set_distrusted(signer.node);
         environment_.log(LogLevel::kWarning,
                          "node " + signer.node + " misbehaved: " + abort.reason);

@@ -31,9 +31,9 @@ std::uint64_t epoch_of(const RequestAnswer& answer) {
 
 }  // namespace
 
-void SessionEngine::Impl::answer(std::uint64_t work, const SessionId& session, std::string_view key,
-                                 std::uint64_t epoch, ByteVector bytes) {
-  if (unanswered_.erase(work) == 0) {
+void SessionEngine::Impl::answer(std::uint64_t work, const Answered& how, const SessionId& session,
+                                 std::string_view key, std::uint64_t epoch, ByteVector bytes) {
+  if (!count(work, how)) {
     return;
   }
   environment_.effects.emplace_back(ipc::Answer{.request = work,
@@ -43,21 +43,34 @@ void SessionEngine::Impl::answer(std::uint64_t work, const SessionId& session, s
                                                 .answer = std::move(bytes)});
 }
 
+bool SessionEngine::Impl::count(std::uint64_t work, const Answered& how) {
+  const auto taken = taken_us_.extract(work);
+  if (!taken) {
+    return false;
+  }
+  environment_.tally.request(how.request == nullptr ? "" : operation_name(how.request->operation),
+                             how.request == nullptr ? "" : scheme_name(how.request->scheme),
+                             how.outcome, environment_.now_us() - taken.mapped());
+  return true;
+}
+
 void SessionEngine::Impl::answer_error(std::uint64_t work, const ParsedRequest& parsed,
                                        Error error) {
   ++environment_.counters.requests_refused;
-  answer(work, parsed.session, parsed.request.key, 0,
+  const std::string_view outcome = error_name(error.code);
+  answer(work, {&parsed.request, outcome}, parsed.session, parsed.request.key, 0,
          encode_answer(error_answer(parsed.request, parsed.session, std::move(error))));
 }
 
 void SessionEngine::Impl::on_work(const ipc::Work& work) {
-  unanswered_.insert(work.request);
+  taken_us_.emplace(work.request, environment_.now_us());
   Expected<ParsedRequest> parsed =
       parse_request(work.envelope, environment_.settings.max_envelope_bytes);
   if (!parsed) {
     ++environment_.counters.requests_refused;
     const SessionId session = session_of_refused(work.envelope);
-    answer(work.request, session, {}, 0,
+    const std::string_view outcome = error_name(parsed.error().code);
+    answer(work.request, {nullptr, outcome}, session, {}, 0,
            encode_answer(RequestAnswer{session, {}, {}, {}, std::move(parsed.error())}));
     return;
   }
@@ -154,7 +167,8 @@ std::vector<std::uint64_t>* SessionEngine::Impl::waiters_of(const SessionId& ses
 bool SessionEngine::Impl::serve_stored(std::uint64_t work, const ParsedRequest& parsed) {
   if (const Results::Stored* stored = results_.find(parsed.session)) {
     ++environment_.counters.results_served;
-    answer(work, parsed.session, stored->key, stored->epoch, stored->answer);
+    answer(work, {&parsed.request, "ok"}, parsed.session, stored->key, stored->epoch,
+           stored->answer);
     return true;
   }
   // What a key generation made is as durable as the key.
@@ -166,7 +180,8 @@ bool SessionEngine::Impl::serve_stored(std::uint64_t work, const ParsedRequest& 
       const RequestAnswer content{parsed.session,
                                   std::string(operation_name(parsed.request.operation)),
                                   parsed.request.user, parsed.request.key, *std::move(result)};
-      answer(work, parsed.session, parsed.request.key, key->record.epoch, encode_answer(content));
+      answer(work, {&parsed.request, "ok"}, parsed.session, parsed.request.key, key->record.epoch,
+             encode_answer(content));
       return true;
     }
   }
@@ -195,7 +210,8 @@ void SessionEngine::Impl::on_result_found(const ipc::ResultFound& found) {
     for (const std::uint64_t work : lookup.waiters) {
       if (usable) {
         ++environment_.counters.results_served;
-        answer(work, lookup.parsed.session, lookup.parsed.request.key, epoch, found.answer);
+        answer(work, {&lookup.parsed.request, "ok"}, lookup.parsed.session,
+               lookup.parsed.request.key, epoch, found.answer);
       } else {
         answer_error(work, lookup.parsed,
                      fail(ErrorCode::kStorageFailed, "the stored result cannot be read").error());

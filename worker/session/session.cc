@@ -186,6 +186,7 @@ void Session::enter(std::uint16_t number) {
   }
   ++environment_.counters.attempts;
   no_presignature_ = no_presignature_ || attempt_.presigned;
+  environment_.tally.attempt(operation_name(request_.operation), std::exchange(attempted_, true));
   attempt_ = Attempt{};
   attempt_.number = number;
   attempt_.coordinating = order_.of(number) == environment_.node;

@@ -278,6 +278,7 @@ class Session {
   std::map<std::string, std::int64_t, std::less<>> woken_us_;
   bool executed_ = false;
   bool no_presignature_ = false;  ///< an attempt with one has failed: the full protocol from now on
+  bool attempted_ = false;        ///< an attempt has begun
   std::optional<std::string> renews_;
   std::optional<KeyOutcome> key_;
   std::optional<SessionOutcome> outcome_;

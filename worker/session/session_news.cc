@@ -16,6 +16,7 @@ void Session::exclude(const std::string& node, const std::string& reason) {
     return;
   }
   ++environment_.counters.misbehaviours;
+  environment_.tally.misbehaviour(node);
   peers_.set_distrusted(node);
   hellos_.erase(node);
   environment_.log(LogLevel::kWarning, "node " + node + " misbehaved: " + reason, &id_);

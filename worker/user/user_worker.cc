@@ -429,7 +429,14 @@ class UserWorker final : public CheckNotices {
     }
     beating_ = busy;
   }
+  // Metrics ride along: a worker that has done something beats at least once more.
+  void send_metrics() {
+    if (const auto metrics = engine_ ? engine_->take_metrics() : std::nullopt) {
+      send(*metrics);
+    }
+  }
   void send_heartbeat() {
+    send_metrics();
     send(ipc::Heartbeat{.in_flight = static_cast<std::uint32_t>(waiting_.size()),
                         .sessions = engine_->sessions()});
   }
@@ -520,6 +527,7 @@ class UserWorker final : public CheckNotices {
       return;
     }
     phase_ = Phase::kLeaving;
+    send_metrics();
     uv_timer_stop(&session_timer_);
     uv_timer_stop(&heartbeat_timer_);
     uv_timer_stop(&drain_timer_);

@@ -54,7 +54,11 @@ std::string configuration_text(const NodeDirectory& directory, const Card& own,
          "identity_key_file = " +
          credential(kIdentityCredential) +
          "key_encryption_key_file = " + credential(kEncryptionCredential) +
-         "\n[broker]\nurl = \"nats://" + broker_listen + "\"\naccount = \"" + bundle.trust.account +
+         // More than there are yet: cosignerd would take it for a mistake.
+         (bundle.threshold > bundle.members.size() ? "# " : "") +
+         "default_threshold = " + std::to_string(bundle.threshold) +
+         "\n\n[broker]\nurl = \"nats://" + broker_listen + "\"\naccount = \"" +
+         bundle.trust.account +
          "\"\nworker_signing_key_file = " + credential(kWorkerSignerCredential) +
          "gateway_signing_key_file = " + credential(kGatewaySignerCredential) +
          (system ? "\n[control]\nview_group = \"cosigner-view\"\nadmin_group = \"cosigner-admin\"\n"

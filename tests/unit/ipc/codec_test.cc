@@ -7,6 +7,7 @@
 
 #include "crypto/base/random.h"
 #include "ipc/frame.h"
+#include "ipc/metrics_messages.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 
@@ -17,15 +18,14 @@ namespace {
 
 template <class... Messages>
 struct List {};
-using All =
-    List<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work, Answer,
-         StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult, ResultLookup,
-         ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed, Tick, StartKeys,
-         StartKeysTaken, Sandboxed, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-         PresignatureStock, StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log,
-         GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest,
-         PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState,
-         ControlCall, ControlReply, ControlCancel>;
+using All = List<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
+                 Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
+                 StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply,
+                 RenewAsk, Renewed, Tick, StartKeys, StartKeysTaken, Sandboxed, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
+                 PresignatureStock, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
+                 GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
+                 PublishDone, PublishWake, PeerPresence, BrokerState, WorkerMetrics, GatewayMetrics,
+                 MetricsAsk, MetricsSnapshot, ControlCall, ControlReply, ControlCancel>;
 
 template <class Call, class... Messages>
 void each(List<Messages...> /*all*/, Call call) {

@@ -2,6 +2,7 @@
 
 #include "supervisor/config/config.h"
 
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "supervisor/broker/nkey.h"
 #include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
+#include "supervisor/config/listen_address.h"
 
 namespace cosigner::supervisor::test {
 namespace {
@@ -156,6 +158,12 @@ TEST_CASE("config: every mistake is reported with its line and a remedy") {
       {"peers.toml", "", "[[former]]\nname = \"node9\"\n", 0, "unknown key 'former.name'"},
       {"cosigner.toml", "nats://127.0.0.1:4222", "nats://127.0.0.1:99999", 11, "broker.url"},
       {"cosigner.toml", "nats://127.0.0.1:4222", "nats://:4222", 11, "broker.url"},
+      {"cosigner.toml", "cluster = \"demo\"", "cluster = \"demo\"\ndefault_threshold = 3", 2,
+       "the cluster has 2 nodes"},
+      {"cosigner.toml", "cluster = \"demo\"", "cluster = \"demo\"\ndefault_threshold = 1", 2,
+       "is 1"},
+      {"cosigner.toml", "", "[metrics]\nlisten = \"0.0.0.0:9464\"\n", 20, "metrics.listen"},
+      {"cosigner.toml", "", "[metrics]\nlisten = \"127.0.0.1\"\n", 20, "metrics.listen"},
       {"cosigner.toml", "\"kek.key\"", "\"/run/credentials/no.service/kek\"", 6, "the credential"},
       {"initiators.toml", "\"sign\"", "\"sing\"", 4, "unknown operation"},
       {"initiators.toml", "\"a*\"", "\"a*b\"", 5, "matches no user"},
@@ -249,6 +257,31 @@ TEST_CASE("config: what the host says against a configuration has its line and a
     CHECK_FALSE(problem.remedy.empty());
     CHECK(problem.text().find('\n') == std::string::npos);
   }
+}
+
+TEST_CASE("config: a port in use is a mistake, unless the node itself has it") {
+  Files files;
+  // The kernel's choice of a port, held by this test.
+  auto any = parse_listen_address("127.0.0.1:1");
+  REQUIRE(any);
+  reinterpret_cast<sockaddr_in*>(&any->address)->sin_port = 0;
+  const auto held = listen_on(*any);
+  REQUIRE(held);
+  sockaddr_in bound{};
+  socklen_t size = sizeof bound;
+  REQUIRE(::getsockname(held->get(), reinterpret_cast<sockaddr*>(&bound), &size) == 0);
+  files.write("cosigner.toml", files.main() + "[metrics]\nlisten = \"127.0.0.1:" +
+                                   std::to_string(ntohs(bound.sin_port)) + "\"\n");
+  const auto refused = check_config(files.directory + "/cosigner.toml");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().front().line == 20);
+  CHECK(refused.error().front().message.find("in use") != std::string::npos);
+
+  REQUIRE(::mkdir((files.directory + "/state").c_str(), 0700) == 0);
+  const ipc::UniqueFd lock(
+      ::open((files.directory + "/state/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  REQUIRE(::flock(lock.get(), LOCK_EX) == 0);
+  CHECK(check_config(files.directory + "/cosigner.toml"));
 }
 
 TEST_CASE("config: a key file that cannot be read") {

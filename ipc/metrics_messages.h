@@ -1,0 +1,75 @@
+#pragma once
+// What workers and the gateway count, on its way to the supervisor, and the supervisor's metrics on
+// their way to the HTTP listener. Counts are what came since the last frame of the kind: whoever
+// dies takes at most half a second of them along. No user, key or session is named.
+
+#include "ipc/messages.h"
+
+namespace cosigner::ipc {
+
+/// Numbers of the messages below, in the enumeration's space. Here, because every source includes
+/// messages.h and few these.
+inline constexpr MessageType kWorkerMetricsType{45};
+inline constexpr MessageType kGatewayMetricsType{46};
+inline constexpr MessageType kMetricsAskType{80};
+inline constexpr MessageType kMetricsSnapshotType{81};
+
+#define COSIGNER_METRICS_MESSAGE(TYPE, ...)  \
+  static constexpr MessageType kType = TYPE; \
+  COSIGNER_PART(__VA_ARGS__)
+
+/// Requests of one kind that were answered.
+struct RequestTally {
+  std::string operation;               ///< empty: it could not be read
+  std::string scheme;                  ///< empty: likewise
+  std::string outcome;                 ///< "ok" or an error's name
+  std::vector<std::uint64_t> buckets;  ///< by duration, see duration_buckets.h
+  std::uint64_t total_us = 0;          ///< all their durations
+  COSIGNER_PART(operation, scheme, outcome, buckets, total_us)
+};
+struct AttemptTally {
+  std::string operation;
+  std::uint64_t attempts = 0;
+  std::uint64_t failovers = 0;  ///< of those: not the first of their session
+  COSIGNER_PART(operation, attempts, failovers)
+};
+struct PeerTally {
+  std::string node;
+  std::uint64_t misbehaviours = 0;
+  COSIGNER_PART(node, misbehaviours)
+};
+struct WorkerMetrics {
+  std::vector<RequestTally> requests;
+  std::vector<AttemptTally> attempts;
+  std::vector<PeerTally> peers;
+  std::uint64_t retransmissions = 0;
+  COSIGNER_METRICS_MESSAGE(kWorkerMetricsType, requests, attempts, peers, retransmissions)
+};
+
+struct RefusalTally {
+  std::string error;
+  std::uint64_t count = 0;
+  COSIGNER_PART(error, count)
+};
+struct GatewayMetrics {
+  std::vector<RefusalTally> refused;
+  COSIGNER_METRICS_MESSAGE(kGatewayMetricsType, refused)
+};
+
+/// The HTTP listener wants the state of now.
+struct MetricsAsk {
+  std::uint64_t ask = 0;
+  bool text = false;  ///< the metrics as well; without, the answer comes at once
+  COSIGNER_METRICS_MESSAGE(kMetricsAskType, ask, text)
+};
+struct MetricsSnapshot {
+  std::uint64_t ask = 0;
+  bool ready = false;
+  std::string why;  ///< not ready
+  ByteVector text;  ///< Prometheus text format; empty if not asked for
+  COSIGNER_METRICS_MESSAGE(kMetricsSnapshotType, ask, ready, why, text)
+};
+
+#undef COSIGNER_METRICS_MESSAGE
+
+}  // namespace cosigner::ipc
