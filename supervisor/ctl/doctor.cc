@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -28,6 +29,12 @@ constexpr std::uint64_t kMaxPayload = 4U << 20;  ///< ipc: a 2 MiB request, its 
 constexpr std::int64_t kClockErrorUs = 30'000'000;
 /// Each worker: itself and some five threads.
 constexpr std::uint64_t kThreadsPerWorker = 6;
+/// Of the supervisor, for each worker: its socket, its pidfd and its crash pipe.
+constexpr std::uint64_t kDescriptorsPerWorker = 3;
+constexpr std::uint64_t kSpareDescriptors = 256;
+/// Each worker's own; guarded pages around its shares and channel keys.
+constexpr std::uint64_t kLockedPerWorker = 64U << 10;
+constexpr std::int64_t kSkewOnOneHostMs = 60'000;
 constexpr std::int64_t kExpiresSoonS = 30LL * 86400;
 
 std::string text_of(const Json& object, std::string_view name) {
@@ -98,6 +105,67 @@ std::vector<Finding> judge_status(const Json& status) {
                    std::to_string(quarantined) + " users are in quarantine",
                    "cosignerctl users says why; cosignerctl clear --user ID lifts it"});
   }
+  return out;
+}
+
+std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
+  std::vector<Finding> out;
+  const Json& store = part_of(reply, "store");
+  const std::string structure = text_of(store, "structure");
+  out.push_back({"store",
+                 structure == "sound"     ? Verdict::kOk
+                 : structure == "unknown" ? Verdict::kWarning
+                                          : Verdict::kFailed,
+                 structure == "sound" ? "its structure is sound" : text_of(store, "detail"),
+                 structure == "sound"     ? ""
+                 : structure == "unknown" ? "stop the node, then: sqlite3 STATE/cosigner.db "
+                                            "'PRAGMA quick_check'"
+                                          : "stop the node and put a good copy in its place"});
+  out.push_back(judge_space(number_of(reply, "free_bytes")));
+  const std::int64_t skew = static_cast<std::int64_t>(number_of(reply, "wall_ms")) - now_ms;
+  if (std::abs(skew) > kSkewOnOneHostMs) {
+    out.push_back({"clock", Verdict::kFailed, "the node's clock differs from this program's",
+                   "are both on the same host?"});
+  }
+  const Json& limits = part_of(reply, "limits");
+  const std::uint64_t workers = number_of(reply, "max_workers");
+  const auto limit = [&](const char* check, std::uint64_t allowed, std::uint64_t wanted,
+                         const char* remedy) {
+    const bool enough = allowed >= wanted;
+    out.push_back({check, enough ? Verdict::kOk : Verdict::kWarning,
+                   (allowed == UINT64_MAX ? "no limit" : std::to_string(allowed) + " allowed") +
+                       ", " + std::to_string(wanted) + " for " + std::to_string(workers) +
+                       " workers",
+                   enough ? "" : remedy});
+  };
+  limit("descriptors", number_of(limits, "descriptors"),
+        workers * kDescriptorsPerWorker + kSpareDescriptors,
+        "raise LimitNOFILE= of the unit, or lower max_workers");
+  limit("processes", number_of(limits, "processes"), workers * kThreadsPerWorker,
+        "raise LimitNPROC= of the unit, or lower max_workers");
+  limit("tasks", number_of(limits, "tasks"), workers * kThreadsPerWorker,
+        "raise TasksMax= of the unit, or lower max_workers");
+  const std::uint64_t locked = number_of(limits, "locked_memory");
+  out.push_back({"locked memory", locked >= kLockedPerWorker ? Verdict::kOk : Verdict::kWarning,
+                 locked >= kLockedPerWorker ? "enough for every worker's secrets"
+                                            : human_bytes(locked) + " allowed",
+                 locked >= kLockedPerWorker
+                     ? ""
+                     : "raise LimitMEMLOCK= of the unit: secrets may be swapped out"});
+  const Json& sandbox = part_of(reply, "sandbox");
+  const bool filtered =
+      text_of(sandbox, "seccomp") == "2" && text_of(sandbox, "no_new_privileges") == "1";
+  out.push_back({"sandbox", filtered ? Verdict::kOk : Verdict::kWarning,
+                 filtered ? "seccomp is in force" : "the gateway runs without seccomp",
+                 filtered ? "" : "is this a sanitizer build, or is the gateway still starting?"});
+  const std::uint64_t landlock = number_of(sandbox, "landlock");
+  const bool ports = landlock >= 4;
+  out.push_back(
+      {"landlock", ports ? Verdict::kOk : Verdict::kWarning,
+       landlock == 0 ? "not in this kernel" : "the kernel has version " + std::to_string(landlock),
+       ports ? ""
+             : "from Linux 6.7 on workers can reach the broker's port alone; until then seccomp "
+               "and the unit's address filter stand"});
   return out;
 }
 
@@ -274,11 +342,6 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
     max_workers = config->workers.max_workers;
     findings.push_back({"configuration", Verdict::kOk, configuration + " is good", ""});
     findings.push_back(judge_broker(config->broker.url, ask_broker(config->broker.url)));
-    std::error_code unknown;
-    const auto space = std::filesystem::space(config->state_directory, unknown);
-    if (!unknown) {
-      findings.push_back(judge_space(space.available));
-    }
   } else {
     for (const supervisor::ConfigProblem& problem : config.error()) {
       findings.push_back({"configuration", Verdict::kFailed,
@@ -292,9 +355,24 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
   add(judge_kernel(ask_kernel(), max_workers));
   if (const auto status = ask_node(context, "status")) {
     add(judge_status(*status));
+    if (const auto reply = ask_node(context, "self-check")) {
+      add(judge_self_check(*reply, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                       std::chrono::system_clock::now().time_since_epoch())
+                                       .count()));
+    } else {
+      findings.push_back({"store", Verdict::kFailed, reply.error().error.message,
+                          "see the node's log: journalctl -u cosigner"});
+    }
   } else {
     findings.push_back({"node", Verdict::kFailed, status.error().error.message,
                         "start it: systemctl start cosigner (or name its socket with --socket)"});
+    std::error_code unknown;
+    if (config) {
+      const auto space = std::filesystem::space(config->state_directory, unknown);
+      if (!unknown) {
+        findings.push_back(judge_space(space.available));
+      }
+    }
   }
 
   const auto failures = std::ranges::count(findings, Verdict::kFailed, &Finding::verdict);

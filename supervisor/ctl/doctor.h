@@ -36,6 +36,8 @@ struct BrokerFacts {
 };
 
 [[nodiscard]] std::vector<Finding> judge_status(const Json& status);
+/// What a node finds in itself; `now_ms`: by this program's clock.
+[[nodiscard]] std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms);
 [[nodiscard]] std::vector<Finding> judge_kernel(const KernelFacts& kernel,
                                                 std::uint64_t max_workers);
 /// Bytes free where the store is.

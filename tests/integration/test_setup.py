@@ -182,7 +182,7 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
 
         # The first signature, by the operator's key from init, asked of another machine.
         operator = {"COSIGNER_INITIATOR": str(first.home / "operator.key")}
-        key = trio[1].ctl("keygen", "--user", "alice", "--key", "main", "--scheme", "ed25519", "--threshold", 2, env=operator)
+        key = trio[1].ctl("keygen", "--user", "alice", "--key", "main", "--scheme", "ed25519", env=operator)
         assert key["threshold"] == 2 and key["participants"] == ["node1", "node2", "node3"]
         answer = trio[2].ctl("sign", "--user", "alice", "--key", "main", "-", stdin=b"hello", env=operator)
         assert openssl_verifies(key["public_key"], b"hello", answer["signature"])
@@ -191,8 +191,9 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
             report = machine.ctl("doctor", "--config", machine.home / "cosigner.toml")
             verdicts = {check["check"]: check["verdict"] for check in report["checks"]}
             assert report["ok"], report
-            for check in ("configuration", "broker", "credentials", "certificate", "peers", "node"):
+            for check in ("configuration", "broker", "credentials", "certificate", "peers", "node", "store"):
                 assert verdicts[check] == "ok", report
+            assert {"space", "clock", "descriptors", "processes", "tasks", "locked memory", "sandbox", "landlock"} <= verdicts.keys()
         peers = first.ctl("peers")["peers"]
         assert [(peer["node"], peer["present"]) for peer in peers] == [(f"node{k}", True) for k in (1, 2, 3)]
         if not namespaces:

@@ -19,6 +19,21 @@ Json good_status() {
                 {{"node", "node2"}, {"self", false}, {"present", true}}}}};
 }
 
+constexpr std::int64_t kNow = 1'800'000'000'000;
+
+Json good_self_check() {
+  return Json{{"store", {{"structure", "sound"}, {"detail", ""}}},
+              {"free_bytes", 1ULL << 40U},
+              {"wall_ms", kNow},
+              {"max_workers", 100},
+              {"limits",
+               {{"descriptors", 65536},
+                {"processes", 131072},
+                {"tasks", UINT64_MAX},
+                {"locked_memory", UINT64_MAX}}},
+              {"sandbox", {{"seccomp", "2"}, {"no_new_privileges", "1"}, {"landlock", 6}}}};
+}
+
 Verdict of(const std::vector<Finding>& findings, std::string_view check) {
   for (const Finding& finding : findings) {
     if (finding.check == check) {
@@ -37,6 +52,44 @@ TEST_CASE("doctor: a node that is well") {
   for (const Finding& finding : judge_status(good_status())) {
     INFO(finding.check << ": " << finding.detail);
     CHECK(finding.verdict == Verdict::kOk);
+  }
+  for (const Finding& finding : judge_self_check(good_self_check(), kNow)) {
+    INFO(finding.check << ": " << finding.detail);
+    CHECK(finding.verdict == Verdict::kOk);
+  }
+}
+
+TEST_CASE("doctor: what a node finds in itself") {
+  struct Fault {
+    const char* pointer;
+    Json value;
+    const char* check;
+    Verdict verdict;
+  };
+  const std::vector<Fault> faults = {
+      {"/store/structure", "damaged", "store", Verdict::kFailed},
+      {"/store/structure", "unknown", "store", Verdict::kWarning},
+      {"/store", Json::object(), "store", Verdict::kFailed},
+      {"/free_bytes", 100U << 20U, "space", Verdict::kWarning},
+      {"/free_bytes", 1U << 20U, "space", Verdict::kFailed},
+      {"/wall_ms", kNow + 120'000, "clock", Verdict::kFailed},
+      {"/wall_ms", kNow - 120'000, "clock", Verdict::kFailed},
+      {"/limits/descriptors", 555, "descriptors", Verdict::kWarning},
+      {"/limits/descriptors", 556, "descriptors", Verdict::kOk},
+      {"/limits/processes", 599, "processes", Verdict::kWarning},
+      {"/limits/tasks", 599, "tasks", Verdict::kWarning},
+      {"/limits/tasks", 600, "tasks", Verdict::kOk},
+      {"/limits/locked_memory", 0, "locked memory", Verdict::kWarning},
+      {"/sandbox/seccomp", "0", "sandbox", Verdict::kWarning},
+      {"/sandbox/no_new_privileges", "0", "sandbox", Verdict::kWarning},
+      {"/sandbox/landlock", 0, "landlock", Verdict::kWarning},
+      {"/sandbox/landlock", 3, "landlock", Verdict::kWarning},
+  };
+  for (const Fault& fault : faults) {
+    INFO(fault.pointer << " = " << fault.value.dump());
+    Json reply = good_self_check();
+    reply[Json::json_pointer(fault.pointer)] = fault.value;
+    CHECK(of(judge_self_check(reply, kNow), fault.check) == fault.verdict);
   }
 }
 
