@@ -1,6 +1,5 @@
 // cosignerd: the supervisor of one node.
 
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -10,7 +9,8 @@
 
 #include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
-#include "supervisor/service/log_format.h"
+#include "supervisor/control/activation.h"
+#include "supervisor/log/set_up.h"
 #include "supervisor/service/node.h"
 
 namespace {
@@ -20,19 +20,6 @@ using namespace cosigner::supervisor;
 
 constexpr int kExitFailed = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
-
-void set_up_logging(const Config& config) {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("cosignerd"));
-  if (config.log_format == LogFormat::kJson) {
-    spdlog::set_formatter(make_json_formatter(config.node));
-  } else {
-    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l [" + config.node + "] %v");
-  }
-  static constexpr std::array kLevels{spdlog::level::trace, spdlog::level::debug,
-                                      spdlog::level::info, spdlog::level::warn, spdlog::level::err};
-  spdlog::set_level(kLevels[static_cast<std::size_t>(config.log_level)]);
-  spdlog::flush_on(spdlog::level::info);
-}
 
 /// As high as it goes. What is wrong if that is too low for the configuration: a supervisor without
 /// descriptors can neither watch nor start a process.
@@ -46,6 +33,7 @@ std::optional<ConfigProblem> raise_descriptor_limit(const Config& config) {
   return check_descriptors(config, limit.rlim_max);
 }
 
+/// What the signals act on.
 struct Stopper {
   uv_loop_t* loop;
   std::unique_ptr<Node>* node;
@@ -59,7 +47,9 @@ int serve(Config config) {
   uv_loop_init(&loop);
   int status = kExitFailed;
   {
-    auto opened = Node::open(&loop, std::move(config));
+    auto socket = take_control_socket(config.control_socket);
+    auto opened = socket ? Node::open(&loop, std::move(config), std::move(*socket))
+                         : Expected<std::unique_ptr<Node>>(std::unexpected(socket.error()));
     if (!opened) {
       spdlog::error("{}", opened.error().message);
       uv_run(&loop, UV_RUN_NOWAIT);

@@ -265,8 +265,6 @@ Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
   unlink(path.c_str());
   std::unique_ptr<ControlServer> server(
       new ControlServer(std::move(handler), std::move(welcome), limits));
-  server->loop_ = loop;
-  server->sweep_timer_.emplace(loop, [raw = server.get()] { raw->sweep(); });
   server->socket_.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!server->socket_) {
     return std::unexpected(system_error(path, "socket"));
@@ -283,16 +281,37 @@ Expected<std::unique_ptr<ControlServer>> ControlServer::listen(uv_loop_t* loop,
   if (chmod(path.c_str(), 0660) != 0 || ::listen(fd, 128) != 0) {
     return std::unexpected(system_error(path, "listen"));
   }
-  server->poll_ = new uv_poll_t;
-  if (uv_poll_init(loop, server->poll_, fd) != 0) {
-    delete std::exchange(server->poll_, nullptr);
-    return std::unexpected(system_error(path, "poll"));
+  if (auto watched = server->watch(loop); !watched) {
+    return std::unexpected(watched.error());
   }
-  server->poll_->data = server.get();
-  uv_poll_start(server->poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+  return server;
+}
+
+Expected<std::unique_ptr<ControlServer>> ControlServer::adopt(uv_loop_t* loop, ipc::UniqueFd socket,
+                                                              Handler handler, Welcome welcome,
+                                                              Limits limits) {
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(std::move(handler), std::move(welcome), limits));
+  server->socket_ = std::move(socket);
+  if (auto watched = server->watch(loop); !watched) {
+    return std::unexpected(watched.error());
+  }
+  return server;
+}
+
+Expected<void> ControlServer::watch(uv_loop_t* loop) {
+  loop_ = loop;
+  sweep_timer_.emplace(loop, [this] { sweep(); });
+  poll_ = new uv_poll_t;
+  if (uv_poll_init(loop, poll_, socket_.get()) != 0) {
+    delete std::exchange(poll_, nullptr);
+    return std::unexpected(system_error(path_, "poll"));
+  }
+  poll_->data = this;
+  uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
     static_cast<ControlServer*>(handle->data)->accept();
   });
-  return server;
+  return {};
 }
 
 void ControlServer::accept() {

@@ -68,7 +68,11 @@ class ControlServer {
   /// 0660, and listens.
   [[nodiscard]] static Expected<std::unique_ptr<ControlServer>> listen(
       uv_loop_t* loop, const std::string& path, Handler handler, Welcome welcome, Limits limits);
-  /// Closes every connection and removes the socket.
+  /// Serves a socket that listens already and belongs to somebody else (activation.h): it is not
+  /// removed at the end.
+  [[nodiscard]] static Expected<std::unique_ptr<ControlServer>> adopt(
+      uv_loop_t* loop, ipc::UniqueFd socket, Handler handler, Welcome welcome, Limits limits);
+  /// Closes every connection and removes the socket if listen() made it.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
@@ -80,6 +84,7 @@ class ControlServer {
   class Call;
   ControlServer(Handler handler, Welcome welcome, Limits limits)
       : handler_(std::move(handler)), welcome_(std::move(welcome)), limits_(limits) {}
+  [[nodiscard]] Expected<void> watch(uv_loop_t* loop);
   void accept();
   void forget(std::uint64_t id);
   /// There is room for one more connection of this peer.
@@ -89,7 +94,7 @@ class ControlServer {
   Handler handler_;
   Welcome welcome_;
   Limits limits_;
-  std::string path_;
+  std::string path_;  ///< to remove at the end; empty if adopted
   uv_loop_t* loop_ = nullptr;
   uv_poll_t* poll_ = nullptr;  ///< frees itself when closed
   ipc::UniqueFd socket_;

@@ -8,6 +8,8 @@
 
 #include "ipc/names.h"
 #include "ipc/pack.h"
+#include "ipc/request.h"
+#include "supervisor/log/audit.h"
 #include "supervisor/control/command_arguments.h"
 #include "supervisor/service/node.h"
 
@@ -48,10 +50,22 @@ namespace {
 
 /// How long `evict` asks a worker that says no, and how often.
 constexpr std::int64_t kEvictPatienceMs = 1000;
+constexpr std::uint32_t kAuditedRefusalsPerSecond = 20;
 constexpr std::uint64_t kEvictAgainMs = 30;
 
 ByteVector empty_body() {
   return ipc::MapPacker().finish();
+}
+
+/// Whom a call is about, for the audit log; empty if it names nobody or cannot be read.
+std::string user_of(const ByteVector& given) {
+  const auto tree = ipc::Tree::parse(given);
+  if (!tree) {
+    return {};
+  }
+  ipc::MapReader arguments(tree->root(), "arguments");
+  std::string user = arguments.has("user") ? arguments.text("user", kMaxUserName) : "";
+  return valid_user_name(user) ? user : "";
 }
 
 }  // namespace
@@ -66,7 +80,14 @@ void Commands::handle(Request request) {
          .peer_reason = {}});
     return;
   }
-  if (rights_.of(request->peer()) < found->second.needed) {
+  const bool allowed = rights_.of(request->peer()) >= found->second.needed;
+  // Refusals cost their callers nothing: no more of them than this fill the log of a busy stranger.
+  if (allowed ? found->second.needed == Rights::kAdmin
+              : refusals_audited_.take(monotonic_ms(), kAuditedRefusalsPerSecond)) {
+    audit_control(request->peer(), request->command(), user_of(request->arguments()),
+                  allowed ? "allowed" : error_name(ErrorCode::kDenied));
+  }
+  if (!allowed) {
     node_.metrics().control_refused();
     log_refusal(request->peer(), request->command());
     request->fail(

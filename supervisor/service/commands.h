@@ -12,6 +12,7 @@
 #include "supervisor/control/peer_rights.h"
 #include "supervisor/registry/types.h"
 #include "supervisor/service/clock.h"
+#include "supervisor/service/per_second.h"
 
 namespace cosigner::supervisor {
 
@@ -73,6 +74,7 @@ class Commands {
 
   Node& node_;
   PeerRights rights_;
+  PerSecond refusals_audited_;
   std::int64_t refusal_logged_at_ = 0;
   std::uint64_t refusals_unlogged_ = 0;
   std::multimap<std::string, Waiting> waiting_;

@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "supervisor/log/log.h"
 #include <filesystem>
 
 #include "supervisor/process/own_sandbox.h"
@@ -21,7 +22,8 @@ constexpr std::uint64_t kPurgeAtOnce = 10'000;
 
 }  // namespace
 
-Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config) {
+Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config,
+                                           std::optional<ipc::UniqueFd> control_socket) {
   auto lock = lock_state(config.state_directory, 5000ms);
   if (!lock) {
     return std::unexpected(lock.error());
@@ -40,7 +42,7 @@ Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config) {
   }
   std::unique_ptr<Node> node(
       new Node(loop, std::move(config), std::move(*lock), std::move(*issuer)));
-  if (auto started = node->start(); !started) {
+  if (auto started = node->start(std::move(control_socket)); !started) {
     return std::unexpected(started.error());
   }
   return node;
@@ -54,11 +56,11 @@ Node::Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer)
       started_at_ms_(monotonic_ms()),
       tick_timer_(loop, [this] { pool_->tick(); }),
       purge_timer_(loop, [this] { purge(); }),
-      watchdog_timer_(loop, [] { sd_notify(0, "WATCHDOG=1"); }) {}
+      watchdog_timer_(loop, [this] { alive(); }) {}
 
 Node::~Node() = default;
 
-Expected<void> Node::start() {
+Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
   auto store = Store::open(config_.state_directory + "/cosigner.db", issuer_.key_encryption_key(),
                            {config_.cluster, config_.node, config_.peers});
   if (!store) {
@@ -113,18 +115,17 @@ Expected<void> Node::start() {
                 if (every_request) {
                   return;
                 }
-                spdlog::debug("user={} generation={}: {} -> {}: {}", change.user, change.generation,
-                              user_state_name(change.from), user_state_name(change.to),
-                              change.reason);
-                if (change.to == UserState::kBackoff || change.to == UserState::kQuarantined) {
-                  spdlog::warn("user={}: {}: {}", change.user, user_state_name(change.to),
-                               change.reason);
-                }
+                const bool bad =
+                    change.to == UserState::kBackoff || change.to == UserState::kQuarantined;
+                log_about(about(change.user, change.generation),
+                          bad ? spdlog::level::warn : spdlog::level::debug, "{} -> {}: {}",
+                          user_state_name(change.from), user_state_name(change.to), change.reason);
               },
           .on_crash =
               [this](const std::string& user, std::uint64_t generation, const std::string& record) {
                 events_.emit("crash", user, "", "", generation, record);
               },
+          .decided = [](const Decision& decision) { audit_request(decision); },
           .on_evicted =
               [this](const std::string& user, std::optional<Error> error) {
                 commands_->evicted(user, std::move(error));
@@ -147,10 +148,14 @@ Expected<void> Node::start() {
   if (auto started = tree_->start(); !started) {
     return started;
   }
-  auto control = ControlServer::listen(
-      loop_, config_.control_socket,
-      [this](std::shared_ptr<ControlRequest> request) { commands_->handle(std::move(request)); },
-      [this](const ControlPeer& peer) { return commands_->welcomes(peer); }, {});
+  const auto handler = [this](std::shared_ptr<ControlRequest> request) {
+    commands_->handle(std::move(request));
+  };
+  const auto welcome = [this](const ControlPeer& peer) { return commands_->welcomes(peer); };
+  auto control =
+      control_socket
+          ? ControlServer::adopt(loop_, std::move(*control_socket), handler, welcome, {})
+          : ControlServer::listen(loop_, config_.control_socket, handler, welcome, {});
   if (!control) {
     return std::unexpected(control.error());
   }
@@ -169,6 +174,12 @@ Expected<void> Node::start() {
   }
   spdlog::info("node {} of cluster {}: started, pid {}", config_.node, config_.cluster, ::getpid());
   return {};
+}
+
+void Node::alive() {
+  // From the loop itself: one that stands still says nothing, and systemd starts another.
+  sd_notify(0, "WATCHDOG=1");
+  changed();  // the number of workers in STATUS=
 }
 
 bool Node::ready() const {
@@ -224,7 +235,11 @@ void Node::changed() {
                                    : degraded().empty() ? "ready"
                                                         : "degraded";
     events_.emit("node", "", std::exchange(state_, state), state, 0, status);
-    sd_notifyf(0, "STATUS=%s", status.c_str());
+  }
+  const std::string shown = status + "; workers: " + std::to_string(pool_->registry().live());
+  if (shown != shown_status_) {
+    shown_status_ = shown;
+    sd_notifyf(0, "STATUS=%s", shown.c_str());
   }
 }
 

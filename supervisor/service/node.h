@@ -21,7 +21,9 @@ class Node {
  public:
   /// Takes the state directory, opens keys and store, starts the zygote, listens on the control
   /// socket; the gateway follows as the loop runs. Errors: what cannot be opened, with a remedy.
-  [[nodiscard]] static Expected<std::unique_ptr<Node>> open(uv_loop_t* loop, Config config);
+  /// `control_socket`: one that listens already (activation.h), or nothing.
+  [[nodiscard]] static Expected<std::unique_ptr<Node>> open(
+      uv_loop_t* loop, Config config, std::optional<ipc::UniqueFd> control_socket = std::nullopt);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -50,7 +52,8 @@ class Node {
 
  private:
   Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer);
-  Expected<void> start();
+  Expected<void> start(std::optional<ipc::UniqueFd> control_socket);
+  void alive();
   void changed();
   /// "not ready; …": what degraded() says, in one line.
   [[nodiscard]] std::string not_ready() const;
@@ -85,6 +88,7 @@ class Node {
   bool announced_ = false;
   std::string status_;
   std::string_view state_ = "starting";  ///< as the last "node" event said it
+  std::string shown_status_;             ///< by systemd
   bool stopping_ = false;
   bool gateway_stopping_ = false;
   std::function<void()> on_stopped_;

@@ -1,11 +1,10 @@
 // What workers say. User and generation are those of the socket; what a frame claims about itself
 // concerns that one user and nobody else.
 
-#include <spdlog/spdlog.h>
-
 #include "ipc/answer.h"
 #include "ipc/names.h"
 #include "ipc/start_keys.h"
+#include "supervisor/log/log.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -36,6 +35,16 @@ spdlog::level::level_enum log_level(std::uint8_t level) {
     default:
       return spdlog::level::err;
   }
+}
+
+/// "ok", or the name of the error that the answer carries.
+std::string_view outcome_of(const ByteVector& answer) {
+  const auto decoded = decode_answer(answer);
+  if (!decoded) {
+    return error_name(ErrorCode::kInternal);
+  }
+  const auto* error = std::get_if<Error>(&decoded->content);
+  return error == nullptr ? "ok" : error_name(error->code);
 }
 
 }  // namespace
@@ -250,7 +259,17 @@ void WorkerPool::on_renew(Worker& worker) {
 
 void WorkerPool::on_answer(Worker& worker, ipc::Answer answer) {
   const auto info = registry_.answer(monotonic_ms(), worker.holder.generation, answer.request);
-  if (!info || !info->has_client) {
+  if (!info) {
+    return;
+  }
+  outlets_.decided({.user = worker.holder.user,
+                    .generation = worker.holder.generation,
+                    .operation = info->operation,
+                    .key = info->key,
+                    .session = info->session,
+                    .has_client = info->has_client,
+                    .outcome = outcome_of(answer.answer)});
+  if (!info->has_client) {
     return;
   }
   if (!answer.key.empty() && !valid_key_name(answer.key)) {
@@ -286,9 +305,8 @@ void WorkerPool::on_log(Worker& worker, const ipc::Log& line) {
   if (!worker.log_lines.take(monotonic_ms(), kLogLinesPerSecond)) {
     return;
   }
-  spdlog::log(log_level(line.level), "user={} generation={}{}{}: {}", worker.holder.user,
-              worker.holder.generation, line.session.empty() ? "" : " session=", line.session,
-              line.message);
+  log_about(about(worker.holder.user, worker.holder.generation, line.session),
+            log_level(line.level), "{}", line.message);
 }
 
 void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) {
@@ -353,8 +371,8 @@ void WorkerPool::confirm(std::uint64_t generation, std::uint64_t order,
     stored.error_name = error_name(outcome.error().code);
     stored.error_message = outcome.error().message;
     if (outcome.error().code == ErrorCode::kStorageFailed) {
-      spdlog::error("user={} generation={}: {}", worker->holder.user, generation,
-                    outcome.error().message);
+      log_about(about(worker->holder.user, generation), spdlog::level::err, "{}",
+                outcome.error().message);
     }
   } else {
     stored.statement = std::move(statement);
@@ -464,7 +482,8 @@ void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
         reply.order = number;
         if (!found) {
           // Unreadable is not absent: other bytes under the same id would run as well.
-          spdlog::error("user={}: {}", asking->holder.user, found.error().message);
+          log_about(about(asking->holder.user, generation), spdlog::level::err, "{}",
+                    found.error().message);
           reply.failed = true;
         } else {
           reply.replayed = found->replayed;

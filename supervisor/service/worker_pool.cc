@@ -1,12 +1,12 @@
 #include "supervisor/service/worker_pool.h"
 
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <csignal>
 
 #include "ipc/answer.h"
 #include "ipc/seqpacket.h"
+#include "supervisor/log/log.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -310,12 +310,13 @@ void WorkerPool::forked(std::uint64_t generation, pid_t pid, const std::string& 
       }
       return;
     }
-    spdlog::error("user={} generation={}: {}", worker->holder.user, generation,
-                  process.error().message);
+    log_about(about(worker->holder.user, generation), spdlog::level::err, "{}",
+              process.error().message);
     ::kill(pid, SIGKILL);
     tree_.reap_unknown();
   } else {
-    spdlog::warn("user={} generation={}: fork failed: {}", worker->holder.user, generation, error);
+    log_about(about(worker->holder.user, generation), spdlog::level::warn, "fork failed: {}",
+              error);
   }
   if (cgroups_) {
     cgroups_->leave(generation);
@@ -363,6 +364,12 @@ void WorkerPool::perform(action::Drain& drain) {
 
 void WorkerPool::perform(action::Fail& fail) {
   metrics_.answered(fail.info.operation, error_name(fail.error.code));
+  outlets_.decided({.user = fail.user,
+                    .generation = fail.generation,
+                    .operation = fail.info.operation,
+                    .key = fail.info.key,
+                    .session = fail.info.session,
+                    .outcome = error_name(fail.error.code)});
   RequestAnswer answer{.session = fail.info.session,
                        .operation = fail.info.operation,
                        .user = fail.user,
@@ -397,8 +404,8 @@ void WorkerPool::perform(action::EvictDeclined& declined) {
 // ---- endings
 
 void WorkerPool::distrust(Worker& worker, std::string_view why) {
-  spdlog::warn("user={} generation={}: killed: {}", worker.holder.user, worker.holder.generation,
-               why);
+  log_about(about(worker.holder.user, worker.holder.generation), spdlog::level::warn, "killed: {}",
+            why);
   registry_.socket_closed(monotonic_ms(), worker.holder.generation);
   // A worker that was told to go counts as gone on its own; make sure of it.
   if (worker.process) {
@@ -469,13 +476,13 @@ void WorkerPool::finish(Worker& worker) {
     cgroups_->leave(generation);
   }
   if (!worker.exit->clean()) {
-    spdlog::warn("user={} generation={}: {}", worker.holder.user, generation, cause.text());
+    log_about(about(worker.holder.user, generation), spdlog::level::warn, "{}", cause.text());
     if (const auto record = worker.crash_pipe.read()) {
       cause.crash = record->text();
       cause.request = record->request;
       const std::string session = record->session == SessionId{} ? "" : to_hex(record->session);
-      spdlog::warn("user={} generation={}{}{}: crash record: {}", worker.holder.user, generation,
-                   session.empty() ? "" : " session=", session, cause.crash);
+      log_about(about(worker.holder.user, generation, session), spdlog::level::warn,
+                "crash record: {}", cause.crash);
       outlets_.on_crash(worker.holder.user, generation, cause.crash);
     }
   }

@@ -14,6 +14,7 @@
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
+#include "supervisor/log/audit.h"
 #include "supervisor/metrics/node_metrics.h"
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/process/worker_cgroups.h"
@@ -60,6 +61,8 @@ class WorkerPool {
     std::function<void(const std::string& user, std::uint64_t generation,
                        const std::string& record)>
         on_crash;
+    /// A request got its answer, whoever gave it.
+    std::function<void(const Decision& decision)> decided;
     /// evict() came to its end: empty error, or why not.
     std::function<void(const std::string& user, std::optional<Error> error)> on_evicted;
     /// No worker is left while draining.

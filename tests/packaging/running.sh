@@ -2,18 +2,41 @@
 # `installed`, with three instances of this version up.
 
 say "rights"
+uid() { inside id -u "$1"; }
+entry() {  # entry UNIT FIELD=VALUE…: is there such a journal entry?
+  local unit=$1; shift
+  inside journalctl -q -o cat --no-pager -u "$unit" "$@" | grep -q .
+}
 check "a member of the admin group makes a key" \
   ctl admin node1 "${initiator[@]}" keygen --user bob --key main --scheme ed25519 --threshold 2
 check "a viewer looks" ctl view node1 status
 check "a viewer does not change" refused ctl view node1 evict --user bob
+check "which the audit log says" wait_until 5 entry cosigner@node1 AUDIT=control COMMAND=evict OUTCOME=denied \
+  "PEER_UID=$(uid view)" USER_ID=bob
 for command in status users peers "keys --user alice" "evict --user alice" "quarantine --user alice" drain; do
   # shellcheck disable=SC2086 # words of the command
   check "a stranger cannot: $command" refused ctl stranger node1 $command
+  check "which the audit log says" wait_until 5 entry cosigner@node1 AUDIT=control "COMMAND=${command%% *}" \
+    OUTCOME=denied "PEER_UID=$(uid stranger)"
 done
 check "no core files, no privileges" inside sh -c \
   "grep -q '^CapBnd:.0000000000000000' /proc/$(main_pid cosigner@node1)/status && grep -q '^NoNewPrivs:.1' /proc/$(main_pid cosigner@node1)/status"
 check "key material is in no environment and on no command line" inside sh -c \
   "! cat /proc/$(main_pid cosigner@node1)/environ /proc/$(main_pid cosigner@node1)/cmdline | tr '\0' '\n' | grep -E '[0-9a-f]{64}|^S[A-Z0-9]{50}'"
+
+say "journal"
+session() { sign node1 "$1" | sed -n 's/.*"session":"\([0-9a-f]*\)".*/\1/p'; }
+id=$(session 0a0b)
+check "a signature tells its session" test -n "$id"
+check "the audit log has it: user, session, outcome" wait_until 5 entry cosigner@node1 AUDIT=request OPERATION=sign \
+  OUTCOME=ok USER_ID=alice "SESSION_ID=$id"
+generation_and_node() {
+  inside journalctl -q -o json --no-pager -n 1 -u cosigner@node1 AUDIT=request "SESSION_ID=$id" | tee "$work/entry" |
+    grep '"GENERATION":"[1-9]' | grep -q '"NODE":"node1"' || { cat "$work/entry"; return 1; }
+}
+check "with the worker's generation and the node" generation_and_node
+foreign() { inside journalctl -q -o json --no-pager -u cosigner@node1 USER_ID=alice | grep -v '"USER_ID":"alice"' | grep .; }
+check "by user, only that user's entries come" refused foreign
 
 say "restart, stop, start"
 steady_begin
