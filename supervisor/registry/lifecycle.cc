@@ -334,7 +334,10 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   const bool ours = user.kill == KillReason::kRestart || user.kill == KillReason::kQuarantine ||
                     user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered ||
                     user.kill == KillReason::kStorage;
-  const Error error = death_error(user, cause);
+  // One that went as it was told may have crossed with a repeat of its last request.
+  const Error error =
+      clean ? plain(ErrorCode::kShuttingDown, "This node shut down before the operation was done.")
+            : death_error(user, cause);
   fail_delivered(user, error, cause.request);
   if (!user.leaving && !ours && user.kill != KillReason::kUnresponsive &&
       user.kill != KillReason::kStartTimeout) {

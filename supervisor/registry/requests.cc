@@ -22,7 +22,8 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
                        ByteVector envelope) {
   ++counters_.requests;
   info.number = next_number_++;
-  if (draining()) {
+  User* known = find(name);
+  if (draining() && (known == nullptr || !known->finishes(info.session))) {
     refuse(name, std::move(info),
            {.code = ErrorCode::kShuttingDown,
             .message = "This node is shutting down; ask again when it is back.",
@@ -32,7 +33,6 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
     return;
   }
   const std::size_t bytes = envelope.size();
-  User* known = find(name);
   if (known != nullptr && known->state == UserState::kQuarantined) {
     const bool forgiven = known->until != kNever;
     refuse(name, std::move(info),
@@ -65,7 +65,7 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   user.queued.push_back({std::move(info), std::move(envelope), bytes});
   if (user.state == UserState::kAbsent) {
     want_worker(now, user, "a request");
-  } else if (user.serves() && user.ask == 0) {
+  } else if ((user.serves() && user.ask == 0) || draining()) {
     deliver_queued(now, user);
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 // One user as the registry keeps it. Private to supervisor/registry.
 
+#include <algorithm>
 #include <deque>
 #include <limits>
 
@@ -61,6 +62,14 @@ struct Registry::User {
   [[nodiscard]] bool live() const { return generation != 0; }
   [[nodiscard]] bool serves() const {
     return state == UserState::kReady || state == UserState::kBusy;
+  }
+  /// Told to drain, and at work on this session: asked for it again, it has the same answer for
+  /// both. A refusal would count against the request beside those of nodes that went down earlier.
+  [[nodiscard]] bool finishes(const SessionId& session) const {
+    return leaving && kill == KillReason::kNone &&
+           std::ranges::any_of(delivered, [&session](const auto& entry) {
+             return entry.second.info.session == session;
+           });
   }
 };
 

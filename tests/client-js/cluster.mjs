@@ -9,6 +9,9 @@ import {
   statementHolds, unpack, verifies,
 } from './protocol.mjs';
 
+/** Refusals of a node that has not tried: the same bytes may be taken a moment later. */
+const NOT_NOW = new Set(['rate_limited', 'overloaded', 'shutting_down']);
+
 export class Refused extends Error {
   constructor(error, milliseconds) {
     super(`${error.name}: ${error.message}`);
@@ -61,7 +64,12 @@ export class Cluster {
     return new Promise((resolve, reject) => {
       // The same request again is the same session, so publishing it again is harmless; it covers the
       // moment in which this inbox is not yet known to every server.
-      const repeat = setInterval(() => this.connection.publish(subject, payload, { reply }), again);
+      const repeat = setInterval(() => {
+        // A node that would not begin is asked anew: what it said belongs to a moment that is over. Two nodes that restart
+        // one after another would otherwise add up, though never two were away at once.
+        for (const [node, { name }] of errors) if (NOT_NOW.has(name)) errors.delete(node);
+        this.connection.publish(subject, payload, { reply });
+      }, again);
       const timer = setTimeout(() => {
         finish(() => reject(new Error(`no decisive answer within ${deadline} ms; errors: ${
           JSON.stringify([...errors])}; rejected: ${rejected.join('; ')}`)));

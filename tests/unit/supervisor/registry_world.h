@@ -4,6 +4,7 @@
 // promises.
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <set>
@@ -32,11 +33,18 @@ class World {
   [[nodiscard]] std::int64_t now() const { return now_; }
 
   std::uint64_t request(const std::string& user, bool has_client = true, std::size_t bytes = 100) {
+    return ask(user, last_id_ + 1, has_client, bytes);
+  }
+  /// The same request once more, as a client asks that has heard nothing yet.
+  std::uint64_t repeat(const std::string& user, std::uint64_t first) { return ask(user, first); }
+  std::uint64_t ask(const std::string& user, std::uint64_t session, bool has_client = true,
+                    std::size_t bytes = 100) {
     const std::uint64_t id = ++last_id_;
     requests_[id].has_client = has_client;
     RequestInfo info;
     info.has_client = has_client;
     info.gateway_request = id;
+    std::memcpy(info.session.data.data(), &session, sizeof session);
     info.operation = "sign";
     info.key = "k";
     registry_.request(now_, user, std::move(info), ByteVector(bytes));
