@@ -2,6 +2,7 @@
 // and workers on order; nobody starts it by hand.
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,6 +59,8 @@ int zygote() {
     std::fputs("cosigner-worker: --zygote needs a SOCK_SEQPACKET socket as descriptor 3\n", stderr);
     return kExitUsage;
   }
+  // Executed by descriptor, whose number would be its name otherwise.
+  ::prctl(PR_SET_NAME, "cosigner-worker", 0, 0, 0);
   cosigner::worker::configure_memory();
   close_standard_input_and_output();
   cosigner::worker::warm_up();

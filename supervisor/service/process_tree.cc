@@ -1,8 +1,11 @@
 #include "supervisor/service/process_tree.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 
 namespace cosigner::supervisor {
 namespace {
@@ -39,6 +42,13 @@ ProcessTree::ProcessTree(uv_loop_t* loop, std::string program, Random& random,
 ProcessTree::~ProcessTree() = default;
 
 Expected<void> ProcessTree::start() {
+  const ipc::UniqueFd opened(::open(program_.c_str(), O_PATH | O_CLOEXEC));
+  // Above the descriptors that a zygote's socket takes before it is executed.
+  program_file_.reset(::fcntl(opened.get(), F_DUPFD_CLOEXEC, 10));
+  if (!program_file_) {
+    return fail(ErrorCode::kInternal, "cannot open " + program_ + ": " + std::strerror(errno) +
+                                          " (worker_program in the configuration names it)");
+  }
   renew_timer_.start(kRenewEveryMs, kRenewEveryMs);
   return launch();
 }
@@ -85,7 +95,8 @@ Expected<void> ProcessTree::launch() {
   };
   handlers.on_exit = [this, holder](ExitStatus status) { exited(*holder, status); };
   handlers.known_children = [this] { return known_children(); };
-  auto launched = Zygote::launch(loop_, program_, std::move(handlers));
+  auto launched = Zygote::launch(loop_, "/proc/self/fd/" + std::to_string(program_file_.get()),
+                                 std::move(handlers));
   if (!launched) {
     return std::unexpected(launched.error());
   }

@@ -6,6 +6,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "ipc/unique_fd.h"
 #include "supervisor/process/zygote.h"
 #include "supervisor/registry/budget.h"
 #include "supervisor/service/clock.h"
@@ -61,6 +62,9 @@ class ProcessTree {
 
   uv_loop_t* loop_;
   std::string program_;
+  /// The worker program as it was when this process started. An upgrade replaces the file before it
+  /// restarts us: a zygote renewed in between is still of the version that we speak with.
+  ipc::UniqueFd program_file_;
   Random& random_;
   std::function<void()> on_change_;
   std::unique_ptr<Zygote> zygote_;
