@@ -46,11 +46,20 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
             outlets_.presence(node, false);
           }
         }
+        waited_for_peers_ = true;
+        outlets_.on_change();
       }) {
   present_.insert(config_.node);
 }
 
 GatewayLink::~GatewayLink() = default;
+
+bool GatewayLink::knows_peers() const {
+  return ready_ &&
+         (waited_for_peers_ || std::ranges::all_of(config_.peers, [this](const ipc::Peer& peer) {
+            return peer.node == config_.node || heard_.contains(peer.node);
+          }));
+}
 
 const char* GatewayLink::state() const {
   return ready_ ? "ready" : (forking_ || process_) ? "starting" : "backoff";
@@ -94,6 +103,7 @@ void GatewayLink::try_start() {
   channel_->set_generation(generation_);
   hello_.reset();
   heard_.clear();
+  waited_for_peers_ = false;
   forking_ = true;
   last_sign_ = monotonic_ms();
   watch_timer_.start(1000, 500);

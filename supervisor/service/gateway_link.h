@@ -53,6 +53,9 @@ class GatewayLink {
   void cancel(std::uint64_t publish);
 
   [[nodiscard]] bool ready() const { return ready_; }
+  /// Every peer's gateway has been heard, or the time for its first beacon has passed: from now on
+  /// "absent" is true. Before, a request here would be refused for want of a quorum.
+  [[nodiscard]] bool knows_peers() const;
   [[nodiscard]] const char* state() const;
   [[nodiscard]] pid_t pid() const { return process_ ? process_->pid() : 0; }
   [[nodiscard]] std::uint64_t restarts() const { return restarts_; }
@@ -104,6 +107,7 @@ class GatewayLink {
   std::string broker_detail_;
   std::set<std::string> present_;
   std::set<std::string> heard_;  ///< peers that this gateway has reported
+  bool waited_for_peers_ = false;
   std::map<std::uint64_t, Publish> publishes_;
   std::uint64_t next_publish_ = 1;
   RestartBudget budget_;

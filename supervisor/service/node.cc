@@ -219,7 +219,9 @@ void Node::changed() {
   if (!pool_ || !gateway_) {
     return;
   }
-  if (ready() && !announced_) {
+  // Not before the peers are known: whoever restarts nodes in turn stops the next one on READY, and
+  // a request of that moment would find no quorum here.
+  if (ready() && gateway_->knows_peers() && !announced_) {
     announced_ = true;
     spdlog::info("ready after {} ms", monotonic_ms() - started_at_ms_);
     sd_notify(0, "READY=1");
