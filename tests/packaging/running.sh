@@ -49,6 +49,7 @@ begun=$(milliseconds)
 check "stop under load" inside systemctl stop cosigner@node3
 figure "stop of a node while a client signs: $(($(milliseconds) - begun)) ms"
 check "a stopped node stays stopped when somebody calls" refused ctl admin node3 status
+check "its socket is gone with it" refused inside test -e /run/cosigner@node3/control.sock
 check "it does" refused inside systemctl is-active --quiet cosigner@node3
 check "two of three sign" sign node1 02
 check "start" inside systemctl start cosigner@node3
