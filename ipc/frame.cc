@@ -56,6 +56,7 @@ bool known(std::uint16_t type) {
     case MessageType::kHeartbeat:
     case MessageType::kDrain:
     case MessageType::kLog:
+    case MessageType::kReconfigured:
     case MessageType::kGatewayHello:
     case MessageType::kGatewayStart:
     case MessageType::kGatewayReady:

@@ -52,6 +52,7 @@ enum class MessageType : std::uint16_t {
   kHeartbeat = 40,
   kDrain = 41,
   kLog = 42,
+  kReconfigured = 43,
   // supervisor ↔ gateway
   kGatewayHello = 60,
   kGatewayStart = 61,
@@ -425,6 +426,13 @@ struct Log {
   std::string message;
   std::string session;  ///< hex, or empty
   COSIGNER_MESSAGE(kLog, level, message, session)
+};
+/// The configuration was read again. What runs goes on; what begins from now on follows these.
+struct Reconfigured {
+  std::vector<Peer> peers;  ///< all nodes of the cluster, this one included
+  std::vector<Initiator> initiators;
+  Settings settings;
+  COSIGNER_MESSAGE(kReconfigured, peers, initiators, settings)
 };
 
 // ---- gateway

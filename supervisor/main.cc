@@ -72,8 +72,9 @@ int serve(Config config) {
     uv_signal_start(&signals[1], stop, SIGINT);
     uv_signal_start(
         &signals[2],
-        [](uv_signal_t*, int) {
-          spdlog::warn("SIGHUP: configuration is read at start only; restart the node");
+        [](uv_signal_t* handle, int) {
+          // What came of it is in the log.
+          static_cast<void>((*static_cast<Stopper*>(handle->data)->node)->reload());
         },
         SIGHUP);
     uv_run(&loop, UV_RUN_DEFAULT);

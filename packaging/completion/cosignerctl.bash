@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version'
+    local commands='init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket | --config | --recovery-file | --key-encryption-key)

@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level events config version
+set -l commands init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -37,6 +37,7 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a renew 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a drain -d "Take no new requests"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a log-level -d "Change the log level"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a top -d "The busiest users, drawn again and again"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a reload -d "Read the configuration again"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a events -d "What happens on the node"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a config -d 'Check a configuration'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Print the version'

@@ -259,6 +259,14 @@ void read_log(TomlFields& root, Config& out, Problems& problems) {
   } else {
     fields.complain("format", "'log.format' is " + format, "use text or json");
   }
+  std::string users = "plain";
+  fields.text("users", users, false);
+  if (users == "plain" || users == "hashed") {
+    out.log_users = users == "plain" ? LogUsers::kPlain : LogUsers::kHashed;
+  } else {
+    fields.complain("users", "'log.users' is " + users, "use plain or hashed");
+  }
+  fields.boolean("audit", out.audit);
   fields.finish();
 }
 

@@ -43,6 +43,7 @@ struct WorkerLimits {
 
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError };
 enum class LogFormat : std::uint8_t { kText, kJson };
+enum class LogUsers : std::uint8_t { kPlain, kHashed };
 
 struct ControlGroups {
   std::string view;   ///< Unix group that may look; empty: none
@@ -72,6 +73,8 @@ struct Config {
   MetricsConfig metrics;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
+  LogUsers log_users = LogUsers::kPlain;
+  bool audit = true;
   std::vector<ipc::Peer> peers;  ///< sorted by node, this node included
   std::vector<ipc::Initiator> initiators;
 };

@@ -57,6 +57,18 @@ class TomlFields {
     }
   }
 
+  void boolean(std::string_view key, bool& out) {
+    const toml::node* node = find(key, false, "true or false");
+    if (node == nullptr) {
+      return;
+    }
+    if (const auto* value = node->as_boolean()) {
+      out = value->get();
+    } else {
+      wrong_type(*node, key, "true or false, without quotes");
+    }
+  }
+
   template <class Integer>
   void number(std::string_view key, Integer& out, std::uint64_t low, std::uint64_t high) {
     const toml::node* node = find(key, false, "a number");

@@ -80,6 +80,8 @@ Outcome<void> run_bans(const Context& context, const std::string& user);
 /// "unban" or "renew": records the order, then waits for the renewal.
 Outcome<void> run_renewal(const Context& context, std::string_view command,
                           const PairArguments& pair);
+/// The node reads its configuration again: what it applied, and what waits for a restart.
+Outcome<void> run_reload(const Context& context);
 Outcome<void> run_log_level(const Context& context, const std::string& level);
 /// Prints events as they come, one JSON object a line, until interrupted.
 Outcome<void> run_events(const Context& context, bool follow);

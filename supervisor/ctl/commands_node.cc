@@ -103,6 +103,14 @@ Outcome<void> run_order(const Context& context, std::string_view command, const 
               view_object);
 }
 
+Outcome<void> run_reload(const Context& context) {
+  auto outcome = show(context, ask(context, "reload", no_arguments()), view_reload);
+  if (!outcome && outcome.error().error.code == ErrorCode::kBadRequest) {
+    outcome.error().status = ExitStatus::kConfiguration;
+  }
+  return outcome;
+}
+
 Outcome<void> run_log_level(const Context& context, const std::string& level) {
   return show(context, ask(context, "log-level", ipc::MapPacker().text("level", level).finish()),
               view_object);

@@ -154,6 +154,8 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       [&line](const Context& context) { return run_log_level(context, line.level); })
       ->add_option("LEVEL", line.level, "trace, debug, info, warning or error")
       ->required();
+  add(app, line, "reload", "read the node's configuration again; says what needs a restart",
+      [](const Context& context) { return run_reload(context); });
   add(app, line, "events", "what happens on the node, one JSON object a line",
       [&line](const Context& context) { return run_events(context, line.follow); })
       ->add_flag("--follow", line.follow, "go on until interrupted");

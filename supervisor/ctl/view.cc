@@ -149,6 +149,19 @@ std::string view_peers(const Json& reply) {
   return table.text();
 }
 
+std::string view_reload(const Json& changes) {
+  std::string text;
+  for (const auto& [name, title] : {std::pair<const char*, const char*>{"applied", "applied: "},
+                                    {"needs_restart", "needs a restart: "}}) {
+    if (changes.is_object() && changes.contains(name) && changes[name].is_array()) {
+      for (const Json& change : changes[name]) {
+        text += title + (change.is_string() ? change.get<std::string>() : change.dump()) + "\n";
+      }
+    }
+  }
+  return text.empty() ? "Nothing has changed.\n" : text;
+}
+
 namespace {
 
 /// "sandbox.limits.files": nested objects in one column of names.

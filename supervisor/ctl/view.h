@@ -11,6 +11,7 @@ namespace cosigner::ctl {
 [[nodiscard]] std::string view_keys(const Json& keys);
 [[nodiscard]] std::string view_bans(const Json& listing);
 [[nodiscard]] std::string view_peers(const Json& peers);
+[[nodiscard]] std::string view_reload(const Json& changes);
 /// Any object: one line for each field.
 [[nodiscard]] std::string view_object(const Json& object);
 

@@ -1,7 +1,8 @@
 #pragma once
 // The audit log: one entry for every request that this node decided and for every call on the
 // control socket that it refused or that changed something. It goes where the log goes, whatever
-// the log's level, with AUDIT=request or AUDIT=control in the journal.
+// the log's level, with AUDIT=request or AUDIT=control in the journal; `[log] audit = false` turns
+// it off.
 
 #include <spdlog/sinks/sink.h>
 

@@ -2,11 +2,22 @@
 
 #include <utility>
 
+#include "ipc/names.h"
+
 namespace cosigner::supervisor {
 namespace {
 
 const LogFields kNone;
 thread_local const LogFields* t_fields = &kNone;
+
+struct UserForm {
+  bool hashed = false;
+  std::string cluster;
+};
+UserForm& user_form() {
+  static UserForm form;
+  return form;
+}
 
 }  // namespace
 
@@ -14,10 +25,18 @@ const LogFields& current_log_fields() {
   return *t_fields;
 }
 
+void set_log_users(bool hashed, std::string cluster) {
+  user_form() = {hashed, std::move(cluster)};
+}
+
+std::string log_user(std::string_view user) {
+  return user_form().hashed ? user_subject_token(user_form().cluster, user) : std::string(user);
+}
+
 LogFields about(std::string_view user, std::uint64_t generation, std::string_view session) {
   LogFields fields;
   if (!user.empty()) {
-    fields.push_back({"user_id", std::string(user)});
+    fields.push_back({"user_id", log_user(user)});
   }
   if (generation != 0) {
     fields.push_back({"generation", std::to_string(generation)});

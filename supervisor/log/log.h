@@ -25,6 +25,13 @@ using LogFields = std::vector<LogField>;
 /// Of the line that this thread logs now.
 [[nodiscard]] const LogFields& current_log_fields();
 
+/// How users appear in logs: as they are, or hashed, as the token that names the user in broker
+/// subjects (user_subject_token), the same on all nodes, so that an operator who knows a user's
+/// name finds the lines and the log alone does not tell the name. It is no secrecy against
+/// guessing.
+void set_log_users(bool hashed, std::string cluster);
+[[nodiscard]] std::string log_user(std::string_view user);
+
 /// user_id, generation (0: unknown) and session_id (hex or empty), as far as they are known.
 [[nodiscard]] LogFields about(std::string_view user, std::uint64_t generation = 0,
                               std::string_view session = {});

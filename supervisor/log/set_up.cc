@@ -154,6 +154,7 @@ std::vector<std::string> journal_entry(spdlog::level::level_enum level, std::str
 }
 
 void set_up_logging(const Config& config) {
+  set_log_users(config.log_users == LogUsers::kHashed, config.cluster);
   std::shared_ptr<spdlog::sinks::sink> sink;
   if (stderr_is_the_journal()) {
     sink = std::make_shared<JournalSink>(config.node);
@@ -168,7 +169,7 @@ void set_up_logging(const Config& config) {
   logger->set_level(kLevels[static_cast<std::size_t>(config.log_level)]);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
-  set_up_audit(std::move(sink));
+  set_up_audit(config.audit ? sink : nullptr);
 }
 
 }  // namespace cosigner::supervisor

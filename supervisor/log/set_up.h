@@ -13,7 +13,7 @@ namespace cosigner::supervisor {
 
 struct Config;
 
-/// Of the default logger and of the audit log.
+/// Of the default logger and of the audit log; again after a reload.
 void set_up_logging(const Config& config);
 
 /// 2026-11-21T08:00:00.000 info [node1] user_id=alice generation=7: text

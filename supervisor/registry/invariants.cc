@@ -39,10 +39,10 @@ std::optional<std::string> Registry::check_invariants() const {
     in_idle += user.idle_place ? 1U : 0U;
 
     // Limits.
-    if (own_bytes != user.bytes || user.bytes > limits_.mailbox_bytes) {
+    if (own_bytes != user.bytes || user.bytes > highest_.mailbox_bytes) {
       return broken("its mailbox is miscounted or too large");
     }
-    if (user.queued.size() + user.delivered.size() > limits_.mailbox_entries) {
+    if (user.queued.size() + user.delivered.size() > highest_.mailbox_entries) {
       return broken("it has too many requests");
     }
     // One worker: a live generation is in exactly one place, and only these states have one.
@@ -98,7 +98,7 @@ std::optional<std::string> Registry::check_invariants() const {
       in_spawn_queue != spawn_queue_.size() || in_idle != idle_.size()) {
     return "a count is wrong";
   }
-  if (total_bytes_ > limits_.total_mailbox_bytes || live > limits_.max_workers) {
+  if (total_bytes_ > highest_.total_mailbox_bytes || live > highest_.max_workers) {
     return "a limit of the node is exceeded";
   }
   for (const auto& [generation, user] : live_) {

@@ -73,6 +73,18 @@ void Registry::quarantine(std::int64_t now, const std::string& name) {
   set_state(user, UserState::kQuarantined, "by order");
 }
 
+void Registry::set_limits(std::int64_t now, const RegistryLimits& limits) {
+  limits_ = limits;
+  highest_.max_workers = std::max(highest_.max_workers, limits.max_workers);
+  highest_.mailbox_entries = std::max(highest_.mailbox_entries, limits.mailbox_entries);
+  highest_.mailbox_bytes = std::max(highest_.mailbox_bytes, limits.mailbox_bytes);
+  highest_.total_mailbox_bytes = std::max(highest_.total_mailbox_bytes, limits.total_mailbox_bytes);
+  for (const auto& [name, user] : users_) {
+    schedule(*user);  // a shorter time may have passed already
+  }
+  pump_spawns(now);
+}
+
 Expected<void> Registry::clear(std::int64_t now, const std::string& name) {
   User* user = find(name);
   if (user == nullptr) {

@@ -6,7 +6,8 @@
 
 namespace cosigner::supervisor {
 
-Registry::Registry(RegistryLimits limits, Random& random) : limits_(limits), random_(random) {
+Registry::Registry(RegistryLimits limits, Random& random)
+    : limits_(limits), highest_(limits), random_(random) {
   order_generations(0);
 }
 

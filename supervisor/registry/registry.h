@@ -82,6 +82,8 @@ class Registry {
   Expected<void> clear(std::int64_t now, const std::string& user);
   /// No more requests; workers finish what they have, those left at the deadline are killed.
   void drain(std::int64_t now, std::int64_t deadline_ms);
+  /// Limits for what comes from now on; what is over a lowered one may stay until it is done.
+  void set_limits(std::int64_t now, const RegistryLimits& limits);
   /// A generation for the gateway, from the same numbers; nothing while none is reserved.
   std::optional<std::uint64_t> take_generation(std::int64_t now);
   [[nodiscard]] bool draining() const { return drain_deadline_.has_value(); }
@@ -160,6 +162,7 @@ class Registry {
   void expire(std::int64_t now, User& user);
 
   RegistryLimits limits_;
+  RegistryLimits highest_;  ///< of each since the start: what check_invariants() may find in use
   Random& random_;
   std::vector<Action> actions_;
   RegistryCounters counters_;

@@ -42,6 +42,7 @@ const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
       {"renew", {Rights::kAdmin, &Commands::renew}},
       {"drain", {Rights::kAdmin, &Commands::drain}},
       {"log-level", {Rights::kAdmin, &Commands::log_level}},
+      {"reload", {Rights::kAdmin, &Commands::reload}},
   };
   return kTable;
 }
@@ -244,6 +245,37 @@ void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
   }
   spdlog::set_level(parsed);
   request->succeed(ipc::MapPacker().text("level", level).finish());
+}
+
+void Commands::reload(const Request& request, ipc::MapReader& arguments) {
+  if (const auto ok = arguments.finish(); !ok) {
+    request->fail(ok.error());
+    return;
+  }
+  const auto difference = node_.reload();
+  if (!difference) {
+    std::string text = "The node goes on with the configuration it has:";
+    for (const ConfigProblem& problem : difference.error()) {
+      text += "\n" + problem.text();
+    }
+    request->fail({.code = ErrorCode::kBadRequest,
+                   .message = std::move(text),
+                   .peer = {},
+                   .peer_reason = {}});
+    return;
+  }
+  ipc::ArrayPacker applied;
+  for (const std::string& change : difference->live) {
+    applied.next().text(change);
+  }
+  ipc::ArrayPacker restart;
+  for (const std::string& change : difference->restart) {
+    restart.next().text(change);
+  }
+  request->succeed(ipc::MapPacker()
+                       .raw("applied", applied.finish())
+                       .raw("needs_restart", restart.finish())
+                       .finish());
 }
 
 void Commands::events(const Request& request, ipc::MapReader& arguments) {

@@ -42,6 +42,7 @@ class Commands {
   void clear(const Request& request, ipc::MapReader& arguments);
   void drain(const Request& request, ipc::MapReader& arguments);
   void log_level(const Request& request, ipc::MapReader& arguments);
+  void reload(const Request& request, ipc::MapReader& arguments);
   void events(const Request& request, ipc::MapReader& arguments);
   void submit(const Request& request, ipc::MapReader& arguments);
   // pair_commands.cc

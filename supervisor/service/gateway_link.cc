@@ -1,12 +1,12 @@
 #include "supervisor/service/gateway_link.h"
 
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <csignal>
 
 #include "ipc/names.h"
 #include "ipc/seqpacket.h"
+#include "supervisor/log/log.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -140,7 +140,7 @@ void GatewayLink::forked(std::uint64_t generation, pid_t pid, const std::string&
 
 void GatewayLink::kill(std::string_view why) {
   if (process_) {
-    spdlog::warn("gateway generation={}: killed: {}", generation_, why);
+    log_about(about({}, generation_), spdlog::level::warn, "gateway: killed: {}", why);
     process_->kill(SIGKILL);
     watch_timer_.stop();
   }
@@ -197,7 +197,8 @@ void GatewayLink::died(const std::string& why) {
   }
   ++restarts_;
   const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
-  spdlog::warn("gateway generation={}: {}; starting another in {} ms", generation_, why, delay);
+  log_about(about({}, generation_), spdlog::level::warn, "gateway: {}; starting another in {} ms",
+            why, delay);
   restart_timer_.start(static_cast<std::uint64_t>(delay));
   outlets_.on_change();
 }
@@ -345,7 +346,7 @@ void GatewayLink::on_ready() {
   set_broker_connected(true);
   presence_timer_.start(config_.sessions.presence_timeout_ms +
                         config_.sessions.presence_interval_ms);
-  spdlog::info("gateway generation={}: ready", generation_);
+  log_about(about({}, generation_), spdlog::level::info, "gateway: ready");
   outlets_.on_change();
 }
 
@@ -408,6 +409,15 @@ void GatewayLink::answer(const RequestInfo& info, ByteVector envelope) {
   answer.request = info.gateway_request;
   answer.envelope = std::move(envelope);
   send(answer);
+}
+
+void GatewayLink::reconfigure(const ipc::Reconfigured& change) {
+  std::erase_if(present_, [&](const std::string& node) {
+    return std::ranges::find(change.peers, node, &ipc::Peer::node) == change.peers.end();
+  });
+  if (hello_) {
+    send(change);  // one that has not said hello gets it all at its start
+  }
 }
 
 void GatewayLink::wake(const ipc::PublishWake& wake) {

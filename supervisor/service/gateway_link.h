@@ -44,6 +44,9 @@ class GatewayLink {
   /// Says goodbye to the peers; on_gone follows, by SIGKILL after `deadline_ms`.
   void stop(std::int64_t deadline_ms);
 
+  /// The configuration was read again.
+  void reconfigure(const ipc::Reconfigured& change);
+
   /// Dropped if the request came by another generation of the gateway.
   void answer(const RequestInfo& info, ByteVector envelope);
   void wake(const ipc::PublishWake& wake);

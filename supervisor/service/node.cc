@@ -166,14 +166,18 @@ Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
     return exporting;
   }
   gateway_->start();
-  tick_timer_.start(std::uint64_t{config_.workers.tick_s} * 1000,
-                    std::uint64_t{config_.workers.tick_s} * 1000);
+  start_tick_timer();
   purge_timer_.start(1000, kPurgeEveryMs);
   if (std::uint64_t watchdog_us = 0; sd_watchdog_enabled(0, &watchdog_us) > 0) {
     watchdog_timer_.start(0, std::max<std::uint64_t>(1, watchdog_us / 2000));
   }
   spdlog::info("node {} of cluster {}: started, pid {}", config_.node, config_.cluster, ::getpid());
   return {};
+}
+
+void Node::start_tick_timer() {
+  const std::uint64_t interval_ms = std::uint64_t{config_.workers.tick_s} * 1000;
+  tick_timer_.start(interval_ms, interval_ms);
 }
 
 void Node::alive() {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "supervisor/config/config_diff.h"
 #include "supervisor/control/control_server.h"
 #include "supervisor/service/events.h"
 #include "supervisor/service/exporter_link.h"
@@ -32,6 +33,10 @@ class Node {
   /// then `on_stopped`. Again: at once.
   void stop(std::function<void()> on_stopped);
 
+  /// Reads the configuration again and applies what can change while the node runs; no session is
+  /// dropped. Errors: what is wrong with the files; nothing has changed then.
+  std::expected<ConfigDifference, std::vector<ConfigProblem>> reload();
+
   // What the control commands look at.
   [[nodiscard]] const Config& config() const { return config_; }
   [[nodiscard]] uv_loop_t* loop() const { return loop_; }
@@ -53,6 +58,9 @@ class Node {
  private:
   Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer);
   Expected<void> start(std::optional<ipc::UniqueFd> control_socket);
+  std::expected<ConfigDifference, std::vector<ConfigProblem>> read_config_again();
+  void apply_config();
+  void start_tick_timer();
   void alive();
   void changed();
   /// "not ready; …": what degraded() says, in one line.

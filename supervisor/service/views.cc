@@ -293,7 +293,9 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   const pid_t pid = view->generation == 0 ? 0 : node_.pool().pid_of(view->generation);
   ipc::MapPacker entry;
   pack_user(entry, *view, node_.pool(), use_of(pid));
-  entry.unsigned_integer("starts", view->starts)
+  // What this user is called in hashed logs and in the broker's subjects.
+  entry.text("token", user_subject_token(node_.config().cluster, name))
+      .unsigned_integer("starts", view->starts)
       .unsigned_integer("start_failures", view->start_failures)
       .text("last_request", view->last_request)
       .text("last_crash", view->last_crash)

@@ -103,6 +103,16 @@ void WorkerPool::broadcast(const ipc::Presence& presence) {
   pump();
 }
 
+void WorkerPool::reconfigure(const ipc::Reconfigured& change) {
+  registry_.set_limits(monotonic_ms(), registry_limits(config_.workers));
+  for (const auto& [generation, worker] : workers_) {
+    if (worker->started) {
+      send(*worker, change);
+    }
+  }
+  pump();
+}
+
 void WorkerPool::tick() {
   ipc::Tick tick;
   tick.number = ++ticks_;

@@ -80,6 +80,8 @@ class WorkerPool {
   void request(const std::string& user, RequestInfo info, ByteVector envelope);
   /// To every live worker; those that do not take it (lossy) are counted.
   void broadcast(const ipc::Presence& presence);
+  /// The configuration was read again: limits, and what live workers follow from now on.
+  void reconfigure(const ipc::Reconfigured& change);
   void tick();
   /// Asks up to `count` idle workers to go, the least recently used first.
   std::size_t relieve(std::size_t count);

@@ -110,6 +110,9 @@ class Store {
     return result;
   }
 
+  /// The configuration was read again.
+  void set_peers(std::vector<ipc::Peer> peers) { identity_.peers = std::move(peers); }
+
   /// Reserves [first, first + count) for good; never 0.
   [[nodiscard]] Expected<std::uint64_t> reserve_generations(std::uint64_t count);
 

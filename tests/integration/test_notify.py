@@ -1,8 +1,9 @@
-"""What a node tells systemd (sd_notify), read from a socket of our own: READY when it can serve, STOPPING, and
+"""What a node tells systemd (sd_notify), read from a socket of our own: READY when it can serve, RELOADING, STOPPING, and
 WATCHDOG for as long as its loop turns."""
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_ready_means_that_the_peers_are_known(cluster, tmp_path):
         assert any(line.startswith("STATUS=") for line in told.read())
         count = told.read().count("WATCHDOG=1")
         wait_until(lambda: told.read().count("WATCHDOG=1") > count + 1, 10, "the watchdog's messages")
+
+        told.lines.clear()
+        begun = time.monotonic_ns() // 1000
+        os.kill(cluster.supervisor(3), signal.SIGHUP)
+        told.wait("READY=1")
+        assert "RELOADING=1" in told.lines and told.lines.index("RELOADING=1") < told.lines.index("READY=1")
+        at = [int(line.partition("=")[2]) for line in told.lines if line.startswith("MONOTONIC_USEC=")]
+        assert len(at) == 1 and begun <= at[0] <= time.monotonic_ns() // 1000
 
         stop(cluster, 3)
         told.wait("STOPPING=1")

@@ -1,4 +1,4 @@
-# What happens to running nodes: who may do what, restart, stop, crash, hang. Sourced by
+# What happens to running nodes: who may do what, reload, restart, stop, crash, hang. Sourced by
 # `installed`, with three instances of this version up.
 
 say "rights"
@@ -13,7 +13,7 @@ check "a viewer looks" ctl view node1 status
 check "a viewer does not change" refused ctl view node1 evict --user bob
 check "which the audit log says" wait_until 5 entry cosigner@node1 AUDIT=control COMMAND=evict OUTCOME=denied \
   "PEER_UID=$(uid view)" USER_ID=bob
-for command in status users peers "keys --user alice" "evict --user alice" "quarantine --user alice" drain; do
+for command in status users peers "keys --user alice" "evict --user alice" "quarantine --user alice" reload drain; do
   # shellcheck disable=SC2086 # words of the command
   check "a stranger cannot: $command" refused ctl stranger node1 $command
   check "which the audit log says" wait_until 5 entry cosigner@node1 AUDIT=control "COMMAND=${command%% *}" \
@@ -37,6 +37,39 @@ generation_and_node() {
 check "with the worker's generation and the node" generation_and_node
 foreign() { inside journalctl -q -o json --no-pager -u cosigner@node1 USER_ID=alice | grep -v '"USER_ID":"alice"' | grep .; }
 check "by user, only that user's entries come" refused foreign
+
+say "reload"
+config=$chroot/etc/cosigner/instances/node1/cosigner.toml
+worker_of() { ctl admin node1 user alice --json | node -pe "JSON.parse(require('fs').readFileSync(0)).pid"; }
+sign node1 01 >/dev/null
+before=$(worker_of)
+check "a worker serves alice" test "$before" -gt 1
+steady_begin
+cp "$config" "$work/cosigner.toml"
+printf '\n[log]\nlevel = "debug"\n\n[workers]\nmax_workers = 777\n' >>"$config"
+check "systemctl reload" inside systemctl reload cosigner@node1
+applied() {
+  inside journalctl -q -o cat --no-pager -u cosigner@node1 |
+    grep -qx 'reload: applied: workers.max_workers; log.level; needs a restart: nothing'
+}
+check "says what it applied" wait_until 5 applied
+check "an operator's reload is in the audit log" wait_until 5 entry cosigner@node1 AUDIT=control COMMAND=reload OUTCOME=allowed
+sed -i 's/^state_directory = .*/state_directory = "\/var\/lib\/elsewhere"/' "$config"
+needs_restart() { [ "$(ctl admin node1 reload)" = 'needs a restart: state_directory' ]; }
+check "what needs a restart is said" needs_restart
+cp "$work/cosigner.toml" "$config"
+printf '\n[nonsense]\n' >>"$config"
+check "a mistake fails the reload" refused inside systemctl reload cosigner@node1
+check "the node runs on" inside systemctl is-active --quiet cosigner@node1
+cp "$work/cosigner.toml" "$config"
+check "SIGHUP does the same" inside systemctl kill -s HUP --kill-whom=main cosigner@node1
+undone() {
+  inside journalctl -q -o cat --no-pager -n 50 -u cosigner@node1 |
+    grep -qx 'reload: applied: workers.max_workers; log.level; needs a restart: nothing'
+}
+check "and says so" wait_until 5 undone
+steady_end "reload"
+check "no worker was replaced" test "$(worker_of)" = "$before"
 
 say "restart, stop, start"
 steady_begin

@@ -49,6 +49,8 @@ class Gateway {
   // supervisor
   void on_frame(const ipc::Frame& frame);
   void start(ipc::GatewayStart start);
+  void reconfigure(ipc::Reconfigured change);
+  void start_timer();
   void answer(const ipc::GatewayAnswer& answer);
   void publish_request(const ipc::PublishRequest& request);
   void drain();
@@ -170,6 +172,11 @@ void Gateway::on_frame(const ipc::Frame& frame) {
         }
       }
       break;
+    case ipc::MessageType::kReconfigured:
+      if (auto message = ipc::decode<ipc::Reconfigured>(frame); message && broker_) {
+        reconfigure(std::move(*message));
+      }
+      break;
     case ipc::MessageType::kDrain:
       drain();
       break;
@@ -222,10 +229,23 @@ void Gateway::start(ipc::GatewayStart start) {
   };
   broker_ = std::make_unique<BrokerConnection>(loop_, std::move(options), std::move(broker_key_),
                                                std::move(handlers));
+  start_timer();
+}
+
+void Gateway::start_timer() {
   const std::uint64_t interval = start_.settings.presence_interval_ms;
   uv_timer_start(
       &timer_, [](uv_timer_t* timer) { static_cast<Gateway*>(timer->data)->on_timer(); }, interval,
       interval);
+}
+
+void Gateway::reconfigure(ipc::Reconfigured change) {
+  start_.peers = std::move(change.peers);
+  start_.settings = change.settings;
+  gate_->reconfigure(std::move(change.initiators), start_.settings);
+  report(presence_->reconfigure(start_.peers, start_.settings.presence_timeout_ms));
+  start_timer();
+  send_beacon(false);  // a peer that is new here may know us already
 }
 
 void Gateway::answer(const ipc::GatewayAnswer& answer) {

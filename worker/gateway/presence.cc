@@ -39,6 +39,33 @@ PresenceTable::PresenceTable(std::string cluster, std::string self,
   }
 }
 
+std::vector<PresenceChange> PresenceTable::reconfigure(const std::vector<ipc::Peer>& peers,
+                                                       std::uint32_t timeout_ms) {
+  timeout_ms_ = timeout_ms;
+  std::vector<PresenceChange> changes;
+  auto before = std::exchange(peers_, {});
+  for (const ipc::Peer& peer : peers) {
+    if (peer.node == self_) {
+      continue;
+    }
+    auto kept = before.extract(peer.node);
+    if (kept && kept.mapped().identity == peer.identity) {
+      peers_.insert(std::move(kept));
+      continue;
+    }
+    if (kept && kept.mapped().present) {
+      changes.push_back({peer.node, false});
+    }
+    peers_[peer.node].identity = peer.identity;
+  }
+  for (const auto& [node, entry] : before) {
+    if (entry.present) {
+      changes.push_back({node, false});
+    }
+  }
+  return changes;
+}
+
 Expected<void> PresenceTable::learn_certificate(std::uint64_t wall_seconds, std::string_view node,
                                                 Entry& entry, ByteView certificate) const {
   if (std::ranges::equal(certificate, entry.certificate) && wall_seconds <= entry.valid_until) {

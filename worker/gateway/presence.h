@@ -38,6 +38,11 @@ class PresenceTable {
   PresenceTable(std::string cluster, std::string self, const std::vector<ipc::Peer>& peers,
                 std::uint32_t timeout_ms);
 
+  /// The configuration was read again: peers that stay are as they were. Returns who was present
+  /// and is gone, or has another identity now.
+  [[nodiscard]] std::vector<PresenceChange> reconfigure(const std::vector<ipc::Peer>& peers,
+                                                        std::uint32_t timeout_ms);
+
   /// Checks a beacon that the broker says came from `node` (own beacons are ignored). Errors say
   /// why it was dropped.
   [[nodiscard]] Expected<std::optional<PresenceChange>> on_beacon(std::int64_t now_ms,

@@ -47,6 +47,13 @@ RequestGate::RequestGate(std::string cluster, std::vector<std::string> peers,
       settings_(settings),
       refusals_(kRefusalsPerSecond) {}
 
+void RequestGate::reconfigure(std::vector<ipc::Initiator> initiators,
+                              const ipc::Settings& settings) {
+  initiators_ = InitiatorTable(std::move(initiators));
+  settings_ = settings;
+  rates_.clear();
+}
+
 RequestGate::Verdict RequestGate::refuse(std::int64_t now_ms, RequestAnswer answer) {
   if (const auto* error = std::get_if<Error>(&answer.content)) {
     ++counters_.by_error[error->code];

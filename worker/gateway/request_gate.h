@@ -74,6 +74,9 @@ class RequestGate {
   [[nodiscard]] Verdict check(std::int64_t now_ms, std::uint64_t wall_ms, std::string_view woken_by,
                               ByteView envelope);
 
+  /// The configuration was read again. What was seen stays seen; rates begin anew.
+  void reconfigure(std::vector<ipc::Initiator> initiators, const ipc::Settings& settings);
+
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
   /// Rates that are kept: at most two of each initiator and one of each peer.
   [[nodiscard]] std::size_t rates() const { return rates_.size(); }

@@ -310,6 +310,14 @@ void SessionEngine::Impl::on_renewed(const ipc::Renewed& renewed) {
   renew_us_ = environment_.now_us() + left_s * 1'000'000;
 }
 
+void SessionEngine::Impl::on_reconfigured(ipc::Reconfigured change) {
+  environment_.settings = change.settings;
+  initiators_ = InitiatorTable(std::move(change.initiators));
+  for (const std::string& node : peers_.set_list(std::move(change.peers))) {
+    on_presence(node, false);
+  }
+}
+
 void SessionEngine::Impl::renew_if_due() {
   // The monotonic clock stands still while a machine sleeps, the certificate's hour does not.
   const auto wall_s = static_cast<std::int64_t>(environment_.wall_ms() / 1000);
@@ -455,6 +463,10 @@ void SessionEngine::on_renewed(Now now, const ipc::Renewed& renewed) {
 void SessionEngine::on_renew_pair(Now now, const ipc::RenewPair& order) {
   impl_->at(now);
   impl_->on_renew_pair(order);
+}
+void SessionEngine::on_reconfigured(Now now, ipc::Reconfigured change) {
+  impl_->at(now);
+  impl_->on_reconfigured(std::move(change));
 }
 void SessionEngine::on_tick(Now now) {
   impl_->at(now);

@@ -69,6 +69,9 @@ class SessionEngine {
   void on_result_found(Now now, const ipc::ResultFound& found);
   void on_renewed(Now now, const ipc::Renewed& renewed);
   void on_renew_pair(Now now, const ipc::RenewPair& order);
+  /// New peers, initiators and settings. Sessions that run go on under the timings they began with;
+  /// a peer that is gone counts as absent, and nothing it sends is taken any more.
+  void on_reconfigured(Now now, ipc::Reconfigured change);
   void on_tick(Now now);
   /// Call when next_deadline() has passed (calling early does no harm).
   void on_timer(Now now);

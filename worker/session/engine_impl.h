@@ -50,6 +50,7 @@ class SessionEngine::Impl {
   void on_renew_pair(const ipc::RenewPair& order) { pairs_.on_order(order); }
   /// At the end of every input: renewals that peers have agreed to.
   void begin_renewals();
+  void on_reconfigured(ipc::Reconfigured change);
   void on_timer();
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();

@@ -40,6 +40,44 @@ Peers::Peer* Peers::find(std::string_view node) {
   return found == peers_.end() ? nullptr : &found->second;
 }
 
+bool Peers::known(std::string_view node) const {
+  const Peer* peer = find(node);
+  return peer != nullptr && peer->listed;
+}
+
+std::vector<std::string> Peers::set_list(std::vector<ipc::Peer> list) {
+  std::vector<std::string> gone;
+  for (auto& [node, peer] : peers_) {
+    const auto found = std::ranges::find(list, node, &ipc::Peer::node);
+    const bool same = found != list.end() && found->identity == peer.identity;
+    if (peer.listed && !same && node != environment_.node) {
+      gone.push_back(node);
+    }
+    if (found == list.end()) {
+      peer.listed = peer.present = false;  // the link stays, and its counters: it may come back
+    } else if (!same) {
+      peer = replaced(std::move(peer), found->identity);
+    } else {
+      peer.listed = true;
+    }
+  }
+  for (const ipc::Peer& peer : list) {
+    peers_.try_emplace(peer.node).first->second.identity = peer.identity;
+  }
+  list_ = std::move(list);
+  return gone;
+}
+
+Peers::Peer Peers::replaced(Peer old, const Ed25519PublicKey& identity) {
+  Peer next;
+  next.identity = identity;
+  next.dropped = std::move(old.dropped);
+  if (old.certificate) {
+    next.dropped.emplace_back(old.identity, old.certificate->generation);
+  }
+  return next;
+}
+
 const Ed25519PublicKey& Peers::identity(std::string_view node) const {
   return find(node)->identity;
 }
@@ -50,7 +88,7 @@ bool Peers::present(std::string_view node) const {
 }
 void Peers::set_present(std::string_view node, bool present) {
   if (Peer* peer = find(node)) {
-    peer->present = present;
+    peer->present = present && peer->listed;
   }
 }
 
@@ -93,7 +131,7 @@ const Certificate* Peers::certificate(std::string_view node) const {
 
 Peers::Learnt Peers::learn(std::string_view node, ByteView bytes) {
   Peer* peer = find(node);
-  if (peer == nullptr || node == environment_.node) {
+  if (peer == nullptr || !peer->listed || node == environment_.node) {
     ++environment_.counters.certificates_refused;
     return Learnt::kRefused;
   }
@@ -110,6 +148,12 @@ Peers::Learnt Peers::learn(std::string_view node, ByteView bytes) {
   if (!opened) {
     ++environment_.counters.certificates_refused;
     return Learnt::kRefused;
+  }
+  for (const auto& [identity, generation] : peer->dropped) {
+    if (identity == peer->identity && opened->generation <= generation) {
+      ++environment_.counters.certificates_refused;
+      return Learnt::kRefused;
+    }
   }
   if (peer->certificate) {
     const Certificate& before = *peer->certificate;
@@ -147,7 +191,7 @@ Peers::Learnt Peers::learn(std::string_view node, ByteView bytes) {
 
 bool Peers::queue(std::string_view node, ByteVector message, bool reliable) {
   Peer* peer = find(node);
-  if (peer == nullptr || peer->link == nullptr) {
+  if (peer == nullptr || !peer->listed || peer->link == nullptr) {
     return false;
   }
   if (!peer->link->queue(std::move(message), reliable)) {

@@ -30,8 +30,11 @@ class Peers {
         Certificate own);
 
   [[nodiscard]] const std::vector<ipc::Peer>& all() const { return list_; }
-  [[nodiscard]] bool known(std::string_view node) const { return find(node) != nullptr; }
-  /// Only of known nodes (this one included).
+  [[nodiscard]] bool known(std::string_view node) const;
+  /// The configuration was read again. Returns the nodes that are gone or have another identity
+  /// now: nothing more of what they were is believed.
+  std::vector<std::string> set_list(std::vector<ipc::Peer> list);
+  /// Of nodes that are or were known (this one included).
   [[nodiscard]] const Ed25519PublicKey& identity(std::string_view node) const;
 
   [[nodiscard]] bool present(std::string_view node) const;
@@ -79,6 +82,7 @@ class Peers {
  private:
   struct Peer {
     Ed25519PublicKey identity;
+    bool listed = true;  ///< false: left the configuration; sessions may still name it
     bool present = false;
     std::int64_t suspect_until_us = 0;
     std::int64_t distrust_until_us = 0;
@@ -86,7 +90,12 @@ class Peers {
     ByteVector certificate_bytes;
     std::optional<Certificate> certificate;
     std::unique_ptr<Link> link;
+    /// Identities that this node had before, and the newest generation linked under each: those
+    /// links and their counters are gone, and a channel between the same two certificates would
+    /// use its nonces again. Only later generations are taken.
+    std::vector<std::pair<Ed25519PublicKey, std::uint64_t>> dropped;
   };
+  [[nodiscard]] static Peer replaced(Peer old, const Ed25519PublicKey& identity);
   [[nodiscard]] const Peer* find(std::string_view node) const;
   [[nodiscard]] Peer* find(std::string_view node);
   [[nodiscard]] bool in_time(const Certificate& certificate) const;

@@ -133,6 +133,11 @@ class UserWorker final : public CheckNotices {
             broker_->renew(std::move(renewed.broker));
           }
         });
+      case Type::kReconfigured:
+        return with<ipc::Reconfigured>(frame, [this](auto& change) {
+          heartbeat_ms_ = change.settings.heartbeat_ms;
+          input("reconfiguration", [&] { engine_->on_reconfigured(now(), std::move(change)); });
+        });
       case Type::kTick:
         return with<ipc::Tick>(frame, [this](auto&) { on_tick(); });
       case Type::kEvictAsk:

@@ -22,7 +22,7 @@ using All = List<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, W
                  Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
                  StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply,
                  RenewAsk, Renewed, Tick, StartKeys, StartKeysTaken, Sandboxed, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-                 PresignatureStock, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
+                 PresignatureStock, Heartbeat, Drain, Log, Reconfigured, GatewayHello, GatewayStart, GatewayReady,
                  GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
                  PublishDone, PublishWake, PeerPresence, BrokerState, WorkerMetrics, GatewayMetrics,
                  MetricsAsk, MetricsSnapshot, ControlCall, ControlReply, ControlCancel>;

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "ipc/names.h"
 #include "supervisor/log/audit.h"
 #include "supervisor/log/set_up.h"
 
@@ -29,6 +30,7 @@ class Lines {
   }
   ~Lines() {
     set_up_audit(nullptr);
+    set_log_users(false, {});
     spdlog::set_default_logger(before_);
   }
   Lines(const Lines&) = delete;
@@ -69,6 +71,17 @@ TEST_CASE("the journal gets fields of its own names, and line breaks as they are
   CHECK(entry == std::vector<std::string>{"MESSAGE=two\nlines", "PRIORITY=4",
                                           "SYSLOG_IDENTIFIER=cosignerd", "NODE=node1",
                                           "USER_ID=alice", "GENERATION=7", "SESSION_ID=ab"});
+}
+
+TEST_CASE("hashed users: the token of the broker's subjects, and never the name") {
+  set_log_users(true, "demo");
+  CHECK(log_user("alice") == user_subject_token("demo", "alice"));
+  const Lines lines(make_text_formatter("node1"));
+  set_log_users(true, "demo");
+  log_about(about("alice", 7), spdlog::level::info, "text");
+  audit_request({.user = "alice", .operation = "sign", .key = "k", .session = {}});
+  CHECK(lines.text().find("alice") == std::string::npos);
+  CHECK(lines.text().find(user_subject_token("demo", "alice")) != std::string::npos);
 }
 
 TEST_CASE("the audit log says who did what with which end, whatever the level") {

@@ -41,6 +41,35 @@ TEST_CASE("registry: a request spawns lazily, waits, and is answered") {
   REQUIRE(world.registry().counters().spawns == 1);
 }
 
+TEST_CASE(
+    "registry: limits change while it runs; what is over a lowered one stays until it is done") {
+  World world(ordinary(), 3, calm());
+  for (const char* user : {"a", "b", "c"}) {
+    warm(world, user);
+  }
+  RegistryLimits lower = ordinary();
+  lower.max_workers = 1;
+  lower.mailbox_entries = 1;
+  lower.idle_timeout_ms = 5000;
+  world.registry().set_limits(world.now(), lower);
+  world.settle();
+  CHECK(world.live() == 3);
+  const auto first = world.request("a");
+  const auto second = world.request("a");
+  REQUIRE(world.answered(second));
+  CHECK(world.error_of(second)->code == ErrorCode::kOverloaded);
+  world.run(100);
+  CHECK_FALSE(world.error_of(first));
+  world.run(20'000);  // the shorter idle time holds for those that were there
+  CHECK(world.live() == 0);
+
+  world.registry().set_limits(world.now(), ordinary());
+  world.settle();
+  warm(world, "a");
+  warm(world, "b");
+  CHECK(world.live() == 2);
+}
+
 TEST_CASE("registry: a death answers everything at once and the first one costs no wait") {
   World world(ordinary(), 2, calm());
   warm(world, "alice");

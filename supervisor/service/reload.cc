@@ -1,0 +1,78 @@
+// Reading the configuration again while the node runs (SIGHUP, `cosignerctl reload`).
+
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include "supervisor/config/config_diff.h"
+#include "supervisor/log/set_up.h"
+#include "supervisor/service/node.h"
+
+namespace cosigner::supervisor {
+namespace {
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) {
+    text += (text.empty() ? "" : "; ") + part;
+  }
+  return text.empty() ? "nothing" : text;
+}
+
+}  // namespace
+
+std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::reload() {
+  // systemd takes the READY=1 that follows RELOADING=1 for the end of the reload (sd_notify(3)), so
+  // a node that is not ready yet, or on its way out, says neither.
+  const bool say = announced_ && !stopping_;
+  if (say) {
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+               static_cast<unsigned long long>(uv_hrtime() / 1000));
+  }
+  auto difference = read_config_again();
+  if (say) {
+    sd_notify(0, "READY=1");
+  }
+  changed();
+  return difference;
+}
+
+std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_again() {
+  auto wanted = load_config(config_.path);
+  if (!wanted) {
+    for (const ConfigProblem& problem : wanted.error()) {
+      spdlog::error("{}", problem.text());
+    }
+    spdlog::error("reload: the node goes on with the configuration it has");
+    return std::unexpected(std::move(wanted.error()));
+  }
+  ConfigDifference difference = compare_configs(config_, *wanted);
+  if (!difference.live.empty()) {
+    config_ = with_live_changes(config_, *wanted);
+    apply_config();
+  }
+  spdlog::info("reload: applied: {}; needs a restart: {}", joined(difference.live),
+               joined(difference.restart));
+  events_.emit("node", "", state_, state_, 0, "reload: applied: " + joined(difference.live));
+  return difference;
+}
+
+void Node::apply_config() {
+  set_up_logging(config_);
+  ipc::Reconfigured change;
+  change.peers = config_.peers;
+  change.initiators = config_.initiators;
+  change.settings = config_.sessions;
+  store_->submit(
+      StoreThread::Urgency::kNow,
+      [peers = config_.peers](Store& store) -> Expected<void> {
+        store.set_peers(peers);
+        return {};
+      },
+      [](const Expected<void>&) {});
+  // Workers before the gateway, which may report a new peer at once.
+  pool_->reconfigure(change);
+  gateway_->reconfigure(change);
+  start_tick_timer();
+}
+
+}  // namespace cosigner::supervisor
