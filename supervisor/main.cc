@@ -66,6 +66,8 @@ int serve(Config config) {
       auto* self = static_cast<Stopper*>(handle->data);
       if (!std::exchange(self->stopping, true)) {
         (*self->node)->stop([self] { uv_stop(self->loop); });
+      } else {
+        (*self->node)->hurry();
       }
     };
     uv_signal_start(&signals[0], stop, SIGTERM);

@@ -29,6 +29,8 @@ class ControlServer::Connection : public std::enable_shared_from_this<ControlSer
 
   bool open(uv_loop_t* loop, ipc::UniqueFd fd);
   void on_frame(const ipc::Frame& frame);
+  /// Ends what is running with this error, flushes, closes.
+  void stop(const Error& error);
   /// Cancels what is running and tells the server. Idempotent.
   void end();
   /// A client that does not read what it asked for is disconnected.
@@ -56,6 +58,7 @@ class ControlServer::Connection : public std::enable_shared_from_this<ControlSer
   std::unordered_map<std::uint64_t, std::shared_ptr<Call>> calls_;
   std::int64_t heard_at_ = monotonic_ms();  ///< of the last whole frame or answer
   std::optional<std::int64_t> half_since_;  ///< part of a frame waits for its rest
+  bool stopping_ = false;
   bool ended_ = false;
 };
 
@@ -147,6 +150,9 @@ bool ControlServer::Connection::open(uv_loop_t* loop, ipc::UniqueFd fd) {
 }
 
 void ControlServer::Connection::on_frame(const ipc::Frame& frame) {
+  if (stopping_) {
+    return;
+  }
   const auto self = shared_from_this();
   heard_at_ = monotonic_ms();
   auto input = read_control_input(frame);
@@ -193,6 +199,16 @@ bool ControlServer::Connection::send(const ipc::ControlReply& reply) {
     return false;
   }
   return true;
+}
+
+void ControlServer::Connection::stop(const Error& error) {
+  stopping_ = true;
+  for (const auto& [number, running] : std::exchange(calls_, {})) {
+    running->fail(error);
+  }
+  if (channel_) {
+    channel_->shutdown();  // end() follows, from its on_close
+  }
 }
 
 void ControlServer::Connection::end() {
@@ -374,11 +390,23 @@ void ControlServer::forget(std::uint64_t id) {
   connections_.erase(id);
 }
 
-ControlServer::~ControlServer() {
+void ControlServer::stop_listening() {
   if (poll_ != nullptr) {
-    uv_close(reinterpret_cast<uv_handle_t*>(poll_),
+    uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(poll_, nullptr)),
              [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
   }
+  socket_.reset();
+}
+
+void ControlServer::stop(const Error& error) {
+  stop_listening();
+  for (const auto& [id, connection] : std::map(connections_)) {  // some end at once
+    connection->stop(error);
+  }
+}
+
+ControlServer::~ControlServer() {
+  stop_listening();
   while (!connections_.empty()) {
     const auto connection = connections_.begin()->second;
     connection->end();

@@ -72,6 +72,9 @@ class ControlServer {
   /// removed at the end.
   [[nodiscard]] static Expected<std::unique_ptr<ControlServer>> adopt(
       uv_loop_t* loop, ipc::UniqueFd socket, Handler handler, Welcome welcome, Limits limits);
+  /// Takes no more calls, ends those under way with this error, and closes each connection once
+  /// its client has read its replies (or the server is destroyed).
+  void stop(const Error& error);
   /// Closes every connection and removes the socket if listen() made it.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
@@ -86,6 +89,7 @@ class ControlServer {
       : handler_(std::move(handler)), welcome_(std::move(welcome)), limits_(limits) {}
   [[nodiscard]] Expected<void> watch(uv_loop_t* loop);
   void accept();
+  void stop_listening();
   void forget(std::uint64_t id);
   /// There is room for one more connection of this peer.
   [[nodiscard]] bool has_room_for(const ControlPeer& peer, bool is_welcome) const;

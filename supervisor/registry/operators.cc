@@ -113,6 +113,7 @@ Expected<void> Registry::clear(std::int64_t now, const std::string& name) {
 
 void Registry::drain(std::int64_t now, std::int64_t deadline_ms) {
   if (draining()) {
+    drain_deadline_ = std::min(*drain_deadline_, now + deadline_ms);
     return;
   }
   drain_deadline_ = now + deadline_ms;

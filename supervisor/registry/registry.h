@@ -80,7 +80,8 @@ class Registry {
   void quarantine(std::int64_t now, const std::string& user);
   /// Forgets deaths, backoff and quarantine. Errors: unknown_user.
   Expected<void> clear(std::int64_t now, const std::string& user);
-  /// No more requests; workers finish what they have, those left at the deadline are killed.
+  /// No more requests; workers finish what they have, those left at the deadline are killed. Again:
+  /// an earlier deadline counts.
   void drain(std::int64_t now, std::int64_t deadline_ms);
   /// Limits for what comes from now on; what is over a lowered one may stay until it is done.
   void set_limits(std::int64_t now, const RegistryLimits& limits);

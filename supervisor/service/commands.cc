@@ -224,7 +224,9 @@ void Commands::drain(const Request& request, ipc::MapReader& arguments) {
   }
   spdlog::info("drain ordered over the control socket by uid {}", request->peer().uid);
   request->succeed(empty_body());
-  ::raise(SIGTERM);  // the one way to stop
+  if (!node_.stopping()) {  // a second signal means: at once
+    ::raise(SIGTERM);       // the one way to stop
+  }
 }
 
 // ---- looking on

@@ -38,7 +38,14 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
                        kill(ready_ ? "it showed no life" : "it did not become ready in time");
                      }
                    }),
-      stop_timer_(loop, [this] { kill("it did not end in time"); }),
+      stop_timer_(loop,
+                  [this] {
+                    if (process_) {
+                      kill("it did not end in time");
+                    } else {
+                      died("its fork was still under way");
+                    }
+                  }),
       presence_timer_(loop, [this] {
         for (const std::string& node : std::set<std::string>(present_)) {
           if (node != config_.node && !heard_.contains(node)) {

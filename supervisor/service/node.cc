@@ -19,6 +19,9 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kPurgeEveryMs = 60'000;
 constexpr std::uint64_t kPurgeAtOnce = 10'000;
+/// After the workers' deadline, or the last of them: a goodbye takes milliseconds.
+constexpr std::int64_t kGatewayFarewellMs = 1000;
+constexpr std::uint64_t kFarewellMs = 1500;
 
 }  // namespace
 
@@ -56,7 +59,12 @@ Node::Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer)
       started_at_ms_(monotonic_ms()),
       tick_timer_(loop, [this] { pool_->tick(); }),
       purge_timer_(loop, [this] { purge(); }),
-      watchdog_timer_(loop, [this] { alive(); }) {}
+      watchdog_timer_(loop, [this] { alive(); }),
+      stop_timer_(loop, [this] { stop_deadline(); }),
+      farewell_timer_(loop, [this] {
+        spdlog::warn("stopping without a goodbye: something did not end in time");
+        stopped();
+      }) {}
 
 Node::~Node() = default;
 
@@ -86,12 +94,7 @@ Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
           .presence = [this](const std::string& node, bool present) { on_presence(node, present); },
           .take_generation = [this] { return pool_->take_generation(); },
           .on_change = [this] { changed(); },
-          .on_gone =
-              [this] {
-                if (const auto done = std::exchange(on_stopped_, nullptr)) {
-                  done();
-                }
-              }});
+          .on_gone = [this] { stopped(); }});
   pool_ = std::make_unique<WorkerPool>(
       loop_, config_, issuer_, *store_, *tree_, *metrics_, random_,
       WorkerPool::Outlets{
@@ -311,7 +314,29 @@ void Node::stop(std::function<void()> on_stopped) {
   sd_notify(0, "STOPPING=1");
   spdlog::info("stopping: {} workers to drain", pool_->registry().live());
   changed();
-  pool_->drain(std::int64_t{config_.workers.stop_timeout_s} * 1000);
+  const std::int64_t deadline_ms = std::int64_t{config_.workers.stop_timeout_s} * 1000;
+  stop_timer_.start(static_cast<std::uint64_t>(deadline_ms));
+  pool_->drain(deadline_ms);
+}
+
+void Node::hurry() {
+  if (stopping_ && !gateway_stopping_ && !std::exchange(hurried_, true)) {
+    spdlog::warn("told to stop again: not waiting for the workers");
+    stop_timer_.start(0);
+    pool_->drain(0);
+  }
+}
+
+void Node::stop_deadline() {
+  // The registry kills the workers itself; a fork that nobody answers is this one's part.
+  tree_->stop();
+  farewell_timer_.start(kFarewellMs);
+}
+
+void Node::stopped() {
+  if (const auto done = std::exchange(on_stopped_, nullptr)) {
+    done();
+  }
 }
 
 void Node::stop_gateway() {
@@ -319,9 +344,14 @@ void Node::stop_gateway() {
   if (std::exchange(gateway_stopping_, true)) {
     return;
   }
-  control_.reset();
+  control_->stop({.code = ErrorCode::kShuttingDown,
+                  .message = "This node shut down before the call was done.",
+                  .may_have_executed = true,
+                  .retryable = true,
+                  .peer = {},
+                  .peer_reason = {}});
   exporter_->stop();
-  gateway_->stop(1000);
+  gateway_->stop(kGatewayFarewellMs);
 }
 
 }  // namespace cosigner::supervisor

@@ -29,9 +29,13 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
-  /// Drains workers in parallel under one deadline, kills those left, says goodbye to the peers,
-  /// then `on_stopped`. Again: at once.
+  /// Drains workers in parallel under one deadline, kills those left, answers the control calls
+  /// that are under way, says goodbye to the peers, then `on_stopped`. Whatever hangs, it comes
+  /// within kFarewellMs of the deadline.
   void stop(std::function<void()> on_stopped);
+  /// stop() has been called; now without waiting for the workers.
+  void hurry();
+  [[nodiscard]] bool stopping() const { return stopping_; }
 
   /// Reads the configuration again and applies what can change while the node runs; no session is
   /// dropped. Errors: what is wrong with the files; nothing has changed then.
@@ -71,6 +75,8 @@ class Node {
   /// Where the host allows it; rlimits stand either way.
   void use_cgroups();
   void stop_gateway();
+  void stop_deadline();
+  void stopped();
 
   uv_loop_t* loop_;
   Config config_;
@@ -93,12 +99,15 @@ class Node {
   LoopTimer tick_timer_;
   LoopTimer purge_timer_;
   LoopTimer watchdog_timer_;
+  LoopTimer stop_timer_;      ///< the workers' deadline while stopping
+  LoopTimer farewell_timer_;  ///< then everything's
   bool announced_ = false;
   std::string status_;
   std::string_view state_ = "starting";  ///< as the last "node" event said it
   std::string shown_status_;             ///< by systemd
   bool stopping_ = false;
   bool gateway_stopping_ = false;
+  bool hurried_ = false;
   std::function<void()> on_stopped_;
 };
 

@@ -16,6 +16,7 @@ constexpr int kExitSelfTest = 73;
 /// A zygote has no user to blame: it is tried again for ever, at most every five seconds.
 constexpr BudgetLimits kBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
+constexpr const char* kStopping = "the node is shutting down";
 
 }  // namespace
 
@@ -57,9 +58,16 @@ void ProcessTree::stop() {
   stopping_ = true;
   restart_timer_.stop();
   renew_timer_.stop();
-  fail_waiting("the node is shutting down");
-  if (zygote_) {
-    zygote_->retire();
+  fail_waiting(kStopping);
+  for (Zygote* zygote : {zygote_.get(), old_.get()}) {
+    if (zygote == nullptr) {
+      continue;
+    }
+    if (zygote->outstanding() > 0) {
+      zygote->kill(SIGKILL);  // it had its time; its end fails what it left undone
+    } else if (zygote != old_.get() || !old_retired_) {
+      zygote->retire();
+    }
   }
 }
 
@@ -130,7 +138,11 @@ void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t ge
   order.ends = std::move(ends);
   orders_.emplace(order.order.order, std::move(on_forked));
   waiting_.push_back(std::move(order));
-  flush();
+  if (stopping_) {
+    fail_waiting(kStopping);
+  } else {
+    flush();
+  }
 }
 
 void ProcessTree::flush() {

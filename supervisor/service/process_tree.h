@@ -25,7 +25,8 @@ class ProcessTree {
 
   /// Launches the first zygote. Errors: the program cannot be started.
   [[nodiscard]] Expected<void> start();
-  /// Takes no more orders and lets the zygote go.
+  /// Takes no more orders and lets the zygote go; one that has orders left is killed, which fails
+  /// them.
   void stop();
 
   using OnForked = std::function<void(pid_t pid, const std::string& error)>;

@@ -138,9 +138,6 @@ std::size_t WorkerPool::relieve(std::size_t count) {
 void WorkerPool::drain(std::int64_t deadline_ms) {
   registry_.drain(monotonic_ms(), deadline_ms);
   pump();
-  if (workers_.empty()) {
-    outlets_.on_empty();
-  }
 }
 
 std::optional<std::uint64_t> WorkerPool::take_generation() {
@@ -233,6 +230,10 @@ void WorkerPool::pump() {
   }
   pumping_ = false;
   arm();
+  // Here, and not where a worker ends: one whose fork came to nothing was a worker too.
+  if (registry_.draining() && workers_.empty() && !std::exchange(empty_told_, true)) {
+    outlets_.on_empty();
+  }
 }
 
 void WorkerPool::arm() {
@@ -498,10 +499,6 @@ void WorkerPool::finish(Worker& worker) {
   }
   bury(generation);
   registry_.exited(monotonic_ms(), generation, cause);
-  if (workers_.empty() && registry_.draining()) {
-    pump();
-    outlets_.on_empty();
-  }
 }
 
 void WorkerPool::bury(std::uint64_t generation) {

@@ -65,7 +65,7 @@ class WorkerPool {
     std::function<void(const Decision& decision)> decided;
     /// evict() came to its end: empty error, or why not.
     std::function<void(const std::string& user, std::optional<Error> error)> on_evicted;
-    /// No worker is left while draining.
+    /// No worker is left while draining, and no fork is under way. Once.
     std::function<void()> on_empty;
     /// A pair's OT state was struck, banned, renewed or lifted.
     std::function<void(const PairChange& change)> on_pair;
@@ -85,6 +85,7 @@ class WorkerPool {
   void tick();
   /// Asks up to `count` idle workers to go, the least recently used first.
   std::size_t relieve(std::size_t count);
+  /// on_empty follows. Again, with an earlier deadline: it counts from now on.
   void drain(std::int64_t deadline_ms);
   /// A generation for the gateway; nothing while none is reserved (ask again).
   [[nodiscard]] std::optional<std::uint64_t> take_generation();
@@ -223,6 +224,7 @@ class WorkerPool {
   std::optional<std::int64_t> armed_for_;
   std::optional<WorkerCgroups> cgroups_;
   bool pumping_ = false;
+  bool empty_told_ = false;
   std::uint64_t stray_frames_ = 0;
   std::uint64_t ticks_ = 0;
   std::uint64_t ticks_dropped_ = 0;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <set>
 #include <thread>
 
 #include "supervisor/control/control_server.h"
@@ -17,7 +18,8 @@ namespace {
 /// A real ControlServer on a loop of its own that refuses everything with `error`.
 class RefusingNode {
  public:
-  explicit RefusingNode(Error error) : error_(std::move(error)) {
+  /// `at_its_end`: it leaves calls open, and refuses them when stop() is called.
+  explicit RefusingNode(Error error, bool at_its_end = false) : error_(std::move(error)) {
     path_ = (directory_.path() / "control.sock").string();
     uv_loop_init(&loop_);
     uv_async_init(&loop_, &stop_, [](uv_async_t* handle) {
@@ -28,7 +30,15 @@ class RefusingNode {
     stop_.data = this;
     auto server = supervisor::ControlServer::listen(
         &loop_, path_,
-        [this](std::shared_ptr<supervisor::ControlRequest> call) { call->fail(error_); },
+        [this, at_its_end](std::shared_ptr<supervisor::ControlRequest> call) {
+          if (!at_its_end) {
+            call->fail(error_);
+          } else if (call->command() == "stop") {
+            server_->stop(error_);
+          } else {
+            open_.push_back(std::move(call));
+          }
+        },
         [](const supervisor::ControlPeer&) { return true; }, {});
     REQUIRE(server);
     server_ = std::move(*server);
@@ -50,6 +60,7 @@ class RefusingNode {
   uv_loop_t loop_{};
   uv_async_t stop_{};
   std::unique_ptr<supervisor::ControlServer> server_;
+  std::vector<std::shared_ptr<supervisor::ControlRequest>> open_;
   std::thread thread_;
 };
 
@@ -83,4 +94,33 @@ TEST_CASE("a node's refusal says whether it may be retried, and after how long")
   const Error wrong{
       .code = ErrorCode::kBadRequest, .message = "No.", .peer = {}, .peer_reason = {}};
   CHECK(told(wrong) == wrong);
+}
+
+TEST_CASE("a node that stops ends each call under way with one final reply") {
+  const Error stopping{.code = ErrorCode::kShuttingDown,
+                       .message = "This node shut down before the call was done.",
+                       .may_have_executed = true,
+                       .retryable = true,
+                       .peer = {},
+                       .peer_reason = {}};
+  const RefusingNode node(stopping, true);
+  auto client = ctl::ControlClient::connect(node.path());
+  REQUIRE(client);
+  const auto first = client->send("submit", ctl::no_arguments());
+  const auto second = client->send("events", ctl::no_arguments());
+  const auto last = client->send("stop", ctl::no_arguments());
+  REQUIRE(last);
+  std::set<std::uint64_t> ended;
+  for (;;) {
+    const auto reply = client->receive(std::chrono::seconds(20));
+    if (!reply) {
+      break;  // the connection's end, after the replies
+    }
+    REQUIRE(*reply);
+    CHECK((*reply)->final);
+    CHECK(ctl::reply_error(**reply) == stopping);
+    CHECK(ended.insert((*reply)->call).second);
+  }
+  CHECK(ended == std::set{*first, *second, *last});
+  CHECK_FALSE(ctl::ControlClient::connect(node.path()));
 }

@@ -61,6 +61,13 @@ void race(std::uint64_t seed) {
   if (world.dice(3) == 0) {
     world.registry().drain(world.now(), 100);
     world.settle();
+    if (world.dice(3) == 0) {  // told again: at once
+      world.run(static_cast<std::int64_t>(world.dice(60)));
+      world.registry().drain(world.now(), 0);
+      world.settle();
+      world.run(1);
+      REQUIRE(world.registry().in_state(UserState::kBusy) == 0);
+    }
     world.run(1000);
     REQUIRE(world.live() == 0);
     REQUIRE(world.registry().live() == 0);

@@ -1,0 +1,67 @@
+"""A node that stops: it ends whatever hangs, tells whoever waits, and does not wait when told twice."""
+import os
+import signal
+
+import pytest
+
+from cluster import Cluster, alive, wait_until
+from control import Control, sign_envelope
+
+STOP_TIMEOUT_S = 2
+
+
+@pytest.fixture
+def cluster():
+    with Cluster(settings={"workers.stop_timeout_s": STOP_TIMEOUT_S}) as running:
+        yield running
+
+
+def stopped(cluster, node, pid, seconds):
+    wait_until(lambda: not alive(pid), seconds, f"node{node} to end")
+    assert cluster.log(node).rstrip().endswith("stopped"), cluster.log(node)[-500:]
+
+
+def submit(control, cluster, user):
+    seed = (cluster.home / "initiator.key").read_text().strip()
+    return control.send("submit", {"envelope": sign_envelope(seed, "dev", user, "k", b"asked at the end")})
+
+
+def test_a_hung_zygote_does_not_hold_the_node_up(cluster):
+    """The fork of a user is under way for ever; a submit waits for it. The node ends within its time, and the submit
+    gets one final reply, not a closed socket."""
+    cluster.keygen("ann")
+    status = cluster.status(2)
+    cluster.stop_process(status["zygote"]["pid"])
+    control = Control(cluster.socket(2))
+    call = submit(control, cluster, "new")
+    wait_until(lambda: (cluster.user("new", 2) or {}).get("state") == "starting", 10, "the fork to be ordered")
+    os.kill(status["pid"], signal.SIGTERM)
+    finals = []
+    try:
+        while True:
+            number, final, error, body = control.receive()
+            assert number == call
+            if final:
+                finals.append((error, body["retryable"]))
+    except AssertionError as closed:
+        assert "closed" in str(closed), closed
+    assert finals == [("shutting_down", True)]
+    stopped(cluster, 2, status["pid"], STOP_TIMEOUT_S + 2)
+    cluster.restart_node(2)
+    cluster.wait_ready(2)
+
+
+def test_a_second_signal_does_not_wait_for_workers():
+    """A stopped worker would hold the node up until its deadline, a minute."""
+    with Cluster(settings={"workers.stop_timeout_s": 60}) as cluster:
+        cluster.keygen("ann")
+        supervisor = cluster.supervisor(2)
+        cluster.stop_process(wait_until(lambda: cluster.worker("ann", 2), 10, "ann's worker"))
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until(lambda: "stopping:" in cluster.log(2), 5, "the first signal to be seen")
+        assert alive(supervisor)
+        os.kill(supervisor, signal.SIGTERM)
+        stopped(cluster, 2, supervisor, 5)
+        assert "told to stop again" in cluster.log(2)
+        cluster.restart_node(2)
+        cluster.wait_ready(2)
