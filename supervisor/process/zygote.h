@@ -54,6 +54,8 @@ class Zygote {
   void kill(int signal) const { child_->kill(signal); }
   /// Orders without a result yet.
   [[nodiscard]] std::size_t outstanding() const { return outstanding_.size(); }
+  /// The lowest of them; requires one.
+  [[nodiscard]] std::uint64_t oldest() const { return *outstanding_.begin(); }
 
  private:
   explicit Zygote(Handlers handlers) : handlers_(std::move(handlers)) {}

@@ -67,6 +67,9 @@ std::optional<std::string> Registry::check_invariants() const {
          (user.serves() && user.ask == 0) || (user.state == UserState::kDraining && draining()))) {
       return broken("requests wait for nothing");
     }
+    if (user.state == UserState::kDraining && !user.queued.empty() && !deadline_of(user)) {
+      return broken("requests wait behind a process that may never end");
+    }
     if (user.state == UserState::kReady && !user.delivered.empty()) {
       return broken("ready with work in flight");
     }

@@ -271,6 +271,7 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
     return;
   }
   user.kill = reason;
+  user.phase_began = now;
   end_ask(user);
   leave_idle(user);
   end_starting(user);

@@ -120,6 +120,7 @@ class Registry {
     RequestInfo info;
     ByteVector envelope;  ///< empty once delivered
     std::size_t bytes = 0;
+    std::int64_t since = 0;
   };
   using Timer = std::pair<std::int64_t, User*>;
 
@@ -145,6 +146,9 @@ class Registry {
   Error death_error(const User& user, const ExitCause& cause) const;
   void fail(User& user, Waiting& waiting, Error error);
   void fail_queued(User& user, const Error& error);
+  /// Behind a process that does not end, a request waits no longer than for one that starts.
+  [[nodiscard]] std::int64_t queue_ends(const User& user) const;
+  void expire_queued(std::int64_t now, User& user);
   /// `killer`: the request that is known to have ended the worker; 0: the last one is as likely.
   void fail_delivered(User& user, const Error& error, std::uint64_t killer = 0);
   void fail_everything(User& user, Error error);

@@ -6,6 +6,7 @@ namespace cosigner::supervisor {
 namespace {
 
 constexpr std::uint32_t kOverloadRetryMs = 250;
+constexpr std::uint32_t kEndingRetryMs = 1000;
 
 Error overloaded(std::string message) {
   return {.code = ErrorCode::kOverloaded,
@@ -62,11 +63,30 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   total_bytes_ += bytes;
   ++total_entries_;
   user.last_active = now;
-  user.queued.push_back({std::move(info), std::move(envelope), bytes});
+  user.queued.push_back({std::move(info), std::move(envelope), bytes, now});
   if (user.state == UserState::kAbsent) {
     want_worker(now, user, "a request");
   } else if ((user.serves() && user.ask == 0) || draining()) {
     deliver_queued(now, user);
+  } else if (user.state == UserState::kDraining) {
+    schedule(user);
+  }
+}
+
+std::int64_t Registry::queue_ends(const User& user) const {
+  return user.queued.empty()
+             ? kNever
+             : std::max(user.queued.front().since, user.phase_began) + limits_.start_timeout_ms;
+}
+
+void Registry::expire_queued(std::int64_t now, User& user) {
+  Error error = overloaded("This user's last process on this node has not ended yet.");
+  error.retry_after_ms = kEndingRetryMs;
+  while (now >= queue_ends(user)) {
+    Waiting waiting = std::move(user.queued.front());
+    user.queued.pop_front();
+    ++counters_.overloaded;
+    fail(user, waiting, error);
   }
 }
 

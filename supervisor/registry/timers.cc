@@ -33,10 +33,14 @@ std::optional<std::int64_t> Registry::deadline_of(const User& user) const {
       return at;
     }
     case UserState::kDraining:
-      if (user.kill != KillReason::kNone || draining()) {
-        return std::nullopt;  // SIGKILL does not fail; the drain has its own deadline
+      if (draining()) {
+        return std::nullopt;  // the drain has its own deadline
       }
-      return user.phase_began + limits_.unresponsive_ms;
+      if (user.kill != KillReason::kNone) {
+        // SIGKILL does not fail, but there may be nobody to reap yet: a fork that hangs.
+        return user.queued.empty() ? std::nullopt : std::optional(queue_ends(user));
+      }
+      return std::min(user.phase_began + limits_.unresponsive_ms, queue_ends(user));
     case UserState::kBackoff:
       return user.until;
     case UserState::kQuarantined:
@@ -143,7 +147,11 @@ void Registry::expire(std::int64_t now, User& user) {
       }
       return;
     case UserState::kDraining:
-      kill(now, user, KillReason::kLingered);
+      expire_queued(now, user);
+      if (user.kill == KillReason::kNone && now >= user.phase_began + limits_.unresponsive_ms) {
+        kill(now, user, KillReason::kLingered);
+      }
+      schedule(user);
       return;
     case UserState::kBackoff:
       if (user.queued.empty()) {

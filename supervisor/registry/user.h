@@ -39,7 +39,7 @@ struct Registry::User {
 
   // Times.
   std::int64_t wanted_at = 0;    ///< starting: since when a worker is wanted
-  std::int64_t phase_began = 0;  ///< fork, ask or agreement
+  std::int64_t phase_began = 0;  ///< fork, ask, agreement or kill
   std::int64_t last_active = 0;
   std::int64_t last_sign = 0;    ///< of life
   std::int64_t sessions_at = 0;  ///< the heartbeat that brought `sessions`

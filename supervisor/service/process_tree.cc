@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <limits>
 
 namespace cosigner::supervisor {
 namespace {
@@ -18,14 +19,22 @@ constexpr BudgetLimits kBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
 constexpr const char* kStopping = "the node is shutting down";
 
+// What a zygote may owe beside the result of an order (those count from 1).
+constexpr std::uint64_t kNothing = 0;
+constexpr std::uint64_t kItsStart = std::numeric_limits<std::uint64_t>::max();
+constexpr std::uint64_t kItsEnd = kItsStart - 1;
+/// Looks in the time of an answer.
+constexpr std::uint64_t kLooks = 5;
+
 }  // namespace
 
 ProcessTree::ProcessTree(uv_loop_t* loop, std::string program, Random& random,
-                         std::function<void()> on_change)
+                         std::function<void()> on_change, Patience patience)
     : loop_(loop),
       program_(std::move(program)),
       random_(random),
       on_change_(std::move(on_change)),
+      patience_(patience),
       restart_timer_(loop,
                      [this] {
                        if (const auto launched = launch(); !launched) {
@@ -34,11 +43,13 @@ ProcessTree::ProcessTree(uv_loop_t* loop, std::string program, Random& random,
                        }
                      }),
       renew_timer_(loop, [this] { renew(); }),
-      failed_timer_(loop, [this] {
-        for (auto& [callback, why] : std::exchange(failed_, {})) {
-          callback(0, why);
-        }
-      }) {}
+      failed_timer_(loop,
+                    [this] {
+                      for (auto& [callback, why] : std::exchange(failed_, {})) {
+                        callback(0, why);
+                      }
+                    }),
+      look_timer_(loop, [this] { look(); }) {}
 
 ProcessTree::~ProcessTree() = default;
 
@@ -111,6 +122,7 @@ Expected<void> ProcessTree::launch() {
   zygote_ = std::move(*launched);
   *holder = zygote_.get();
   renewed_at_ = monotonic_ms();
+  watch();
   return {};
 }
 
@@ -154,6 +166,54 @@ void ProcessTree::flush() {
   for (Order& order : std::exchange(waiting_, {})) {
     zygote_->fork(order.order, std::move(order.ends));
   }
+  watch();
+}
+
+// ---- hangs
+
+void ProcessTree::watch() {
+  if (!std::exchange(looking_, true)) {
+    owed_ = {};
+    owed_old_ = {};
+    const std::uint64_t every = std::max<std::uint64_t>(1, patience_.answer_ms / kLooks);
+    look_timer_.start(every, every);
+  }
+}
+
+bool ProcessTree::overdue(const Zygote& zygote, Owed& owed, std::uint64_t what,
+                          std::uint64_t patience_ms) const {
+  if (owed.pid != zygote.pid() || owed.what != what) {
+    owed = {zygote.pid(), what, 0};
+    return false;
+  }
+  return what != kNothing && ++owed.looks * patience_.answer_ms >= patience_ms * kLooks;
+}
+
+void ProcessTree::look() {
+  bool needed = false;
+  if (zygote_) {
+    const std::uint64_t what = !ready_                      ? kItsStart
+                               : zygote_->outstanding() > 0 ? zygote_->oldest()
+                               : stopping_                  ? kItsEnd
+                                                            : kNothing;
+    needed = what != kNothing;
+    if (overdue(*zygote_, owed_, what, ready_ ? patience_.answer_ms : patience_.start_ms)) {
+      spdlog::error("zygote: killed: it {}", ready_ ? "answers no orders" : "does not come up");
+      zygote_->kill(SIGKILL);  // exited() fails its orders and starts another
+    }
+  }
+  if (old_) {
+    needed = true;
+    const std::uint64_t what = old_->outstanding() > 0 ? old_->oldest() : kItsEnd;
+    if (overdue(*old_, owed_old_, what, patience_.answer_ms)) {
+      spdlog::error("zygote: the old one killed: it does not end");
+      old_->kill(SIGKILL);
+    }
+  }
+  if (!needed) {
+    looking_ = false;
+    look_timer_.stop();
+  }
 }
 
 void ProcessTree::note_bad_death() {
@@ -182,6 +242,7 @@ void ProcessTree::renew() {
     return;
   }
   ++renewals_;
+  watch();
   renew_timer_.start(kRenewEveryMs, kRenewEveryMs);
   let_old_go();
 }

@@ -19,8 +19,15 @@ class ProcessTree {
   /// Renewals after bad deaths come at most this often: a crash loop must not become an exec loop.
   static constexpr std::int64_t kRenewAtMostEveryMs = 1000;
 
-  ProcessTree(uv_loop_t* loop, std::string program, Random& random,
-              std::function<void()> on_change);
+  /// A zygote that takes longer hangs, and is killed: a fork takes it a millisecond, a start ten.
+  struct Patience {
+    std::uint64_t answer_ms = 5000;  ///< for the oldest order, or for its end once retired
+    std::uint64_t start_ms = 10'000;
+  };
+  ProcessTree(uv_loop_t* loop, std::string program, Random& random, std::function<void()> on_change,
+              Patience patience);
+  ProcessTree(uv_loop_t* loop, std::string program, Random& random, std::function<void()> on_change)
+      : ProcessTree(loop, std::move(program), random, std::move(on_change), Patience()) {}
   ~ProcessTree();
 
   /// Launches the first zygote. Errors: the program cannot be started.
@@ -53,8 +60,19 @@ class ProcessTree {
     ipc::ForkOrder order;
     Zygote::Ends ends;
   };
+  /// What a zygote owes at a look; that it owes the same at every look of a time is a hang. Looks
+  /// are counted, not milliseconds: while this process does not run there are none.
+  struct Owed {
+    pid_t pid = 0;
+    std::uint64_t what = 0;  ///< an order, or one of the constants in process_tree.cc
+    std::uint64_t looks = 0;
+  };
   [[nodiscard]] std::vector<pid_t> known_children() const;
   [[nodiscard]] Expected<void> launch();
+  void watch();
+  void look();
+  [[nodiscard]] bool overdue(const Zygote& zygote, Owed& owed, std::uint64_t what,
+                             std::uint64_t patience_ms) const;
   void renew();
   void let_old_go();
   void flush();
@@ -68,6 +86,7 @@ class ProcessTree {
   ipc::UniqueFd program_file_;
   Random& random_;
   std::function<void()> on_change_;
+  Patience patience_;
   std::unique_ptr<Zygote> zygote_;
   std::unique_ptr<Zygote> old_;  ///< finishing its orders, or ending
   bool old_retired_ = false;
@@ -84,6 +103,10 @@ class ProcessTree {
   LoopTimer restart_timer_;
   LoopTimer renew_timer_;
   LoopTimer failed_timer_;
+  LoopTimer look_timer_;
+  bool looking_ = false;
+  Owed owed_;      ///< by zygote_
+  Owed owed_old_;  ///< by old_
   std::vector<std::pair<OnForked, std::string>> failed_;
 };
 

@@ -425,4 +425,73 @@ TEST_CASE("registry: what the node cannot read is not the user's fault") {
   warm(world, "alice");
 }
 
+namespace {
+
+/// The registry alone, where a worker does nothing that the test does not do.
+struct Bare {
+  SeededRandom random{11};
+  Registry registry;
+  std::vector<Error> errors;  ///< told to callers
+  std::size_t kills = 0;
+
+  explicit Bare(RegistryLimits limits = ordinary()) : registry(limits, random) {
+    registry.generations_reserved(0, 1, 100);
+    settle();
+  }
+  void request(std::int64_t now, const std::string& user = "alice") {
+    RequestInfo info;
+    info.operation = "sign";
+    registry.request(now, user, std::move(info), ByteVector(10));
+    settle();
+  }
+  void settle() {
+    for (Action& wanted : registry.take_actions()) {
+      if (const auto* fail = std::get_if<action::Fail>(&wanted)) {
+        errors.push_back(fail->error);
+      }
+      kills += std::holds_alternative<action::Kill>(wanted) ? 1U : 0U;
+    }
+    REQUIRE(registry.check_invariants().value_or("") == "");
+  }
+  void timer(std::int64_t now) {
+    registry.on_timer(now);
+    settle();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("registry: requests behind a process that never ends are answered in time") {
+  Bare bare;
+  bare.request(0);
+  SECTION("its fork hangs") {
+    bare.timer(10'000);  // not ready in time: killed, and nobody reports its end
+    REQUIRE(bare.kills == 1);
+    REQUIRE(bare.errors.size() == 1);
+    bare.errors.clear();
+  }
+  SECTION("an operator restarts it") {
+    bare.registry.ready(1, 1);
+    REQUIRE(bare.registry.answer(2, 1, 1));
+    REQUIRE(bare.registry.restart(10'000, "alice"));
+    bare.settle();
+    REQUIRE(bare.kills == 1);
+  }
+  bare.request(11'000);
+  bare.request(15'000);
+  REQUIRE(bare.registry.next_deadline() <= 21'000);
+  bare.timer(20'999);
+  REQUIRE(bare.errors.empty());
+  bare.timer(21'000);
+  REQUIRE(bare.errors.size() == 1);
+  REQUIRE(bare.errors[0].code == ErrorCode::kOverloaded);
+  REQUIRE(bare.errors[0].retryable);
+  REQUIRE_FALSE(bare.errors[0].may_have_executed);
+  bare.registry.exited(22'000, 1, {});  // it does end: the other is served
+  bare.settle();
+  bare.registry.ready(22'001, 2);
+  REQUIRE(bare.registry.answer(22'002, 2, 3));
+  REQUIRE(bare.errors.size() == 1);
+}
+
 }  // namespace cosigner::supervisor::test
