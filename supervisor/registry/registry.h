@@ -56,6 +56,9 @@ class Registry {
   void socket_closed(std::int64_t now, std::uint64_t generation);
   /// The process is reaped, and all it had sent before has been handed in.
   void exited(std::int64_t now, std::uint64_t generation, const ExitCause& cause);
+  /// This process itself did not run for so long: nobody's silence in that time counts against
+  /// them. Signs of life may still lie unread.
+  void paused(std::int64_t now, std::int64_t ms);
   /// Call when next_deadline() has passed; calling early does no harm.
   void on_timer(std::int64_t now);
   /// What this worker needs to start could not be read. Its requests fail with `error`; it is ended

@@ -82,6 +82,19 @@ std::optional<std::int64_t> Registry::next_deadline() const {
   return at == kNever ? std::nullopt : std::optional(at);
 }
 
+void Registry::paused(std::int64_t now, std::int64_t ms) {
+  const auto forgive = [now, ms](std::int64_t& since) { since = std::min(now, since + ms); };
+  for (const auto& [name, user] : users_) {
+    forgive(user->last_sign);
+    forgive(user->sessions_at);
+    forgive(user->phase_began);
+    forgive(user->wanted_at);
+    for (Waiting& waiting : user->queued) {
+      forgive(waiting.since);
+    }
+  }
+}
+
 void Registry::on_timer(std::int64_t now) {
   if (drain_deadline_ && !drain_killed_ && now >= *drain_deadline_) {
     drain_killed_ = true;

@@ -15,6 +15,7 @@ constexpr BudgetLimits kBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
 /// How long a start waits for what it needs (a generation) before it asks again.
 constexpr std::uint64_t kAskAgainMs = 5;
+constexpr std::uint64_t kLookEveryMs = 500;
 /// A gateway with requests waiting behind an unread socket is of no use.
 constexpr std::size_t kMaxQueuedBytes = 64U << 20;
 
@@ -32,9 +33,12 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
       restart_timer_(loop, [this] { try_start(); }),
       watch_timer_(loop,
                    [this] {
-                     const std::int64_t limit = 1000LL * (ready_ ? config_.workers.unresponsive_s
-                                                                 : config_.workers.start_timeout_s);
-                     if (monotonic_ms() >= last_sign_ + limit) {
+                     // Looks are counted, not milliseconds: while this process does not run
+                     // there are none, and what the gateway said meanwhile is not read yet.
+                     const std::uint64_t limit =
+                         1000ULL * (ready_ ? config_.workers.unresponsive_s
+                                           : config_.workers.start_timeout_s);
+                     if (++silent_looks_ * kLookEveryMs >= limit) {
                        kill(ready_ ? "it showed no life" : "it did not become ready in time");
                      }
                    }),
@@ -112,8 +116,8 @@ void GatewayLink::try_start() {
   heard_.clear();
   waited_for_peers_ = false;
   forking_ = true;
-  last_sign_ = monotonic_ms();
-  watch_timer_.start(1000, 500);
+  silent_looks_ = 0;
+  watch_timer_.start(kLookEveryMs, kLookEveryMs);
   crash_pipe_ = std::move(*crash_pipe);
   tree_.fork(ipc::Role::kGateway, {}, generation_,
              {std::move(pair->second), crash_pipe_.take_writer()},
@@ -252,7 +256,7 @@ void GatewayLink::with(const ipc::Frame& frame, Handle handle) {
 
 void GatewayLink::on_frame(const ipc::Frame& frame) {
   using Type = ipc::MessageType;
-  last_sign_ = monotonic_ms();
+  silent_looks_ = 0;
   if (frame.type == ipc::GatewayMetrics::kType) {
     return with<ipc::GatewayMetrics>(frame, [this](auto& metrics) {
       if (!metrics_.absorb(metrics)) {

@@ -116,7 +116,7 @@ class GatewayLink {
   RestartBudget budget_;
   std::uint64_t restarts_ = 0;
   std::uint64_t answers_lost_ = 0;
-  std::int64_t last_sign_ = 0;
+  std::uint64_t silent_looks_ = 0;  ///< since its last frame
   LoopTimer restart_timer_;
   LoopTimer watch_timer_;     ///< start timeout, then heartbeats
   LoopTimer stop_timer_;      ///< it was told to end

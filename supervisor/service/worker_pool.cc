@@ -15,6 +15,12 @@ namespace {
 constexpr std::uint64_t kGenerationBlock = 1000;
 /// After a process is gone its socket ends at once, unless somebody holds a copy of it.
 constexpr std::uint64_t kSocketGraceMs = 1000;
+constexpr std::int64_t kPulseMs = 500;
+/// A pulse that comes later than this means that nothing was read meanwhile: libuv runs timers
+/// before it reads, so silence would be judged with the signs of life lying in the sockets. Less
+/// than the least unresponsive_s (1 s) with a pulse's time to spare.
+constexpr std::int64_t kPauseMs = 400;
+constexpr std::int64_t kPauseToldMs = 2000;
 /// worker/exit_status.h: an allocation failed.
 constexpr int kExitOutOfMemory = 72;
 
@@ -77,10 +83,14 @@ WorkerPool::WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issu
       timer_(loop,
              [this] {
                armed_for_.reset();
+               notice_pause();
                registry_.on_timer(monotonic_ms());
                pump();
              }),
-      burial_(loop, [this] { graveyard_.clear(); }) {
+      burial_(loop, [this] { graveyard_.clear(); }),
+      pulse_(loop, [this] { notice_pause(); }),
+      pulse_at_(monotonic_ms()) {
+  pulse_.start(kPulseMs, kPulseMs);
   pump();
 }
 
@@ -214,6 +224,17 @@ std::vector<pid_t> WorkerPool::pids() const {
 WorkerPool::Worker* WorkerPool::find(std::uint64_t generation) {
   const auto found = workers_.find(generation);
   return found == workers_.end() ? nullptr : found->second.get();
+}
+
+void WorkerPool::notice_pause() {
+  const std::int64_t now = monotonic_ms();
+  const std::int64_t late = now - std::exchange(pulse_at_, now) - kPulseMs;
+  if (late > kPauseMs) {
+    if (late > kPauseToldMs) {
+      spdlog::warn("this process did not run for {} ms", late);
+    }
+    registry_.paused(now, late);
+  }
 }
 
 // ---- actions

@@ -123,6 +123,9 @@ class WorkerPool {
   // worker_pool.cc: actions and endings
   void pump();
   void arm();
+  /// Tells the registry of a time in which this process did not run: stopped, frozen, or busy with
+  /// one thing.
+  void notice_pause();
   void perform(action::ReserveGenerations& wanted);
   void perform(action::Fork& fork);
   void perform(action::Deliver& deliver);
@@ -221,6 +224,8 @@ class WorkerPool {
   std::vector<std::unique_ptr<Worker>> graveyard_;  ///< freed in a later turn of the loop
   LoopTimer timer_;
   LoopTimer burial_;
+  LoopTimer pulse_;
+  std::int64_t pulse_at_;  ///< its last
   std::optional<std::int64_t> armed_for_;
   std::optional<WorkerCgroups> cgroups_;
   bool pumping_ = false;

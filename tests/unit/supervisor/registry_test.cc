@@ -494,4 +494,31 @@ TEST_CASE("registry: requests behind a process that never ends are answered in t
   REQUIRE(bare.errors.size() == 1);
 }
 
+TEST_CASE("registry: silence while the supervisor itself did not run kills nobody") {
+  Bare bare;
+  SECTION("at work") {
+    bare.request(0);
+    bare.registry.ready(1, 1);
+    bare.registry.alive(400, 1);
+  }
+  SECTION("starting") {
+    bare.request(0);
+  }
+  SECTION("asked to go") {
+    bare.request(0);
+    bare.registry.ready(1, 1);
+    REQUIRE(bare.registry.answer(2, 1, 1));
+    REQUIRE(bare.registry.evict(3, "alice"));
+  }
+  bare.settle();
+  bare.registry.paused(11'500, 11'000);  // what it said meanwhile is not read yet
+  bare.timer(11'500);
+  REQUIRE(bare.kills == 0);
+  REQUIRE(bare.errors.empty());
+  bare.timer(20'000);
+  REQUIRE(bare.kills == 0);
+  bare.timer(21'500);  // silent for ten seconds of ours
+  REQUIRE(bare.kills == 1);
+}
+
 }  // namespace cosigner::supervisor::test
