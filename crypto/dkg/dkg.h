@@ -36,6 +36,7 @@
 #include "crypto/dkg/verdict_message.h"
 #include "crypto/protocol/inbox.h"
 #include "crypto/protocol/key_share.h"
+#include "crypto/protocol/or_die.h"
 #include "crypto/protocol/protocol.h"
 
 namespace cosigner {
@@ -53,11 +54,12 @@ class Dkg final : public Protocol {
   [[nodiscard]] const ByteVector& hello() const override { return hello_; }
   [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
                                        const Digest& binding) override {
-    return settle(do_start(set, binding));
+    return or_die([&] { return settle(do_start(set, binding)); }, [this]() noexcept { die(); });
   }
   [[nodiscard]] Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
                                          ByteView payload) override {
-    return settle(do_receive(from, round, payload));
+    return or_die([&] { return settle(do_receive(from, round, payload)); },
+                  [this]() noexcept { die(); });
   }
   [[nodiscard]] std::optional<Outcome> take_outcome() override {
     return std::exchange(outcome_, std::nullopt);
@@ -77,6 +79,8 @@ class Dkg final : public Protocol {
   [[gnu::noinline]] Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round,
                                                 ByteView payload);
   Result<Messages> settle(Result<Messages> result);
+  void die() noexcept;
+  void forget_secrets() noexcept;
   Result<void> advance(Messages& out);
 
   Result<void> send_openings(Messages& out);

@@ -113,16 +113,27 @@ template <ThresholdGroup Group>
 Result<Messages> Dkg<Group>::settle(Result<Messages> result) {
   burn_stack();
   if (!result) {
-    phase_ = Phase::kDead;
-  }
-  if (phase_ == Phase::kDead || phase_ == Phase::kComplained || phase_ == Phase::kFinished) {
-    polynomial_.reset();
-    encryption_key_.wipe();
-    shared_.clear();
-    share_ = SecretScalar();
-    extension_.reset();
+    die();
+  } else if (phase_ == Phase::kDead || phase_ == Phase::kComplained || phase_ == Phase::kFinished) {
+    forget_secrets();
   }
   return result;
+}
+
+template <ThresholdGroup Group>
+void Dkg<Group>::die() noexcept {
+  phase_ = Phase::kDead;
+  forget_secrets();
+  burn_stack();
+}
+
+template <ThresholdGroup Group>
+void Dkg<Group>::forget_secrets() noexcept {
+  polynomial_.reset();
+  encryption_key_.wipe();
+  shared_.clear();
+  share_ = SecretScalar();
+  extension_.reset();
 }
 
 // Works off every round whose messages are complete.

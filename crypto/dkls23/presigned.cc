@@ -5,6 +5,7 @@
 #include "crypto/base/burn_stack.h"
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
+#include "crypto/protocol/or_die.h"
 
 namespace cosigner::dkls23 {
 
@@ -50,26 +51,38 @@ PresignedSigning::PresignedSigning(SignParameters parameters, const MessageDiges
 Result<Messages> PresignedSigning::finish_with(Result<Messages> result) {
   burn_stack();
   if (!result) {
-    dead_ = true;
-    presignature_.reset();
+    die();
   }
   return result;
 }
 
+void PresignedSigning::die() noexcept {
+  dead_ = true;
+  presignature_.reset();
+  nonce_.reset();
+  burn_stack();
+}
+
 Result<Messages> PresignedSigning::start(std::span<const SetMember> set, const Digest& binding) {
-  return finish_with(do_start(set, binding));
+  return or_die([&] { return finish_with(do_start(set, binding)); }, [this]() noexcept { die(); });
 }
 
 Result<Messages> PresignedSigning::receive(ParticipantIndex from, std::uint8_t round,
                                            ByteView payload) {
+  return or_die([&] { return finish_with(do_receive(from, round, payload)); },
+                [this]() noexcept { die(); });
+}
+
+Result<Messages> PresignedSigning::do_receive(ParticipantIndex from, std::uint8_t round,
+                                              ByteView payload) {
   if (dead_) {
     return recoverable("this signing attempt has failed already");
   }
   const Result<bool> is_new = inbox_.accept(from, round, payload);
   if (!is_new) {
-    return finish_with(std::unexpected(is_new.error()));
+    return std::unexpected(is_new.error());
   }
-  return finish_with(assemble_when_complete());
+  return assemble_when_complete();
 }
 
 Result<void> PresignedSigning::check_hellos(std::span<const SetMember> set) const {

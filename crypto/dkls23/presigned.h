@@ -32,6 +32,8 @@ class PresignedSigning final : public Protocol {
                    bip32::Derived derived, Presignature presignature, const Bytes<32>& nonce);
   Result<Messages> finish_with(Result<Messages> result);
   Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding);
+  Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload);
+  void die() noexcept;
   Result<void> check_hellos(std::span<const SetMember> set) const;
   Result<Messages> assemble_when_complete();
 

@@ -7,6 +7,7 @@
 #include "crypto/base/hash.h"
 #include "crypto/dkg/share_box.h"
 #include "crypto/protocol/key_share.h"
+#include "crypto/protocol/or_die.h"
 #include "crypto/secp256k1/group.h"
 
 namespace cosigner::dkls23 {
@@ -50,31 +51,45 @@ Renewal::Renewal(RenewalParameters parameters, Random& random)
 Result<Messages> Renewal::finish_with(Result<Messages> result) {
   burn_stack();
   if (!result) {
-    dead_ = true;
-  }
-  if (dead_ || outcome_) {
-    setup_.reset();
-    state_.reset();
-    wipe(secret_);
-    encryption_key_.wipe();
-    shared_.wipe();
+    die();
+  } else if (outcome_) {
+    forget_secrets();
   }
   return result;
 }
 
+void Renewal::die() noexcept {
+  dead_ = true;
+  forget_secrets();
+  burn_stack();
+}
+
+void Renewal::forget_secrets() noexcept {
+  setup_.reset();
+  state_.reset();
+  wipe(secret_);
+  encryption_key_.wipe();
+  shared_.wipe();
+}
+
 Result<Messages> Renewal::start(std::span<const SetMember> set, const Digest& binding) {
-  return finish_with(do_start(set, binding));
+  return or_die([&] { return finish_with(do_start(set, binding)); }, [this]() noexcept { die(); });
 }
 
 Result<Messages> Renewal::receive(ParticipantIndex from, std::uint8_t round, ByteView payload) {
+  return or_die([&] { return finish_with(do_receive(from, round, payload)); },
+                [this]() noexcept { die(); });
+}
+
+Result<Messages> Renewal::do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload) {
   if (dead_) {
     return recoverable("this renewal has failed already");
   }
   const Result<bool> is_new = inbox_.accept(from, round, payload);
   if (!is_new) {
-    return finish_with(std::unexpected(is_new.error()));
+    return std::unexpected(is_new.error());
   }
-  return finish_with(advance());
+  return advance();
 }
 
 Result<Messages> Renewal::do_start(std::span<const SetMember> set, const Digest& binding) {

@@ -37,6 +37,9 @@ class Renewal final : public Protocol {
   Renewal(RenewalParameters parameters, Random& random);
   Result<Messages> finish_with(Result<Messages> result);
   Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding);
+  Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload);
+  void die() noexcept;
+  void forget_secrets() noexcept;
   Result<Messages> advance();
   Result<Messages> answer();
   Result<Messages> confirm();

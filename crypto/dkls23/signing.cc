@@ -8,6 +8,7 @@
 #include "crypto/dkls23/zero_share.h"
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
+#include "crypto/protocol/or_die.h"
 #include "crypto/secp256k1/group.h"
 
 namespace cosigner::dkls23 {
@@ -117,13 +118,19 @@ Digest Signing::commitment_of(ParticipantIndex index, const Point& nonce,
       .finish();
 }
 
+void Signing::die() noexcept {
+  stage_ = Stage::kDead;
+  presignature_.reset();
+  secrets_.reset();
+  gadget_.reset();
+  burn_stack();
+}
+
 Result<Messages> Signing::finish_with(Result<Messages> result) {
   burn_stack();
   if (!result) {
-    stage_ = Stage::kDead;
-    presignature_.reset();
-  }
-  if (stage_ == Stage::kDead || stage_ == Stage::kDone || stage_ == Stage::kRound3) {
+    die();
+  } else if (stage_ == Stage::kDone || stage_ == Stage::kRound3) {
     secrets_.reset();
     gadget_.reset();
   }
@@ -131,18 +138,23 @@ Result<Messages> Signing::finish_with(Result<Messages> result) {
 }
 
 Result<Messages> Signing::start(std::span<const SetMember> set, const Digest& binding) {
-  return finish_with(do_start(set, binding));
+  return or_die([&] { return finish_with(do_start(set, binding)); }, [this]() noexcept { die(); });
 }
 
 Result<Messages> Signing::receive(ParticipantIndex from, std::uint8_t round, ByteView payload) {
+  return or_die([&] { return finish_with(do_receive(from, round, payload)); },
+                [this]() noexcept { die(); });
+}
+
+Result<Messages> Signing::do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload) {
   if (stage_ == Stage::kDead) {
     return recoverable("this signing attempt has failed already");
   }
   const Result<bool> is_new = inbox_.accept(from, round, payload);
   if (!is_new) {
-    return finish_with(std::unexpected(is_new.error()));
+    return std::unexpected(is_new.error());
   }
-  return finish_with(advance());
+  return advance();
 }
 
 Result<Messages> Signing::do_start(std::span<const SetMember> set, const Digest& binding) {
@@ -243,7 +255,6 @@ Result<Messages> Signing::advance() {
     if (!out) {
       return out;
     }
-    stage_ = Stage::kRound2;
     Result<Messages> more = advance();
     if (more) {
       std::ranges::move(*more, std::back_inserter(*out));
@@ -291,7 +302,6 @@ Result<Messages> Signing::round2() {
     if (observer_ != nullptr) {
       observer_->checked(index);
     }
-    peer.sender = {};
     const Scalar psi = (secrets_->phi - peer.receiver->b()).reveal();
     const SignRound2 message{echo_,
                              *own_nonce_,
@@ -304,6 +314,11 @@ Result<Messages> Signing::round2() {
     peer.c = std::move(sent->c);
     out.push_back({index, SignRound2::kRound, message.encode()});
   }
+  // Only now, with the stage: nothing in between can look at a sender that is wiped already.
+  for (auto& [index, peer] : secrets_->peers) {
+    peer.sender = {};
+  }
+  stage_ = Stage::kRound2;
   return out;
 }
 

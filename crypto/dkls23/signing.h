@@ -73,6 +73,8 @@ class Signing final : public PresignProtocol {
   [[nodiscard]] bool is_assembler() const { return parameters_.assembler == parameters_.self; }
   Result<Messages> finish_with(Result<Messages> result);
   Result<Messages> do_start(std::span<const SetMember> set, const Digest& binding);
+  Result<Messages> do_receive(ParticipantIndex from, std::uint8_t round, ByteView payload);
+  void die() noexcept;
   Result<void> load_peers(std::span<const SetMember> set);
   void make_key_share();
   Result<Messages> advance();

@@ -23,6 +23,7 @@
 #include "crypto/frost/share_message.h"
 #include "crypto/protocol/inbox.h"
 #include "crypto/protocol/key_share.h"
+#include "crypto/protocol/or_die.h"
 #include "crypto/protocol/protocol.h"
 
 namespace cosigner {
@@ -55,12 +56,14 @@ class FrostSigning final : public Protocol {
 
   [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
                                        const Digest& binding) override {
-    return finish_with(do_start(set, binding));
+    return or_die([&] { return finish_with(do_start(set, binding)); },
+                  [this]() noexcept { die(); });
   }
 
   [[nodiscard]] Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
                                          ByteView payload) override {
-    return finish_with(do_receive(from, round, payload));
+    return or_die([&] { return finish_with(do_receive(from, round, payload)); },
+                  [this]() noexcept { die(); });
   }
 
   [[nodiscard]] std::optional<Outcome> take_outcome() override {
@@ -94,13 +97,18 @@ class FrostSigning final : public Protocol {
   Result<Messages> finish_with(Result<Messages> result) {
     burn_stack();  // libsodium leaves summands there: z without the nonce is the share
     if (!result) {
-      dead_ = true;
-      nonce_.reset();
-      share_ = {};
-      session_.reset();
-      inbox_.clear();
+      die();
     }
     return result;
+  }
+
+  void die() noexcept {
+    dead_ = true;
+    nonce_.reset();
+    share_ = {};
+    session_.reset();
+    inbox_.clear();
+    burn_stack();
   }
 
   // Not inlined, so that burn_stack() reaches its frame.

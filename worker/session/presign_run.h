@@ -62,7 +62,8 @@ class PresignRun {
   void on_begin(const std::string& from, const PresignBegin& message);
   void on_round(const std::string& from, PresignRound message);
   void on_ready(const std::string& from);
-  void time_out() { fail(recoverable("timed out").error()); }
+  /// Nobody's fault.
+  void give_up(std::string reason) { fail(recoverable(std::move(reason)).error()); }
 
  private:
   [[nodiscard]] const Signer* member(std::string_view node) const;

@@ -15,6 +15,7 @@
 // Foreground first: a refill begins only when no session has run for kQuietUs, or below the
 // low-water mark, one run at a time.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -179,6 +180,9 @@ class Presigner {
   [[nodiscard]] std::unique_ptr<PairChecks> checks_for(const std::string& key,
                                                        const Stock& stock) const;
   void on_end(const std::string& from, const PresignEnd& message);
+  /// Runs `body` on the run, then settles what came of it. An exception ends this run alone; only a
+  /// refused allocation goes on to the caller.
+  void touch(const SessionId& id, const std::function<void(PresignRun&)>& body);
   /// Settles what came of a run's last input.
   void review(const SessionId& id);
   void failed(const PresignRun& run, const PresignBackoff& backoff);

@@ -116,9 +116,8 @@ void Presigner::on_propose(const std::string& from, const PresignPropose& messag
                                                             .number = message.number,
                                                             .order = message.order},
                                           *std::move(protocol), checks_for(message.key, *known));
-  PresignRun& begun = *runs_.emplace(message.run, std::move(run)).first->second;
-  begun.accept(message.payload);
-  review(message.run);
+  runs_.emplace(message.run, std::move(run));
+  touch(message.run, [&](PresignRun& begun) { begun.accept(message.payload); });
 }
 
 }  // namespace cosigner::worker

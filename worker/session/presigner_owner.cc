@@ -99,9 +99,8 @@ bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& or
   if (order != SessionId{}) {
     ++orders_.at(order).running;
   }
-  PresignRun& begun = *runs_.emplace(id, std::move(run)).first->second;
-  begun.propose(floor);
-  review(id);
+  runs_.emplace(id, std::move(run));
+  touch(id, [&](PresignRun& begun) { begun.propose(floor); });
   return true;
 }
 

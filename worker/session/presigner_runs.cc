@@ -2,8 +2,12 @@
 // presigner.h.
 
 #include <algorithm>
+#include <exception>
+#include <new>
+#include <typeinfo>
 
 #include "worker/session/presigner.h"
+#include "worker/user/throw_trace.h"
 
 namespace cosigner::worker {
 
@@ -80,9 +84,25 @@ bool Presigner::route(const std::string& from, ByteView fields, Body body) {
     ++environment_.counters.messages_refused;
     return true;
   }
-  body(*run->second, *std::move(message));
-  review(id);
+  touch(id, [&](PresignRun& known) { body(known, *std::move(message)); });
   return true;
+}
+
+void Presigner::touch(const SessionId& id, const std::function<void(PresignRun&)>& body) {
+  PresignRun& run = *runs_.at(id);
+  try {
+    body(run);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    // What it may have left half-changed is the run's own, and goes with it.
+    ++environment_.counters.exceptions;
+    environment_.log(LogLevel::kError, std::string("exception in presigning: ") +
+                                           typeid(error).name() + ": " + error.what() + "\n" +
+                                           last_throw_trace());
+    run.give_up("an exception ended this run");
+  }
+  review(id);
 }
 
 bool Presigner::on_message(const std::string& from, MessageKind kind, ByteView fields) {
@@ -252,7 +272,7 @@ void Presigner::on_undelivered(const std::string& node) {
     }
   }
   for (const SessionId& id : lost) {
-    runs_.at(id)->time_out();
+    runs_.at(id)->give_up("timed out");
     review(id);
   }
 }
@@ -266,7 +286,7 @@ void Presigner::on_timer() {
     }
   }
   for (const SessionId& id : late) {
-    runs_.at(id)->time_out();
+    runs_.at(id)->give_up("timed out");
     review(id);
   }
   std::erase_if(grants_, [&](const auto& entry) { return entry.second.until_us <= now; });
