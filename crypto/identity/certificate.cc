@@ -78,6 +78,11 @@ Checked<Certificate> decode_certificate(ByteView bytes) {
 
 Checked<void> verify_certificate(const Certificate& certificate, const Ed25519PublicKey& identity,
                                  std::uint64_t now_seconds) {
+  // The issuer makes exactly this long; a longer one would outlive the recovery of a machine whose
+  // key was someone else's for a moment.
+  if (certificate.not_after - certificate.not_before > kCertificateLifetimeSeconds) {
+    return wrong("the certificate is valid for longer than any that a node makes");
+  }
   // Compared without sums, which a crafted 64-bit time could overflow.
   if (certificate.not_before > now_seconds &&
       certificate.not_before - now_seconds > kCertificateSkewSeconds) {
