@@ -6,7 +6,8 @@
 //
 // The view is a digest of what the signer started with. A share under another set, binding or
 // context cannot verify; comparing views first keeps an honest signer, who was told something else,
-// from being blamed for a bad share.
+// from being blamed for a bad share. A view that differs names nobody, for either side may have
+// been told the wrong thing.
 
 #include <span>
 

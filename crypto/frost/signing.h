@@ -12,8 +12,8 @@
 // bind the messages to session and attempt.
 //
 // Aborts: own hello altered, wrong set → recoverable; a commitment or share that does not decode →
-// recoverable, naming its sender; a share for another start than the assembler's → the same; a
-// share that does not verify → attributable, naming all culprits.
+// recoverable, naming its sender; a share for another start than the assembler's → recoverable,
+// naming nobody; a share that does not verify → attributable, naming all culprits.
 
 #include <memory>
 #include <utility>
@@ -69,6 +69,7 @@ class FrostSigning final : public Protocol {
   [[nodiscard]] std::optional<Outcome> take_outcome() override {
     return std::exchange(outcome_, std::nullopt);
   }
+  [[nodiscard]] std::size_t payload_limit() const override { return inbox_.payload_limit(); }
 
  private:
   FrostSigning(SignParameters parameters, const Bytes<Group::kPointSize>& public_key,
@@ -180,7 +181,7 @@ class FrostSigning final : public Protocol {
         return std::unexpected(message.error());
       }
       if (message->view != view_) {
-        return malformed(peer, "a signature share for another set, attempt or context");
+        return recoverable("participant " + std::to_string(peer) + " saw another session than we");
       }
       shares.push_back({peer, message->z});
     }
