@@ -235,6 +235,9 @@ void WorkerPool::continue_start(Worker& worker) {
   worker.loaded.emplace();  // it is the worker's now
   worker.started = true;
   send(worker, start);
+  for (const ipc::RenewPair& order : std::exchange(worker.renew_orders, {})) {
+    send(worker, order);
+  }
 }
 
 void WorkerPool::on_renew(Worker& worker) {

@@ -73,6 +73,10 @@ void WorkerPool::on_burn(Worker& worker, ipc::Burn order) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   if (!is_peer_of_key(order.key, order.peer)) {
+    if (order.failed) {
+      distrust(worker, "it burnt a pair that is none");  // it would stay silent for good
+      return;
+    }
     confirm(generation, order.order, fail(ErrorCode::kBadRequest, "this is no pair of a key"), {});
     return;
   }
@@ -91,12 +95,12 @@ void WorkerPool::on_burn(Worker& worker, ipc::Burn order) {
       worker, StoreThread::Urgency::kNow, 0,
       [user, order, now = wall_ms()](Store& store) { return store.burn(user, order, now); },
       [this, user, generation, order](const Expected<bool>& done) {
-        if (Worker* burning = find(generation); burning != nullptr && done) {
+        // An erasure settles no check: one that is open may have begun since.
+        if (Worker* burning = find(generation); burning != nullptr && done && order.failed) {
           std::erase_if(burning->checks,
                         [&](const Unsettled& one) { return same_pair(one.check, order); });
         }
-        if (Worker* burning = find(generation); burning != nullptr && !done && order.failed &&
-                                                done.error().code == ErrorCode::kStorageFailed) {
+        if (Worker* burning = find(generation); burning != nullptr && !done && order.failed) {
           // It would stay silent until the ban is durable; its callers get their answers this way,
           // and its successor starts only with the ban.
           distrust(*burning, "a ban could not be stored: " + done.error().message);
@@ -304,11 +308,17 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
 
 Expected<void> WorkerPool::renew_pair(const std::string& user, const ipc::PairStanding& pair) {
   for (const auto& [generation, worker] : workers_) {
-    if (worker->holder.user == user && worker->started) {
-      send(*worker, ipc::RenewPair{.key = pair.key, .epoch = pair.epoch, .peer = pair.peer});
+    if (worker->holder.user != user) {
+      continue;
+    }
+    ipc::RenewPair order{.key = pair.key, .epoch = pair.epoch, .peer = pair.peer};
+    if (worker->started) {
+      send(*worker, order);
       pump();
       return {};
     }
+    // What it is started with may have been read before the order was stored.
+    worker->renew_orders.push_back(std::move(order));
   }
   auto started = registry_.start(monotonic_ms(), user);
   pump();

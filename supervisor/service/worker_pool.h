@@ -257,6 +257,7 @@ struct WorkerPool::Worker {
       key_parts;  ///< not sent yet; the last goes with the start
   std::uint32_t keys_sent = 0;
   bool starting = false;  ///< the first part of its keys is on its way, or the start itself
+  std::vector<ipc::RenewPair> renew_orders;  ///< that came before it was started
   bool started = false;
   std::int64_t renewed_at = 0;
   std::uint32_t threads = 0;
