@@ -200,7 +200,15 @@ void Pairs::retry(OrderKind kind, const Name& name, const ipc::Stored& stored) {
     return;
   }
   if (kind == OrderKind::kLift) {
+    // Not the order again but the question to the peer: it may hold other state by then.
     pair.lifting = false;
+    pair.interval_us = 0;
+    pair.due_us = environment_.now_us() + kRetryStoreUs;
+    return;
+  }
+  if (kind == OrderKind::kErase &&
+      (!pair.banned || error_from_name(stored.error_name) == ErrorCode::kConflict)) {
+    return;  // lifted since: nothing is to be erased any more
   }
   again_[environment_.now_us() + kRetryStoreUs].emplace_back(kind, name);
 }
@@ -211,6 +219,9 @@ void Pairs::on_timer() {
     const auto again = std::move(again_.begin()->second);
     again_.erase(again_.begin());
     for (const auto& [kind, name] : again) {
+      if (kind == OrderKind::kErase && !pair_of(name).banned) {
+        continue;
+      }
       if (kind == OrderKind::kBurn || kind == OrderKind::kErase) {
         order_burn(name, kind == OrderKind::kBurn);
       } else if (kind == OrderKind::kRenewed && pair_of(name).storing) {
