@@ -106,7 +106,8 @@ bool Commits::add(Commit& commit, const std::string& node, Acknowledgement ackno
   }
   const Statement statement =
       acknowledgement_statement(commit.epoch.record, commit.epoch.stored.record, acknowledgement);
-  if (!verify_statement(statement, peers_.identity(node))) {
+  const Ed25519PublicKey* identity = peers_.identity(node);
+  if (identity == nullptr || !verify_statement(statement, *identity)) {
     return false;
   }
   commit.acknowledgements.emplace(node, std::move(acknowledgement));
@@ -194,7 +195,8 @@ void Commits::on_acknowledge(const std::string& from, const Acknowledge& message
                       .session = message.session,
                       .digest = message.digest,
                       .signature = message.signature};
-  if (!verify_statement(statement, peers_.identity(from))) {
+  const Ed25519PublicKey* identity = peers_.identity(from);
+  if (identity == nullptr || !verify_statement(statement, *identity)) {
     ++environment_.counters.messages_refused;
     return;
   }
@@ -286,12 +288,13 @@ void Commits::on_refusal(const std::string& from, const Refusal& message) {
     return;
   }
   const ipc::StoredKey& stored = commit->epoch.stored;
-  if (statement->kind != StatementKind::kKeyRefusal || statement->node != from ||
-      statement->cluster != environment_.cluster || statement->user != environment_.user ||
-      statement->key != stored.key || statement->epoch != stored.epoch ||
-      statement->session != stored.session || commit->epoch.record.index_of(from) == 0 ||
-      commit->acknowledgements.contains(from) ||
-      !verify_statement(*statement, peers_.identity(from))) {
+  const Ed25519PublicKey* identity = peers_.identity(from);
+  if (identity == nullptr || statement->kind != StatementKind::kKeyRefusal ||
+      statement->node != from || statement->cluster != environment_.cluster ||
+      statement->user != environment_.user || statement->key != stored.key ||
+      statement->epoch != stored.epoch || statement->session != stored.session ||
+      commit->epoch.record.index_of(from) == 0 || commit->acknowledgements.contains(from) ||
+      !verify_statement(*statement, *identity)) {
     ++environment_.counters.messages_refused;
     return;
   }

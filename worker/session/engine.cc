@@ -69,6 +69,11 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
     } else if (pending) {
       commits_.resume(*std::move(epoch));
     } else {
+      for (const auto& [index, node] : epoch->record.participants) {
+        if (!peers_.known(node)) {
+          environment_.log(LogLevel::kWarning, unknown_participant(name, node).message);
+        }
+      }
       keys_.add(*std::move(epoch));
     }
   }
@@ -359,6 +364,9 @@ void SessionEngine::Impl::on_timer() {
   expire_lookups();
   renew_if_due();
   if (now >= drain_deadline_us_) {
+    presigner_.end_orders(
+        fail(ErrorCode::kShuttingDown, "the worker was stopped before this request was done")
+            .error());
     touch_all([](Session& session) {
       session.fail(ErrorCode::kShuttingDown, "the worker was stopped before this session ended");
     });

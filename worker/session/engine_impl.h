@@ -124,9 +124,9 @@ class SessionEngine::Impl {
   /// True if the session was one of a renewal.
   bool finish_renewal(Session& session);
   void finish_orders();
-  /// Runs `body` on the presigner; what it throws fails nothing else.
+  /// Runs `body` on the presigner; what it throws fails nothing else. False: it threw.
   template <class Body>
-  void presign(Body&& body);
+  bool presign(Body&& body);
   void begin_commit(Session& session, KeyOutcome outcome);
   void run_commit_events();
   void cut_burnt();
@@ -202,9 +202,11 @@ void SessionEngine::Impl::touch(const SessionId& id, Body&& body) {
 }
 
 template <class Body>
-void SessionEngine::Impl::presign(Body&& body) {
+bool SessionEngine::Impl::presign(Body&& body) {
+  bool done = false;
   try {
     body(presigner_);
+    done = true;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
@@ -212,6 +214,7 @@ void SessionEngine::Impl::presign(Body&& body) {
     environment_.log(LogLevel::kError, std::string("exception in presigning: ") + error.what());
   }
   cut_burnt();
+  return done;
 }
 
 template <class Body>

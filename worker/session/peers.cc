@@ -78,8 +78,9 @@ Peers::Peer Peers::replaced(Peer old, const Ed25519PublicKey& identity) {
   return next;
 }
 
-const Ed25519PublicKey& Peers::identity(std::string_view node) const {
-  return find(node)->identity;
+const Ed25519PublicKey* Peers::identity(std::string_view node) const {
+  const Peer* peer = find(node);
+  return peer == nullptr ? nullptr : &peer->identity;
 }
 
 bool Peers::present(std::string_view node) const {
@@ -164,10 +165,12 @@ Peers::Learnt Peers::learn(std::string_view node, ByteView bytes) {
       if (opened->x25519 != before.x25519 || opened->ed25519 != before.ed25519) {
         // One generation never has two sets of keys: its supervisor certified a forgery.
         ++environment_.counters.equivocations;
-        environment_.log(LogLevel::kError, std::string(node) +
-                                               " certified two workers with one generation; the "
-                                               "second certificate is refused");
-        return Learnt::kRefused;
+        if (std::exchange(peer->equivocal_generation, before.generation) != before.generation) {
+          environment_.log(LogLevel::kError, std::string(node) +
+                                                 " certified two workers with one generation; the "
+                                                 "second certificate is refused");
+        }
+        return Learnt::kEquivocal;
       }
       if (opened->not_after > before.not_after) {
         peer->certificate_bytes = to_vector(bytes);
@@ -281,6 +284,15 @@ std::optional<std::int64_t> Peers::next_deadline() const {
 bool Peers::quiet() const {
   return std::ranges::all_of(
       peers_, [](const auto& entry) { return !entry.second.link || entry.second.link->quiet(); });
+}
+
+Error unknown_participant(std::string_view key, std::string_view node) {
+  return Error{.code = ErrorCode::kConflict,
+               .message = "participant " + std::string(node) + " of key " + std::string(key) +
+                          " is not among this node's peers: its entry must stay there as long as "
+                          "the key has it as a participant",
+               .peer = std::string(node),
+               .peer_reason = "not among the peers"};
 }
 
 }  // namespace cosigner::worker

@@ -11,6 +11,7 @@
 
 #include "crypto/channel/channel.h"
 #include "crypto/identity/certificate.h"
+#include "ipc/error.h"
 #include "worker/session/environment.h"
 #include "worker/session/link.h"
 #include "worker/session/packet.h"
@@ -34,8 +35,8 @@ class Peers {
   /// The configuration was read again. Returns the nodes that are gone or have another identity
   /// now: nothing more of what they were is believed.
   std::vector<std::string> set_list(std::vector<ipc::Peer> list);
-  /// Of nodes that are or were known (this one included).
-  [[nodiscard]] const Ed25519PublicKey& identity(std::string_view node) const;
+  /// Of nodes that are or were known (this one included); null for others.
+  [[nodiscard]] const Ed25519PublicKey* identity(std::string_view node) const;
 
   [[nodiscard]] bool present(std::string_view node) const;
   void set_present(std::string_view node, bool present);
@@ -46,10 +47,12 @@ class Peers {
   void set_distrusted(std::string_view node);
 
   enum class Learnt {
-    kSame,    ///< the certificate that was known already, or its renewal
-    kNewer,   ///< a later generation: the link is new, what was in flight is gone
-    kStale,   ///< an earlier generation than the one known
-    kRefused  ///< not valid
+    kSame,      ///< the certificate that was known already, or its renewal
+    kNewer,     ///< a later generation: the link is new, what was in flight is gone
+    kStale,     ///< an earlier generation than the one known
+    kRefused,   ///< not valid
+    kEquivocal  ///< valid, but the known certificate of that generation has other keys: proof
+                ///< against that node
   };
   /// Verifies a certificate that came by wire, once for each certificate.
   Learnt learn(std::string_view node, ByteView certificate);
@@ -87,6 +90,7 @@ class Peers {
     std::int64_t suspect_until_us = 0;
     std::int64_t distrust_until_us = 0;
     std::int64_t greeted_us = INT64_MIN / 2;
+    std::uint64_t equivocal_generation = 0;  ///< the last one that was logged
     ByteVector certificate_bytes;
     std::optional<Certificate> certificate;
     std::unique_ptr<Link> link;
@@ -107,5 +111,8 @@ class Peers {
   std::vector<ipc::Peer> list_;
   std::map<std::string, Peer, std::less<>> peers_;
 };
+
+/// A key whose participants this node's configuration does not all name cannot be used here.
+[[nodiscard]] Error unknown_participant(std::string_view key, std::string_view node);
 
 }  // namespace cosigner::worker

@@ -115,6 +115,13 @@ void PresignaturePool::drop_node(std::string_view node) {
   drop_if([&](const Entry& entry) { return has_member(entry.signers, node); });
 }
 
+void PresignaturePool::drop_named(const Digest& id, std::string_view owner) {
+  const auto found = entries_.find(id);
+  if (found != entries_.end() && found->second.owner == owner) {
+    const dkls23::Presignature wiped = extract(found);
+  }
+}
+
 void PresignaturePool::drop_run(const SessionId& run, std::string_view member) {
   drop_if(
       [&](const Entry& entry) { return entry.run == run && has_member(entry.signers, member); });

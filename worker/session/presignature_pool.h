@@ -69,6 +69,8 @@ class PresignaturePool {
 
   /// Everything made with any worker of this node.
   void drop_node(std::string_view node);
+  /// Its owner has named it in vain.
+  void drop_named(const Digest& id, std::string_view owner);
   /// `member` of its set has given it up.
   void drop_run(const SessionId& run, std::string_view member);
   /// What an owner will not name any more: numbered below `floor` and made before `before_us` (a

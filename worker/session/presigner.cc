@@ -196,7 +196,27 @@ std::optional<dkls23::Presignature> Presigner::take_named(const KeyEpoch& key, c
   return known == nullptr ? std::nullopt : known->pool.take_named(id, owner, signers);
 }
 
+void Presigner::drop_named(const Digest& id, std::string_view owner) {
+  for (auto& [key, stock] : stocks_) {
+    stock->pool.drop_named(id, owner);
+  }
+  stirred_ = true;
+}
+
 // ---- orders
+
+std::size_t Presigner::running_for(const SessionId& order) const {
+  return static_cast<std::size_t>(std::ranges::count_if(runs_, [&](const auto& entry) {
+    return entry.second->owned() && entry.second->setup().order == order;
+  }));
+}
+
+void Presigner::end_orders(const Error& error) {
+  for (const auto& [id, order] : orders_) {
+    done_.push_back({id, error});
+  }
+  orders_.clear();
+}
 
 void Presigner::begin_order(const Request& request, const SessionId& id, ByteVector envelope) {
   const KeyEpoch* key = keys_.find(request.key);
@@ -208,6 +228,12 @@ void Presigner::begin_order(const Request& request, const SessionId& id, ByteVec
                                .peer = {},
                                .peer_reason = {}}});
     return;
+  }
+  for (const Participant& participant : known->participants) {
+    if (!peers_.known(participant.node)) {
+      done_.push_back({id, unknown_participant(request.key, participant.node)});
+      return;
+    }
   }
   known->used = true;
   const std::size_t n = known->participants.size();

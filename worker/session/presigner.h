@@ -71,12 +71,20 @@ class Presigner {
                                                                std::string_view owner,
                                                                const SigningSet& signers);
 
+  /// Its owner's start came too late for this node: the owner has none any more, so this part would
+  /// only fill its quota.
+  void drop_named(const Digest& id, std::string_view owner);
+
   // ---- a client's request: count presignatures in all, each participant makes its part
   void begin_order(const Request& request, const SessionId& id, ByteVector envelope);
   struct Done {
     SessionId order;
     std::variant<Error, PresignResult> outcome;
   };
+  void fail_order(const SessionId& id, Error error) {
+    orders_.erase(id);
+    done_.push_back({id, std::move(error)});
+  }
   [[nodiscard]] std::vector<Done> take_done() { return std::exchange(done_, {}); }
 
   // ---- what comes in
@@ -90,7 +98,12 @@ class Presigner {
   /// A node has come, or its worker is known now.
   void stir() { stirred_ = true; }
   void on_timer();
-  void drain() { draining_ = true; }
+  void drain() {
+    draining_ = true;
+    stirred_ = true;
+  }
+  /// Answers every request that is still being served, with that error.
+  void end_orders(const Error& error);
 
   /// Once a turn, at its end. `foreground`: sessions running.
   void pump(std::size_t foreground);
@@ -139,7 +152,6 @@ class Presigner {
     ByteVector envelope;
     std::uint32_t wanted = 0;
     std::uint32_t made = 0;
-    std::uint32_t running = 0;
     std::int64_t deadline_us = 0;
     std::int64_t stuck_us = 0;
     std::map<std::string, std::int64_t, std::less<>> woken_us;
@@ -157,6 +169,8 @@ class Presigner {
   /// Of an owned run; null for others.
   [[nodiscard]] Stream* stream_of(const PresignRun& run);
   void finish_order(const SessionId& id, Order& order, std::string_view why);
+  /// Own runs for that order.
+  [[nodiscard]] std::size_t running_for(const SessionId& order) const;
   void report(const std::string& key, Stock& stock);
 
   // presigner_owner.cc

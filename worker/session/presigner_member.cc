@@ -89,14 +89,15 @@ void Presigner::on_propose(const std::string& from, const PresignPropose& messag
     refuse(PresignEnd::Reason::kStranger);
     return;
   }
-  if (const auto no = refusal(from, message, *known)) {
-    refuse(*no);
-    return;
-  }
+  // Before there is a refusal: what the owner will not name any more must not fill its quota.
   std::int64_t& trimmed = known->trimmed_us.try_emplace(from, 0).first->second;
   if (environment_.now_us() >= trimmed + kTrimIntervalUs) {
     trimmed = environment_.now_us();
     known->pool.drop_below(from, message.floor, environment_.now_us() - kFloorDelayUs);
+  }
+  if (const auto no = refusal(from, message, *known)) {
+    refuse(*no);
+    return;
   }
   const ParticipantIndex owner = std::ranges::find(*signers, from, &Signer::node)->index;
   auto protocol = make_protocol(*key, *known, message.run, owner);

@@ -96,9 +96,6 @@ bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& or
                                           *std::move(protocol), checks_for(key.stored.key, stock));
   ++best->running;
   ++environment_.counters.presign_runs;
-  if (order != SessionId{}) {
-    ++orders_.at(order).running;
-  }
   runs_.emplace(id, std::move(run));
   touch(id, [&](PresignRun& begun) { begun.propose(floor); });
   return true;
@@ -111,7 +108,7 @@ void Presigner::pump_orders() {
     const KeyEpoch* key = keys_.find(order.key);
     Stock* known = key == nullptr ? nullptr : stock(*key);
     bool full = false;
-    while (known != nullptr && order.made + order.running < order.wanted &&
+    while (known != nullptr && order.made + running_for(id) < order.wanted &&
            own_runs({}, true) < kOrderedAtOnce) {
       if (!begin_run(*key, *known, id)) {
         full = known->pool.size() >= environment_.settings.presignature_limit;
@@ -120,15 +117,15 @@ void Presigner::pump_orders() {
     }
     const bool over = known == nullptr || draining_ || order.made >= order.wanted ||
                       now >= order.deadline_us || now >= order.stuck_us ||
-                      (full && order.running == 0);
-    if (over && (order.running == 0 || now >= order.deadline_us)) {
+                      (full && running_for(id) == 0);
+    if (over && (running_for(id) == 0 || now >= order.deadline_us)) {
       finish_order(id, order, full ? "full" : "");
       entry = orders_.erase(entry);
       continue;
     }
     // Workers of participants that have not been met, or not heard of the request, are woken with
     // it.
-    if (known != nullptr && order.running == 0 && order.made < order.wanted) {
+    if (known != nullptr && running_for(id) == 0 && order.made < order.wanted) {
       for (const Participant& participant : known->participants) {
         if (participant.node == environment_.node || !peers_.present(participant.node)) {
           continue;

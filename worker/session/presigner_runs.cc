@@ -38,7 +38,11 @@ Result<std::unique_ptr<dkls23::PresignProtocol>> Presigner::make_protocol(
   std::vector<Ed25519PublicKey> identities;
   ParticipantIndex self = 0;
   for (const Participant& participant : stock.participants) {
-    identities.push_back(peers_.identity(participant.node));
+    const Ed25519PublicKey* identity = peers_.identity(participant.node);
+    if (identity == nullptr) {
+      return recoverable(unknown_participant(key.stored.key, participant.node).message);
+    }
+    identities.push_back(*identity);
     self = participant.node == environment_.node ? participant.index : self;
   }
   const AttemptScope scope{.cluster = environment_.cluster,
@@ -202,7 +206,13 @@ void Presigner::review(const SessionId& id) {
                           true);
       }
     }
-    if (known != nullptr && !run.owned()) {
+    // The owner pays for what it did, not for another member's silence or lies; of two, silence is
+    // the owner's.
+    const ParticipantIndex owner =
+        std::ranges::find(setup.signers, setup.owner, &Signer::node)->index;
+    const bool owners_fault = std::ranges::find(abort.culprits, owner) != abort.culprits.end() ||
+                              (abort.culprits.empty() && setup.signers.size() == 2);
+    if (known != nullptr && !run.owned() && owners_fault) {
       Penalty& penalty = known->penalties[setup.owner];
       penalty.until_us = environment_.now_us() + kAfterFailure.after(penalty.failures++);
     }
@@ -254,11 +264,6 @@ void Presigner::failed(const PresignRun& run, const PresignBackoff& backoff) {
 void Presigner::forget(std::map<SessionId, std::unique_ptr<PresignRun>>::iterator found) {
   if (Stream* stream = stream_of(*found->second)) {
     --stream->running;
-  }
-  if (found->second->owned()) {
-    if (const auto order = orders_.find(found->second->setup().order); order != orders_.end()) {
-      --order->second.running;
-    }
   }
   runs_.erase(found);
   stirred_ = true;

@@ -319,9 +319,13 @@ void SessionEngine::Impl::admit(std::vector<std::uint64_t> waiters, ParsedReques
   ++environment_.counters.sessions_started;
   if (parsed.request.operation == Operation::kPresign) {
     presign_orders_.emplace(id, PresignOrder{parsed.request, std::move(waiters)});
-    presign([&](Presigner& presigner) {
+    const bool begun = presign([&](Presigner& presigner) {
       presigner.begin_order(parsed.request, id, std::move(envelope));
     });
+    if (!begun) {
+      presigner_.fail_order(
+          id, fail(ErrorCode::kHandlerFailed, "an exception ended this request").error());
+    }
     finish_orders();
     return;
   }
