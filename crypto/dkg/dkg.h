@@ -64,6 +64,7 @@ class Dkg final : public Protocol {
   [[nodiscard]] std::optional<Outcome> take_outcome() override {
     return std::exchange(outcome_, std::nullopt);
   }
+  [[nodiscard]] std::size_t payload_limit() const override { return inbox_.payload_limit(); }
   [[nodiscard]] std::optional<Abort> take_failure() override {
     return phase_ == Phase::kComplained ? pending_failure_ : std::nullopt;
   }
@@ -104,7 +105,7 @@ class Dkg final : public Protocol {
   [[nodiscard]] std::size_t extra_limit() const {
     return extension_ ? extension_->round2_limit() : 0;
   }
-  [[nodiscard]] std::size_t payload_limit() const;
+  [[nodiscard]] std::size_t longest_payload() const;
   [[nodiscard]] static std::vector<ByteVector> encode_all(std::span<const Point> points) {
     std::vector<ByteVector> out;
     for (const Point& point : points) {

@@ -14,7 +14,7 @@ Dkg<Group>::Dkg(const KeygenParameters& parameters, std::unique_ptr<DkgExtension
     : parameters_(parameters),
       extension_(std::move(extension)),
       random_(&random),
-      inbox_(parameters.self, parameters.participants, kVerdictRound, payload_limit()),
+      inbox_(parameters.self, parameters.participants, kVerdictRound, longest_payload()),
       polynomial_(SecretPolynomial<Group>::random(parameters.threshold, random)),
       encryption_key_(random.secret<32>()),
       chain_code_share_(random.bytes<Bytes<32>>()),
@@ -30,7 +30,7 @@ Dkg<Group>::Dkg(const KeygenParameters& parameters, std::unique_ptr<DkgExtension
 
 // The largest honest message is an opening, a deal, or a complaint about everybody.
 template <ThresholdGroup Group>
-std::size_t Dkg<Group>::payload_limit() const {
+std::size_t Dkg<Group>::longest_payload() const {
   const std::size_t opening =
       128 + parameters_.threshold * (Group::kPointSize + SchnorrProof<Group>::kEncodedSize) +
       (extension_ ? extension_->round1_limit() : 0);

@@ -24,6 +24,7 @@ class PresignedSigning final : public Protocol {
   [[nodiscard]] std::optional<Outcome> take_outcome() override {
     return std::exchange(outcome_, std::nullopt);
   }
+  [[nodiscard]] std::size_t payload_limit() const override { return inbox_.payload_limit(); }
 
  private:
   static constexpr std::uint8_t kRound = 1;

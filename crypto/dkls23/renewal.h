@@ -32,6 +32,7 @@ class Renewal final : public Protocol {
     return std::exchange(outcome_, std::nullopt);
   }
   void observe_checks(CheckObserver* observer) override { observer_ = observer; }
+  [[nodiscard]] std::size_t payload_limit() const override { return inbox_.payload_limit(); }
 
  private:
   Renewal(RenewalParameters parameters, Random& random);

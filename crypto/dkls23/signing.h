@@ -42,6 +42,7 @@ class Signing final : public PresignProtocol {
     return std::exchange(presignature_, std::nullopt);
   }
   void observe_checks(CheckObserver* observer) override { observer_ = observer; }
+  [[nodiscard]] std::size_t payload_limit() const override { return inbox_.payload_limit(); }
 
  private:
   enum class Stage : std::uint8_t { kCreated, kRound1, kRound2, kRound3, kDone, kDead };

@@ -36,6 +36,7 @@ class Inbox {
   [[nodiscard]] const ByteVector& payload(ParticipantIndex from, std::uint8_t round) const;
   /// Sorted, without the receiver.
   [[nodiscard]] const std::vector<ParticipantIndex>& peers() const { return peers_; }
+  [[nodiscard]] std::size_t payload_limit() const { return payload_limit_; }
   /// Forgets all messages.
   void clear() { messages_.clear(); }
 

@@ -111,6 +111,8 @@ class Protocol {
   [[nodiscard]] virtual std::optional<Abort> take_failure() { return std::nullopt; }
   /// Before start(); the observer must outlive the protocol. Schemes without OT never call it.
   virtual void observe_checks(CheckObserver* /*observer*/) {}
+  /// No message of any round is longer; receive() refuses those that are.
+  [[nodiscard]] virtual std::size_t payload_limit() const = 0;
 };
 
 struct KeygenParameters {

@@ -175,6 +175,7 @@ class FaultyProtocol final : public Protocol {
   }
   [[nodiscard]] std::optional<Abort> take_failure() override { return inner_->take_failure(); }
   void observe_checks(CheckObserver* observer) override { inner_->observe_checks(observer); }
+  [[nodiscard]] std::size_t payload_limit() const override { return inner_->payload_limit(); }
 
  private:
   std::unique_ptr<Protocol> inner_;

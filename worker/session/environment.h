@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "worker/session/counters.h"
+#include "worker/session/early_bytes.h"
 #include "worker/session/engine.h"
 #include "worker/session/tally.h"
 
@@ -35,6 +36,7 @@ struct Environment {
     SessionId session;
   };
   std::array<SentHello, 256> sent_hellos{};
+  EarlyBytes early_bytes;  ///< of rounds
   /// Moving averages of what a session takes here, from its first attempt to its result.
   std::int64_t average_sign_us = 0;
 

@@ -163,6 +163,10 @@ struct Round {
   static constexpr MessageKind kKind = MessageKind::kRound;
   SessionId session;
   std::uint16_t attempt = 0;
+  /// Of the start that the sender was given, the first bytes of its digest. Compared before the
+  /// payload is looked at: whoever got another start may run another protocol, and is not to be
+  /// blamed for it.
+  Bytes<8> start;
   std::uint8_t round = 0;
   ByteVector payload;
 
@@ -170,6 +174,7 @@ struct Round {
   static void fields(Self& self, F& f) {
     f.fixed(self.session);
     f.u16(self.attempt);
+    f.fixed(self.start);
     f.u8(self.round);
     f.bytes(self.payload, kMaxRoundPayload);
   }

@@ -120,8 +120,8 @@ void PresignRun::start() {
     set.push_back({index, payload});
   }
   step(protocol_->start(set, binding()));
-  for (const auto& [from, message] : std::exchange(early_, {})) {
-    feed(from, message);
+  for (const EarlyRound& early : std::exchange(early_, {})) {
+    feed(early.from, early.round);
   }
 }
 
@@ -135,13 +135,16 @@ void PresignRun::on_round(const std::string& from, PresignRound message) {
     feed(sender->index, message);
     return;
   }
-  const auto waiting =
-      std::ranges::count(early_, sender->index, &std::pair<ParticipantIndex, PresignRound>::first);
-  if (static_cast<std::size_t>(waiting) >= kMaxEarlyRounds) {
+  const bool fits = state_ == State::kMaking && message.round == EarlyBytes::kRound &&
+                    message.payload.size() <= protocol_->payload_limit() &&
+                    std::ranges::find(early_, sender->index, &EarlyRound::from) == early_.end();
+  std::optional<EarlyBytes::Held> held =
+      fits ? environment_.early_bytes.hold(from, message.payload.size()) : std::nullopt;
+  if (!held) {
     ++environment_.counters.messages_refused;
     return;
   }
-  early_.emplace_back(sender->index, std::move(message));
+  early_.push_back({sender->index, std::move(message), *std::move(held)});
 }
 
 void PresignRun::feed(ParticipantIndex from, const PresignRound& message) {

@@ -20,7 +20,6 @@ namespace cosigner::worker {
 class PresignRun {
  public:
   static constexpr std::int64_t kTimeoutUs = 5'000'000;  ///< without any progress
-  static constexpr std::size_t kMaxEarlyRounds = 4;      ///< of one member, before all hellos came
 
   struct Setup {
     SessionId id;
@@ -88,7 +87,12 @@ class PresignRun {
   bool started_ = false;
   std::int64_t timer_us_ = 0;
   std::map<ParticipantIndex, ByteVector> hellos_;
-  std::vector<std::pair<ParticipantIndex, PresignRound>> early_;
+  struct EarlyRound {
+    ParticipantIndex from = 0;
+    PresignRound round;
+    EarlyBytes::Held held;
+  };
+  std::vector<EarlyRound> early_;  ///< before all hellos came
   std::set<ParticipantIndex> ready_;
   std::optional<dkls23::Presignature> presignature_;
   std::optional<Abort> failure_;

@@ -29,18 +29,24 @@ class CoordinatorOrder {
   [[nodiscard]] const std::string& of(std::uint16_t attempt) const {
     return order_[attempt % order_.size()];
   }
+  /// So many attempts a node makes of its own; those that it skips because others say that they are
+  /// further are not among them. Whoever lies about the attempt it is in thus ends nobody's
+  /// session.
+  [[nodiscard]] std::uint16_t own_attempts() const { return cycles(4); }
+  /// So far a node goes in one session because others said Advance: as far as one can get that was
+  /// there from the first attempt on, so that a latecomer reaches it with one word.
+  [[nodiscard]] std::uint16_t most_advanced() const { return cycles(4); }
+  /// So far it goes because of the hellos of one peer (and t − 2 others).
+  [[nodiscard]] std::uint16_t most_jumped() const { return cycles(2); }
   /// Attempts are numbered 0 … limit() − 1.
   [[nodiscard]] std::uint16_t limit() const {
-    return static_cast<std::uint16_t>(4 * order_.size());
-  }
-  /// A single peer's word moves a node at most this far: two rounds of coordinators. Whoever lies
-  /// about the attempt it is in thus ends nobody's session, and an honest latecomer needs at most
-  /// one hop more.
-  [[nodiscard]] std::uint16_t furthest_from(std::uint16_t attempt) const {
-    return static_cast<std::uint16_t>(attempt + 2 * order_.size());
+    return static_cast<std::uint16_t>(own_attempts() + most_advanced() + most_jumped());
   }
 
  private:
+  [[nodiscard]] std::uint16_t cycles(std::size_t count) const {
+    return static_cast<std::uint16_t>(count * order_.size());
+  }
   std::vector<std::string> order_;
 };
 

@@ -57,6 +57,14 @@ Peers::Learnt SessionEngine::Impl::learn(const std::string& node, ByteView certi
   return learnt;
 }
 
+namespace {
+
+bool usable(Peers::Learnt learnt) {
+  return learnt == Peers::Learnt::kSame || learnt == Peers::Learnt::kNewer;
+}
+
+}  // namespace
+
 void SessionEngine::Impl::on_hello(const std::string& from, SignedHello hello) {
   std::optional<Hello> decoded = decode_fields<Hello>(hello.body);
   if (!decoded || decoded->node != from) {
@@ -64,7 +72,7 @@ void SessionEngine::Impl::on_hello(const std::string& from, SignedHello hello) {
     return;
   }
   const Peers::Learnt learnt = learn(from, hello.certificate);
-  if (learnt == Peers::Learnt::kRefused || learnt == Peers::Learnt::kStale) {
+  if (!usable(learnt)) {
     ++environment_.counters.hellos_refused;
     return;
   }
@@ -114,7 +122,7 @@ void SessionEngine::Impl::on_hello(const std::string& from, SignedHello hello) {
 
 void SessionEngine::Impl::on_greeting(const std::string& from, const Greeting& greeting) {
   const Peers::Learnt learnt = learn(from, greeting.certificate);
-  if (learnt == Peers::Learnt::kRefused || learnt == Peers::Learnt::kStale) {
+  if (!usable(learnt)) {
     return;
   }
   std::int64_t& last = greeted_us_.try_emplace(from, INT64_MIN / 2).first->second;
@@ -137,7 +145,7 @@ void SessionEngine::Impl::on_greeting(const std::string& from, const Greeting& g
 void SessionEngine::Impl::on_sealed(const std::string& from, const SealedPacket& packet) {
   if (!packet.certificate.empty()) {
     const Peers::Learnt learnt = learn(from, packet.certificate);
-    if (learnt == Peers::Learnt::kRefused || learnt == Peers::Learnt::kStale) {
+    if (!usable(learnt)) {
       return;
     }
   }
@@ -215,6 +223,9 @@ void SessionEngine::Impl::on_start(const std::string& from, ByteView fields) {
         (void)learn(decoded->node, hello.certificate);
       }
     }
+  }
+  if (start && find(start->session) == nullptr) {
+    presign([&](Presigner& presigner) { presigner.drop_named(start->presignature, from); });
   }
   route<Start>(from, fields, [&](Session& session, Start message) {
     session.on_start(from, std::move(message));

@@ -124,8 +124,23 @@ bool Session::set_up() {
     fail(ErrorCode::kBadRequest, "node " + environment_.node + " is no participant of this key");
     return false;
   }
+  for (const Participant& participant : participants_) {
+    // What all sign to have agreed on has every participant's identity key in it.
+    if (!peers_.known(participant.node)) {
+      fail(unknown_participant(request_.key, participant.node));
+      return false;
+    }
+  }
   order_ = CoordinatorOrder(id_, participants_);
   return true;
+}
+
+std::vector<Ed25519PublicKey> Session::identities() const {
+  std::vector<Ed25519PublicKey> out;
+  for (const Participant& participant : participants_) {
+    out.push_back(*peers_.identity(participant.node));
+  }
+  return out;
 }
 
 void Session::resume_commit() {
@@ -167,8 +182,13 @@ std::int64_t Session::attempt_duration_us() const {
   // delivery window (12 s for n = 3) and a late peer still finds the session alive.
   const std::int64_t first = std::max(std::int64_t{environment_.settings.attempt_timer_ms} * 1000,
                                       4 * environment_.average_sign_us);
-  const std::size_t cycle = attempt_.number / participants_.size();
+  const std::size_t cycle =
+      static_cast<std::size_t>(std::max(attempt_.number - skipped_, 0)) / participants_.size();
   return std::min(first << cycle, kMaxSignTimerUs);
+}
+
+std::uint16_t Session::end_of_attempts() const {
+  return std::min(static_cast<std::uint16_t>(order_.own_attempts() + skipped_), order_.limit());
 }
 
 void Session::enter(std::uint16_t number) {
@@ -177,10 +197,10 @@ void Session::enter(std::uint16_t number) {
     fail(*std::move(error));
     return;
   }
-  while (number < order_.limit() && !may_coordinate(order_.of(number))) {
+  while (number < end_of_attempts() && !may_coordinate(order_.of(number))) {
     ++number;
   }
-  if (number >= order_.limit()) {
+  if (number >= end_of_attempts()) {
     fail(final_error());
     return;
   }
@@ -221,10 +241,6 @@ void Session::enter(std::uint16_t number) {
 }
 
 Result<SignParameters> Session::sign_parameters(ParticipantIndex assembler) {
-  std::vector<Ed25519PublicKey> identities;
-  for (const Participant& participant : participants_) {
-    identities.push_back(peers_.identity(participant.node));
-  }
   const KeyEpoch* key = parts_.keys.find(request_.key);
   const Expected<ByteView> share = parts_.keys.share(request_.key);
   if (!share || key == nullptr || key->digest != record_digest_) {
@@ -235,7 +251,7 @@ Result<SignParameters> Session::sign_parameters(ParticipantIndex assembler) {
       .secret = *share,
       .message = request_.message,
       .path = request_.path,
-      .context = attempt_context(scope(), request_.scheme, threshold_, participants_, identities),
+      .context = attempt_context(scope(), request_.scheme, threshold_, participants_, identities()),
       .self = self_,
       .assembler = assembler};
 }
@@ -256,14 +272,12 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
     }
     return parts_.protocols.sign(*std::move(parameters), environment_.random);
   }
-  std::vector<Ed25519PublicKey> identities;
   std::vector<ParticipantIndex> indices;
   for (const Participant& participant : participants_) {
-    identities.push_back(peers_.identity(participant.node));
     indices.push_back(participant.index);
   }
   const Digest context =
-      attempt_context(scope(), request_.scheme, threshold_, participants_, identities);
+      attempt_context(scope(), request_.scheme, threshold_, participants_, identities());
   return parts_.protocols.keygen(KeygenParameters{.scheme = request_.scheme,
                                                   .context = context,
                                                   .threshold = threshold_,

@@ -124,6 +124,7 @@ class Session {
   struct EarlyRound {
     std::string from;
     Round round;
+    EarlyBytes::Held held;
   };
   struct Attempt {
     std::uint16_t number = 0;
@@ -133,7 +134,9 @@ class Session {
     SignedHello hello;
     Hello own;                     ///< the same, decoded
     std::vector<Participant> set;  ///< empty until started
-    Digest start_digest;
+    Digest start_digest;           ///< once started
+    std::pair<std::uint64_t, std::uint64_t>
+        coordinator_run;     ///< generation and run of the coordinator's hello in that start
     Bytes<32> nonce;         ///< of our hello
     Digest presignature_id;  ///< if presigned
     std::vector<EarlyRound> early;
@@ -149,10 +152,16 @@ class Session {
     bool presigned = false;          ///< started with a presignature
     ParticipantIndex assembler = 0;  ///< once started
     [[nodiscard]] bool started() const { return !set.empty(); }
+    [[nodiscard]] Bytes<8> start_mark() const {
+      return *Bytes<8>::from(start_digest.view().first(8));
+    }
   };
 
   // session.cc
   [[nodiscard]] bool set_up();
+  /// The identity keys of all participants, in their order: set_up() has seen to it that they are
+  /// known.
+  [[nodiscard]] std::vector<Ed25519PublicKey> identities() const;
   void begin_commit();
   [[nodiscard]] bool keygen() const { return request_.operation == Operation::kKeygen; }
   /// Every participant must take part.
@@ -167,6 +176,10 @@ class Session {
   [[nodiscard]] bool may_coordinate(const std::string& node);
   [[nodiscard]] std::int64_t attempt_duration_us() const;
   void enter(std::uint16_t number);
+  /// On others' word: costs none of this node's own attempts.
+  void skip_to(std::uint16_t number);
+  /// One more than the number of this session's last attempt.
+  [[nodiscard]] std::uint16_t end_of_attempts() const;
   [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
   [[nodiscard]] Result<SignParameters> sign_parameters(ParticipantIndex assembler);
   void end_attempt(const std::string& reason, const std::string& culprit = {});
@@ -230,6 +243,8 @@ class Session {
   [[nodiscard]] std::expected<StartSet, StartRefused> check_start(const std::string& from,
                                                                   const Start& start);
   void refuse_start(const StartRefused& refused);
+  /// Another start of an attempt that has one.
+  void on_second_start(const std::string& from, const Start& start);
   /// The attempt goes on with this presignature instead of the full protocol.
   [[nodiscard]] Result<void> use_presignature(dkls23::Presignature presignature);
   /// False: the attempt is over.
@@ -272,6 +287,10 @@ class Session {
   std::map<std::string, std::string, std::less<>> reported_;    ///< node → what others say
   /// Attempts of this session that failed with this node in their set, and nobody to name.
   std::map<std::string, std::size_t, std::less<>> failed_with_;
+  std::uint16_t skipped_ = 0;   ///< attempts, on others' word
+  std::uint16_t advanced_ = 0;  ///< of these, because of Advance
+  /// And because of this node's hellos (and t − 2 others').
+  std::map<std::string, std::uint16_t, std::less<>> jumped_;
   std::map<std::string, Error, std::less<>> declined_;
   std::set<std::string, std::less<>> heard_;
   std::set<std::string, std::less<>> undelivered_;

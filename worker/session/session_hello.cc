@@ -212,19 +212,28 @@ void Session::on_hello(const std::string& from, SignedHello hello, Hello decoded
 }
 
 void Session::consider_jump(std::uint16_t number) {
-  if (number > order_.furthest_from(attempt_.number)) {
+  const auto distance = static_cast<std::uint16_t>(number - attempt_.number);
+  std::vector<std::uint16_t*> told;  // how far the hellos of each have brought this node
+  for (auto& [node, slot] : hellos_) {
+    std::uint16_t& so_far = jumped_[node];
+    if (slot.decoded.attempt == number && !doubtful(node) &&
+        so_far + distance <= order_.most_jumped() && verify_slot(node, slot)) {
+      told.push_back(&so_far);
+    }
+  }
+  if (told.size() + 1 < needed()) {
     ++environment_.counters.messages_early;
     return;
   }
-  std::size_t waiting = 1;
-  for (auto& [node, slot] : hellos_) {
-    if (slot.decoded.attempt == number && !doubtful(node) && verify_slot(node, slot)) {
-      ++waiting;
-    }
+  for (std::uint16_t* so_far : told) {
+    *so_far = static_cast<std::uint16_t>(*so_far + distance);
   }
-  if (waiting >= needed()) {
-    enter(number);
-  }
+  skip_to(number);
+}
+
+void Session::skip_to(std::uint16_t number) {
+  skipped_ = static_cast<std::uint16_t>(skipped_ + (number - attempt_.number));
+  enter(number);
 }
 
 }  // namespace cosigner::worker

@@ -42,9 +42,11 @@ void Session::on_abort(const std::string& from, const AttemptAbort& abort) {
   if (!abort.culprit.empty() && index_of(abort.culprit) != 0 && abort.culprit != from) {
     // Hearsay: enough to end an attempt, which `from` could do by silence as well, and to be named
     // in the end; not enough to exclude anyone.
-    reported_.try_emplace(abort.culprit, "as node " + from + " reports: " + abort.reason);
+    const bool self = abort.culprit == environment_.node;
+    if (!self) {
+      reported_.try_emplace(abort.culprit, "as node " + from + " reports: " + abort.reason);
+    }
     if (everyone()) {
-      const bool self = abort.culprit == environment_.node;
       fail(Error{.code = self ? ErrorCode::kProtocolFailed : ErrorCode::kPeerMisbehaved,
                  .message = self ? "node " + from + " refuses this node's messages"
                                  : "a message of node " + abort.culprit + " failed a check",
@@ -63,11 +65,14 @@ void Session::on_advance(const std::string& from, const Advance& advance) {
     ++environment_.counters.messages_late;
     return;
   }
-  if (misbehaved_.contains(from)) {
+  const auto distance = std::min(static_cast<std::uint16_t>(advance.attempt - attempt_.number),
+                                 static_cast<std::uint16_t>(order_.most_advanced() - advanced_));
+  if (misbehaved_.contains(from) || distance == 0) {
     ++environment_.counters.messages_refused;
     return;
   }
-  enter(std::min(advance.attempt, order_.furthest_from(attempt_.number)));
+  advanced_ = static_cast<std::uint16_t>(advanced_ + distance);
+  skip_to(static_cast<std::uint16_t>(attempt_.number + distance));
 }
 
 void Session::on_decline(const std::string& from, const Decline& decline) {

@@ -6,12 +6,6 @@
 
 namespace cosigner::worker {
 
-namespace {
-
-constexpr std::size_t kMaxEarlyRounds = 8;  ///< of one member, before the start has come
-
-}  // namespace
-
 void Session::on_round(const std::string& from, Round round) {
   heard_.insert(from);
   if (!active() || round.attempt < attempt_.number) {
@@ -23,12 +17,18 @@ void Session::on_round(const std::string& from, Round round) {
     return;
   }
   if (!attempt_.started()) {
-    const auto waiting = std::ranges::count(attempt_.early, from, &EarlyRound::from);
-    if (static_cast<std::size_t>(waiting) >= kMaxEarlyRounds) {
+    // Its sender has had the start and no answer of ours: one message of the first round.
+    const bool fits =
+        round.round == EarlyBytes::kRound &&
+        round.payload.size() <= attempt_.protocol->payload_limit() &&
+        std::ranges::find(attempt_.early, from, &EarlyRound::from) == attempt_.early.end();
+    std::optional<EarlyBytes::Held> held =
+        fits ? environment_.early_bytes.hold(from, round.payload.size()) : std::nullopt;
+    if (!held) {
       ++environment_.counters.messages_refused;
       return;
     }
-    attempt_.early.push_back({from, std::move(round)});
+    attempt_.early.push_back({from, std::move(round), *std::move(held)});
     return;
   }
   feed(from, round);
@@ -38,6 +38,16 @@ void Session::feed(const std::string& from, const Round& round) {
   const auto member = std::ranges::find(attempt_.set, from, &Participant::node);
   if (member == attempt_.set.end()) {
     ++environment_.counters.messages_refused;
+    return;
+  }
+  if (round.start != attempt_.start_mark()) {
+    // Its coordinator has told it something else than us, or it lies: nobody can say.
+    count_failed_set();
+    environment_.log(LogLevel::kWarning,
+                     "attempt " + std::to_string(attempt_.number) +
+                         " failed: its members were told different starts",
+                     &id_);
+    end_attempt("the members were told different starts");
     return;
   }
   attempt_.contributed.insert(from);
@@ -75,8 +85,8 @@ void Session::step(Result<Messages> result) {
 
 void Session::dispatch(const Messages& messages) {
   for (const ProtocolMessage& message : messages) {
-    const ByteVector encoded =
-        encode_message(Round{id_, attempt_.number, message.round, message.payload});
+    const ByteVector encoded = encode_message(
+        Round{id_, attempt_.number, attempt_.start_mark(), message.round, message.payload});
     for (const Participant& member : attempt_.set) {
       if (member.index != self_ && (message.to == 0 || message.to == member.index)) {
         executed_ = executed_ || !everyone();

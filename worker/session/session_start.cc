@@ -7,6 +7,14 @@
 
 namespace cosigner::worker {
 
+namespace {
+
+Digest digest_of(const Start& start) {
+  return TaggedHash(tag::kHelloSet).part(encode_fields(start)).finish();
+}
+
+}  // namespace
+
 Result<void> Session::use_presignature(dkls23::Presignature presignature) {
   // The member after the coordinator assembles: the coordinator's share travels with the start, so
   // of two signers the other has both shares one hop earlier than the coordinator could.
@@ -58,6 +66,7 @@ void Session::coordinate(const std::vector<std::string>& chosen,
       return;
     }
   }
+  attempt_.start_digest = digest_of(message);
   const ByteVector start = encode_message(message);
   for (const Participant& member : attempt_.set) {
     if (member.index != self_ && !peers_.queue(member.node, start, true)) {
@@ -89,7 +98,9 @@ std::expected<Session::StartSet, Session::StartRefused> Session::check_start(
       return wrong("its start names a set that is none");
     }
     if (index == self_) {
-      if (!(hello == attempt_.hello)) {
+      // The certificate beside it is not under its signature: the broker may have put another one
+      // there, an older one for example, and the coordinator would pay for it.
+      if (hello.body != attempt_.hello.body || hello.signature != attempt_.hello.signature) {
         return wrong("its start has an altered hello of this node");
       }
       own_found = true;
@@ -109,6 +120,11 @@ std::expected<Session::StartSet, Session::StartRefused> Session::check_start(
                          .seen_here = false});
       }
       if (!verify_hello(one->node, hello, *one)) {
+        if (peers_.learn(one->node, hello.certificate) == Peers::Learnt::kEquivocal) {
+          // The proof is in the start; its coordinator may know that worker's other keys only.
+          return std::unexpected(StartRefused{
+              .reason = "it has certified two workers with one generation", .culprit = one->node});
+        }
         return wrong("its start has a hello with a wrong signature");
       }
       coordinator_found = coordinator_found || one->node == from;
@@ -165,6 +181,7 @@ void Session::on_start(const std::string& from, Start start) {
   heard_.insert(from);
   if (!active() || start.attempt < attempt_.number) {
     ++environment_.counters.messages_late;
+    parts_.presigner.drop_named(start.presignature, from);
     return;
   }
   if (start.attempt > attempt_.number) {
@@ -175,11 +192,10 @@ void Session::on_start(const std::string& from, Start start) {
     ++environment_.counters.messages_refused;
     return;
   }
-  const Digest digest = TaggedHash(tag::kHelloSet).part(encode_fields(start)).finish();
+  const Digest digest = digest_of(start);
   if (attempt_.started()) {
     if (digest != attempt_.start_digest) {
-      ++environment_.counters.equivocations;
-      refuse_start({.reason = "it sent two different starts for one attempt", .culprit = from});
+      on_second_start(from, start);
     }
     return;
   }
@@ -190,11 +206,29 @@ void Session::on_start(const std::string& from, Start start) {
   }
   attempt_.set = std::move(set->members);
   attempt_.start_digest = digest;
+  const auto coordinator = std::ranges::find(set->hellos, from, &Hello::node);
+  attempt_.coordinator_run = {coordinator->generation, coordinator->run};
   attempt_.assembler = index_of(from);
   if (start.presignature != Digest{} && !use_named(start.presignature, from, set->hellos)) {
     return;
   }
   run_protocol(start.hellos, set->hellos);
+}
+
+// A coordinator whose session ended here or there and was asked for again is in the same attempt
+// with another hello of its own. Two starts with the same hello of it are evidence.
+void Session::on_second_start(const std::string& from, const Start& start) {
+  for (const SignedHello& hello : start.hellos) {
+    const std::optional<Hello> one = decode_fields<Hello>(hello.body);
+    if (one && one->node == from && hello_fits(from, *one) && one->attempt == attempt_.number &&
+        std::pair(one->generation, one->run) > attempt_.coordinator_run &&
+        verify_hello(from, hello, *one)) {
+      end_attempt("its coordinator has begun again");
+      return;
+    }
+  }
+  ++environment_.counters.equivocations;
+  refuse_start({.reason = "it sent two different starts for one attempt", .culprit = from});
 }
 
 void Session::run_protocol(const std::vector<SignedHello>& hellos,

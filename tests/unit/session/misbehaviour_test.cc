@@ -56,6 +56,7 @@ class Throwing final : public Protocol {
     throw std::runtime_error("a bug");
   }
   [[nodiscard]] std::optional<Outcome> take_outcome() override { return std::nullopt; }
+  [[nodiscard]] std::size_t payload_limit() const override { return 64; }
 
  private:
   ByteVector hello_ = ByteVector(64, 1);
