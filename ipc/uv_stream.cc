@@ -1,6 +1,10 @@
 #include "ipc/uv_stream.h"
 
+#include <poll.h>
+
 #include <array>
+#include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <exception>
 #include <memory>
@@ -73,6 +77,7 @@ class FrameChannel::Impl {
         // not called back from within it.
         return SendStatus::kClosed;
       }
+      sent = wait_and_write(frame, sent);
       if (sent == frame.size()) {
         return SendStatus::kSent;
       }
@@ -131,6 +136,7 @@ class FrameChannel::Impl {
     }
   }
 
+  void set_patience(std::chrono::milliseconds patience) { patience_ = patience; }
   void set_generation(std::uint64_t generation) { generation_ = generation; }
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
   [[nodiscard]] bool closed() const { return state_ == State::kClosed; }
@@ -151,6 +157,31 @@ class FrameChannel::Impl {
     std::size_t queued = 0;
     Impl* owner = nullptr;
   };
+
+  // With nothing queued: writes on from `sent` while patience lasts; says how far it got. An error
+  // of the socket is left to the next write.
+  std::size_t wait_and_write(FrameBytes& frame, std::size_t sent) {
+    const auto until = std::chrono::steady_clock::now() + patience_;
+    while (sent < frame.size()) {
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+      if (left.count() <= 0) {
+        break;
+      }
+      pollfd writable{.fd = descriptor(), .events = POLLOUT, .revents = 0};
+      if (::poll(&writable, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) {
+        break;
+      }
+      const uv_buf_t rest = buffer_of(frame, sent);
+      const int status = uv_try_write(stream(), &rest, 1);
+      if (status >= 0) {
+        sent += static_cast<std::size_t>(status);
+      } else if (status != UV_EAGAIN) {
+        break;
+      }
+    }
+    return sent;
+  }
 
   static Impl* self(void* handle) {
     return static_cast<Impl*>(static_cast<uv_handle_t*>(handle)->data);
@@ -323,6 +354,7 @@ class FrameChannel::Impl {
   Limits limits_;
   FrameReader reader_;
   std::uint64_t generation_ = 0;
+  std::chrono::milliseconds patience_{0};
   std::uint64_t strays_ = 0;
   std::size_t queued_ = 0;
   State state_ = State::kOpen;
@@ -357,6 +389,9 @@ void FrameChannel::set_generation(std::uint64_t generation) {
 }
 std::uint64_t FrameChannel::generation() const {
   return impl_->generation();
+}
+void FrameChannel::set_patience(std::chrono::milliseconds patience) {
+  impl_->set_patience(patience);
 }
 SendStatus FrameChannel::send_bytes(FrameBytes frame) {
   return impl_->send(std::move(frame));

@@ -13,6 +13,7 @@
 
 #include <uv.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -73,6 +74,11 @@ class FrameChannel {
   /// 0 until set.
   void set_generation(std::uint64_t generation);
   [[nodiscard]] std::uint64_t generation() const;
+
+  /// How long a frame that the socket does not take at once is waited for, the thread standing
+  /// still, before it is queued; nothing behind a queue is waited for. 0 until set: an owner of
+  /// many channels must not wait for one.
+  void set_patience(std::chrono::milliseconds patience);
 
   template <HasFields Message>
   SendStatus send(const Message& message) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <chrono>
 #include <exception>
 #include <new>
 #include <set>
@@ -36,6 +37,9 @@ namespace {
 constexpr std::uint64_t kDrainGraceMs = 200;
 /// The engine keeps what is done for three minutes at most, and a tick comes every minute.
 constexpr std::int64_t kGiveBackForUs = 300'000'000;
+/// A supervisor that stalls for less costs no check, and so no signature; it is the only one this
+/// process could talk to meanwhile.
+constexpr std::chrono::milliseconds kSupervisorPatience{250};
 
 class UserWorker final : public CheckNotices {
  public:
@@ -61,6 +65,7 @@ class UserWorker final : public CheckNotices {
     }
     channel_ = std::move(*channel);
     channel_->set_generation(generation_);
+    channel_->set_patience(kSupervisorPatience);
   }
 
   int run() {
@@ -490,7 +495,7 @@ class UserWorker final : public CheckNotices {
     if (channel_->send(notice) == ipc::SendStatus::kSent) {
       return;
     }
-    // The supervisor does not read: what it cannot know of is not begun.
+    // The supervisor has not read for kSupervisorPatience: what it cannot know of is not begun.
     send(ipc::Checked{.key = key, .epoch = epoch, .peer = peer});
     throw std::runtime_error("no check can be announced: the supervisor does not read");
   }

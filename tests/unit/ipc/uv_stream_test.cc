@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <stdexcept>
+#include <thread>
 
 #include "ipc/seqpacket.h"
 #include "tests/support/full.h"
@@ -97,6 +99,35 @@ TEST_CASE("frames arrive in order, small ones without a turn of the sender's loo
   for (std::uint64_t i = 0; i < 100; ++i) {
     CHECK(decode<Tick>(pair.b.frames[i])->number == i);
   }
+}
+
+TEST_CASE("a patient sender waits for a reader, and for none longer than it said") {
+  // A megabyte does not fit a socket's buffer: without patience its frame is queued.
+  Pair pair(false);
+  std::size_t read = 0;
+  {
+    pair.a.channel->set_patience(std::chrono::seconds(60));
+    std::jthread reader([&] {
+      ByteVector buffer(1U << 16);
+      while (read < 3'000'000) {
+        const ssize_t got = ::read(pair.raw.get(), buffer.data(), buffer.size());
+        if (got <= 0) {
+          return;
+        }
+        read += static_cast<std::size_t>(got);
+      }
+    });
+    for (int i = 0; i < 3; ++i) {
+      CHECK(pair.a.channel->send(work_of(1'000'000)) == SendStatus::kSent);
+    }
+  }
+  CHECK(read >= 3'000'000);
+  CHECK(pair.a.channel->queued_bytes() == 0);
+  pair.a.channel->set_patience(std::chrono::milliseconds(20));
+  CHECK(pair.a.channel->send(work_of(1'000'000)) == SendStatus::kQueued);
+  // Behind a queue nobody waits: a minute would not go unnoticed.
+  pair.a.channel->set_patience(std::chrono::seconds(60));
+  CHECK(pair.a.channel->send(work_of(10)) == SendStatus::kQueued);
 }
 
 TEST_CASE("what the socket does not take is queued, in order, and bounded") {
