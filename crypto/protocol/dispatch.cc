@@ -59,8 +59,10 @@ Result<void> check(const KeygenParameters& parameters) {
   return check_indices(parameters.participants, parameters.self);
 }
 
-Result<void> check(const SignParameters& parameters) {
-  const PublicKeyRecord& record = parameters.record;
+}  // namespace
+
+Result<void> check_participation(const PublicKeyRecord& record, ParticipantIndex self,
+                                 ParticipantIndex other) {
   if (auto checked = check_threshold(record.threshold, record.public_shares.size()); !checked) {
     return checked;
   }
@@ -69,11 +71,19 @@ Result<void> check(const SignParameters& parameters) {
   for (const auto& [index, point] : record.public_shares) {
     indices.push_back(index);
   }
-  if (auto checked = check_indices(indices, parameters.self); !checked) {
+  if (auto checked = check_indices(indices, self); !checked) {
     return checked;
   }
-  if (!std::ranges::binary_search(indices, parameters.assembler)) {
-    return recoverable("the assembler is not among the key's participants");
+  if (!std::ranges::binary_search(indices, other)) {
+    return recoverable("the assembler or peer is not among the key's participants");
+  }
+  return {};
+}
+
+Result<void> check_sign_parameters(const SignParameters& parameters) {
+  const PublicKeyRecord& record = parameters.record;
+  if (auto checked = check_participation(record, parameters.self, parameters.assembler); !checked) {
+    return checked;
   }
   if (!parameters.path.empty() && record.scheme != Scheme::kEcdsaSecp256k1) {
     return recoverable("only ECDSA keys are derived along a path");
@@ -83,8 +93,6 @@ Result<void> check(const SignParameters& parameters) {
   }
   return {};
 }
-
-}  // namespace
 
 std::string_view scheme_name(Scheme scheme) {
   const auto found = std::ranges::find(kSchemeNames, scheme, &SchemeName::scheme);
@@ -127,7 +135,7 @@ Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters
 }
 
 Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters, Random& random) {
-  if (auto checked = check(parameters); !checked) {
+  if (auto checked = check_sign_parameters(parameters); !checked) {
     return std::unexpected(checked.error());
   }
   switch (parameters.record.scheme) {

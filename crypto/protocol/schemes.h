@@ -9,6 +9,13 @@
 
 namespace cosigner {
 
+// crypto/protocol/dispatch.cc: the checks that hold for every scheme, for entry points of one
+// scheme that make_sign() does not lead to
+/// The record's threshold and indices; `self` and `other` among its participants.
+[[nodiscard]] Result<void> check_participation(const PublicKeyRecord& record, ParticipantIndex self,
+                                               ParticipantIndex other);
+[[nodiscard]] Result<void> check_sign_parameters(const SignParameters& parameters);
+
 // crypto/protocol/ed25519.cc
 [[nodiscard]] Result<std::unique_ptr<Protocol>> make_ed25519_keygen(
     const KeygenParameters& parameters, Random& random);
