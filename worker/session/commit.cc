@@ -215,6 +215,17 @@ void Commits::on_acknowledge(const std::string& from, const Acknowledge& message
   }
 }
 
+bool Commits::RefusalBudget::take(std::int64_t now_us) {
+  const std::int64_t more = (now_us - filled_us) / kOneMoreUs;
+  filled_us = left == kAtOnce ? now_us : filled_us + more * kOneMoreUs;
+  left = static_cast<std::uint32_t>(std::min<std::int64_t>(left + more, kAtOnce));
+  if (left == 0) {
+    return false;
+  }
+  --left;
+  return true;
+}
+
 void Commits::refuse(const std::string& from, const Acknowledge& message) {
   if (const auto known = refusals_.find(message.digest); known != refusals_.end()) {
     (void)peers_.send(from, Refusal{message.key, known->second}, false);
@@ -225,6 +236,10 @@ void Commits::refuse(const std::string& from, const Acknowledge& message) {
   });
   if (asked || orders_.size() >= kMaxEarly) {
     return;  // it will ask again
+  }
+  if (!refusal_budgets_[from].take(environment_.now_us())) {
+    ++environment_.counters.messages_refused;
+    return;
   }
   const std::uint64_t number = order({OrderKind::kRefuse, message.key, message.digest, from});
   environment_.effects.emplace_back(ipc::StoreRefusal{.order = number,

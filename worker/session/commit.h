@@ -121,6 +121,17 @@ class Commits {
   std::map<std::string, Commit, std::less<>> commits_;  ///< by key
   std::map<std::uint64_t, Order> orders_;
   std::vector<Early> early_;
+  /// Refusals that a peer may still have stored: a compromised node could else fill the store with
+  /// refusals of records that nobody has made. An honest one needs one for each failed key
+  /// generation.
+  struct RefusalBudget {
+    static constexpr std::uint32_t kAtOnce = 16;
+    static constexpr std::int64_t kOneMoreUs = 10'000'000;
+    std::uint32_t left = kAtOnce;
+    std::int64_t filled_us = 0;
+    [[nodiscard]] bool take(std::int64_t now_us);
+  };
+  std::map<std::string, RefusalBudget, std::less<>> refusal_budgets_;
   std::map<Digest, ByteVector> refusals_;  ///< statements of this node, for who asks again
   std::vector<Event> events_;
 };

@@ -73,6 +73,12 @@ class Pairs {
   [[nodiscard]] std::size_t orders() const { return orders_.size(); }
 
  private:
+  /// A renewal is 35 ms of work for each side, a share written, and a key that is not idle. An
+  /// ordered one runs once a second at most; of those that only the peer wants each waits twice as
+  /// long as the one before, and all begin anew once the peer has been quiet for the longest wait.
+  static constexpr std::int64_t kBeginAgainUs = 1'000'000;
+  static constexpr std::int64_t kUnorderedCapUs = 600'000'000;
+
   struct Pair {
     std::uint64_t epoch = 0;
     bool banned = false;
@@ -84,6 +90,7 @@ class Pairs {
     std::int64_t due_us = INT64_MAX;
     std::int64_t interval_us = 0;
     std::int64_t begun_us = INT64_MIN / 2;
+    std::int64_t unordered_us = kBeginAgainUs;  ///< to the next one that only the peer wants
   };
   enum class OrderKind { kBurn, kErase, kRenewed, kLift };
   struct Order {

@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::int64_t kFirstAskUs = 500'000;
 constexpr std::int64_t kAskCapUs = 30'000'000;
-/// A renewal is 35 ms of work for each side; a peer that asks without end gets one a second.
-constexpr std::int64_t kBeginAgainUs = 1'000'000;
 
 }  // namespace
 
@@ -112,11 +110,18 @@ void Pairs::on_notice(const std::string& from, const PairNotice& notice, bool ma
     return;
   }
   Pair& pair = pair_of(name);
-  if (!may_begin || environment_.now_us() < pair.begun_us + kBeginAgainUs) {
+  const bool ordered = pair.renewal != ipc::PairRenewal::kNone;
+  const std::int64_t now = environment_.now_us();
+  if (!may_begin || now < pair.begun_us + (ordered ? kBeginAgainUs : pair.unordered_us)) {
     return;
   }
+  if (ordered || now >= pair.begun_us + kUnorderedCapUs) {
+    pair.unordered_us = kBeginAgainUs;
+  } else {
+    pair.unordered_us = std::min(2 * pair.unordered_us, kUnorderedCapUs);
+  }
   // Also while it runs here: the peer's worker may be another one by now.
-  pair.begun_us = environment_.now_us();
+  pair.begun_us = now;
   send_notice(name, &pair, PairNotice::Wish::kRenew);
   if (!std::exchange(pair.running, true)) {
     begins_.push_back(name);
