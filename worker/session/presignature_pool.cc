@@ -52,7 +52,8 @@ dkls23::Presignature PresignaturePool::extract(Entries::iterator entry) {
 }
 
 const SigningSet* PresignaturePool::best_set(
-    const std::map<std::string, std::uint64_t, std::less<>>& present) const {
+    const std::map<std::string, std::uint64_t, std::less<>>& present,
+    const std::function<bool(const SigningSet&)>& usable) const {
   const SigningSet* best = nullptr;
   std::size_t most = 0;
   for (const auto& [signers, stock] : own_) {
@@ -60,7 +61,7 @@ const SigningSet* PresignaturePool::best_set(
       const auto found = present.find(signer.node);
       return signer.node == self_ || (found != present.end() && found->second == signer.generation);
     });
-    if (complete && stock.size() > most) {
+    if (complete && stock.size() > most && (!usable || usable(signers))) {
       best = &signers;
       most = stock.size();
     }

@@ -10,6 +10,7 @@
 // in locked memory, wiped when they go, and gone with the process.
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory_resource>
 #include <optional>
@@ -50,9 +51,11 @@ class PresignaturePool {
   void add(Entry entry);
 
   /// Of this node as owner: the set with most in stock among those whose members are all in
-  /// `present` (node → generation; this node need not be listed). Null if there is none.
+  /// `present` (node → generation; this node need not be listed), and for which `usable` holds.
+  /// Null if there is none.
   [[nodiscard]] const SigningSet* best_set(
-      const std::map<std::string, std::uint64_t, std::less<>>& present) const;
+      const std::map<std::string, std::uint64_t, std::less<>>& present,
+      const std::function<bool(const SigningSet&)>& usable = {}) const;
   /// The oldest that this node may name for exactly this set.
   [[nodiscard]] std::optional<dkls23::Presignature> take_own(const SigningSet& signers);
   /// The one that `owner` has named for exactly this set.

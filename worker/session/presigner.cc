@@ -176,9 +176,10 @@ std::uint32_t Presigner::held_for(const KeyEpoch& key, std::string_view owner) {
   return static_cast<std::uint32_t>(known->pool.held_for(owner));
 }
 
-const SigningSet* Presigner::best_set(const KeyEpoch& key, const Offers& offers) {
+const SigningSet* Presigner::best_set(const KeyEpoch& key, const Offers& offers,
+                                      const std::function<bool(const SigningSet&)>& usable) {
   const Stock* known = stock(key);
-  return known == nullptr ? nullptr : known->pool.best_set(offers);
+  return known == nullptr ? nullptr : known->pool.best_set(offers, usable);
 }
 
 std::optional<dkls23::Presignature> Presigner::take_own(const KeyEpoch& key,

@@ -62,8 +62,11 @@ class Presigner {
   /// How many presignatures of `owner` this node holds for that key and epoch. A key that is asked
   /// about is in use: its pool is kept filled from now on.
   [[nodiscard]] std::uint32_t held_for(const KeyEpoch& key, std::string_view owner);
-  /// The set with most in stock among nodes that have offered; null if none is.
-  [[nodiscard]] const SigningSet* best_set(const KeyEpoch& key, const Offers& offers);
+  /// The set with most in stock among nodes that have offered, and that is `usable`; null if none
+  /// is.
+  [[nodiscard]] const SigningSet* best_set(
+      const KeyEpoch& key, const Offers& offers,
+      const std::function<bool(const SigningSet&)>& usable = {});
   [[nodiscard]] std::optional<dkls23::Presignature> take_own(const KeyEpoch& key,
                                                              const SigningSet& signers);
   [[nodiscard]] std::optional<dkls23::Presignature> take_named(const KeyEpoch& key,

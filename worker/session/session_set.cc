@@ -117,24 +117,39 @@ bool Session::try_presigned() {
   }
   Presigner::Offers offers;
   Presigner::Offers possible;
-  std::vector<const Hello*> fitting{&attempt_.own};
   for (const Participant& participant : participants_) {
     const Certificate* certificate = peers_.certificate(participant.node);
     const auto slot = hellos_.find(participant.node);
     const bool here = slot != hellos_.end() && slot->second.decoded.attempt == attempt_.number;
     if (here && slot->second.decoded.presignatures > 0 && !doubtful(participant.node) &&
-        std::ranges::all_of(
-            fitting, [&](const Hello* other) { return fits(*other, slot->second.decoded); })) {
+        fits(attempt_.own, slot->second.decoded)) {
       offers.emplace(participant.node, slot->second.decoded.generation);
-      fitting.push_back(&slot->second.decoded);
     } else if (!here && certificate != nullptr && peers_.present(participant.node) &&
                !doubtful(participant.node) &&
                !parts_.pairs.banned(request_.key, participant.node)) {
       possible.emplace(participant.node, certificate->generation);
     }
   }
-  while (const SigningSet* best = parts_.presigner.best_set(*key, offers)) {
+  // Two members of a set that may not sign together: if both have signed what says so.
+  const auto together = [&](const SigningSet& set) {
+    for (const Signer& a : set) {
+      for (const Signer& b : set) {
+        if (a.index >= b.index || a.node == environment_.node || b.node == environment_.node) {
+          continue;
+        }
+        HelloSlot& one = hellos_.find(a.node)->second;
+        HelloSlot& other = hellos_.find(b.node)->second;
+        if (!fits(one.decoded, other.decoded) && verify_slot(a.node, one) &&
+            verify_slot(b.node, other)) {
+          return false;
+        }
+      }
+    }
+    return true;
+  };
+  while (const SigningSet* best = parts_.presigner.best_set(*key, offers, together)) {
     std::vector<std::string> chosen;
+    bool genuine = true;
     for (const Signer& signer : *best) {
       if (signer.node == environment_.node) {
         continue;
@@ -144,12 +159,12 @@ bool Session::try_presigned() {
         ++environment_.counters.hellos_refused;
         hellos_.erase(slot);
         offers.erase(signer.node);
-        chosen.clear();
+        genuine = false;
         break;
       }
       chosen.push_back(signer.node);
     }
-    if (!chosen.empty()) {
+    if (genuine) {
       coordinate(chosen, parts_.presigner.take_own(*key, *best));
       return true;
     }
