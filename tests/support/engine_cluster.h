@@ -69,6 +69,7 @@ class SimulatedStore {
   };
   std::map<std::pair<std::string, std::string>, Pair> pairs;  ///< by key and peer
   bool fail_burn = false;
+  int fail_lifts = 0;  ///< so many of the next ones
 
   ipc::Stored apply(const ipc::Burn& order) {
     const auto key = active.find(order.key);
@@ -103,6 +104,10 @@ class SimulatedStore {
     const auto found = pairs.find({order.key, order.peer});
     if (found != pairs.end() && found->second.renewal != ipc::PairRenewal::kStored) {
       return failed(order.order, ErrorCode::kConflict);
+    }
+    if (fail_lifts > 0) {
+      --fail_lifts;
+      return failed(order.order, ErrorCode::kStorageFailed);
     }
     pairs.erase({order.key, order.peer});
     return done(order.order);
@@ -507,6 +512,8 @@ class EngineCluster {
   }
   [[nodiscard]] const ByteVector& envelope(std::uint64_t id) const { return envelopes_.at(id); }
   [[nodiscard]] const std::vector<ipc::Peer>& peers() const { return peers_; }
+  /// What workers that start from now on are given as peers.
+  [[nodiscard]] std::vector<ipc::Peer>& peers_file() { return peers_; }
   /// Runs until all are answered; false if the time is over first.
   bool settle(const std::vector<std::uint64_t>& ids, std::int64_t limit_us = 90 * kSecond) {
     return run(limit_us, [&] { return answered(ids); });

@@ -231,6 +231,14 @@ TEST_CASE("a certificate's validity, with skew and without overflow") {
   CHECK_FALSE(valid(good.not_after + kCertificateSkewSeconds + 1));
   CHECK_FALSE(valid(0));
   CHECK_FALSE(valid(UINT64_MAX));
+  for (const std::uint64_t lifetime : {kCertificateLifetimeSeconds, kCertificateLifetimeSeconds + 1,
+                                       UINT64_MAX - good.not_before}) {
+    Certificate other = good;
+    other.not_after = other.not_before + lifetime;
+    sign_certificate(other, identity);
+    CHECK(verify_certificate(other, identity.public_key(), kNow).has_value() ==
+          (lifetime == kCertificateLifetimeSeconds));
+  }
   Certificate forever = good;
   forever.not_before = UINT64_MAX - 1;
   forever.not_after = UINT64_MAX;

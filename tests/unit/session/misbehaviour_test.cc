@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/double_agent.h"
+#include "tests/support/impostor.h"
 #include "worker/session/rendezvous.h"
 
 using namespace cosigner;
@@ -260,6 +261,48 @@ TEST_CASE("forged acknowledgements, certificates and refusals change no commit",
     CHECK(cluster.node(i).store->active.contains("k"));
   }
   CHECK(cluster.counters(0).messages_refused >= 1);
+}
+
+TEST_CASE("refusals on demand are bounded: a compromised node does not fill the store",
+          "[misbehaviour]") {
+  EngineCluster cluster(8, 3);
+  cluster.make_key("k", 2);
+  Impostor liar(cluster, "n3", "n1");
+  const auto invented = [&](std::uint32_t number) {
+    Statement statement{.kind = StatementKind::kKeyAcknowledgement,
+                        .cluster = "test",
+                        .node = "n3",
+                        .user = "alice",
+                        .generation = cluster.node(2).generation,
+                        .key = "x" + std::to_string(number),
+                        .epoch = 1,
+                        .session = cluster.random().bytes<SessionId>(),
+                        .digest = cluster.random().bytes<Digest>(),
+                        .signature = {}};
+    sign_statement(statement, cluster.node(2).identity);
+    return encode_message(Acknowledge{.session = statement.session,
+                                      .attempt = 0,
+                                      .key = statement.key,
+                                      .epoch = 1,
+                                      .digest = statement.digest,
+                                      .generation = statement.generation,
+                                      .signature = statement.signature,
+                                      .wanted = 1});
+  };
+  const std::size_t before = cluster.node(0).store->refused.size();
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    liar.say({invented(i)});
+    cluster.run(5 * kMs);
+  }
+  const std::size_t stored = cluster.node(0).store->refused.size() - before;
+  CHECK(stored == 16);
+  // One more for each ten seconds, so that an honest node gets its own in time.
+  cluster.run(25 * kSecond);
+  for (std::uint32_t i = 200; i < 210; ++i) {
+    liar.say({invented(i)});
+    cluster.run(5 * kMs);
+  }
+  CHECK(cluster.node(0).store->refused.size() - before == 18);
 }
 
 TEST_CASE("an exception costs its session only", "[misbehaviour]") {

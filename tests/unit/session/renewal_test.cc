@@ -6,6 +6,7 @@
 #include "tests/support/ecdsa_cluster.h"
 #include "tests/support/field_alterer.h"
 #include "tests/support/full.h"
+#include "tests/support/impostor.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
@@ -62,6 +63,45 @@ TEST_CASE("an unban renews the pair's OT state on both nodes, and the pair signs
   }
   CHECK(pair_signs(cluster));
   CHECK(cluster.bans() == 0);
+}
+
+TEST_CASE("a lift that the store did not take is ordered again", "[renewal]") {
+  EcdsaCluster cluster(2, 3, 2);
+  make_ban(cluster);
+  cluster.node(0).store->fail_lifts = 2;
+  cluster.order_renewal(cluster.node(0), "k", "n3");
+  REQUIRE(cluster.run(10 * kSecond, [&] { return cluster.node(0).store->fail_lifts == 0; }));
+  CHECK(cluster.banned("n1", "n3"));
+  REQUIRE(cluster.run(3 * kSecond, [&] { return cluster.renewed("n1", 1, "n3", 3); }));
+  CHECK(cluster.counters(0).renewals == 1);
+  CHECK(pair_signs(cluster));
+}
+
+TEST_CASE("a peer that asks for renewals without end gets ever fewer of them", "[renewal]") {
+  EcdsaCluster cluster(3, 3, 2);
+  REQUIRE(cluster.signs({"n1", "n2", "n3"}));
+  Impostor asker(cluster, "n3", "n1");
+  const KeyRecord record = decode_key_record(cluster.node(0).store->active.at("k").record).value();
+  PairNotice notice;
+  notice.key = "k";
+  notice.epoch = record.epoch;
+  notice.record = acknowledgement_digest(cluster.node(0).store->active.at("k").record);
+  notice.wish = static_cast<std::uint8_t>(PairNotice::Wish::kRenew);
+  const std::uint64_t before = cluster.counters(0).sessions_started;
+  for (int i = 0; i < 600; ++i) {
+    asker.say({encode_message(notice)});
+    cluster.run(100 * kMs);
+  }
+  // After 0, 1, 3, 7, 15 and 31 seconds of the minute.
+  const std::uint64_t begun = cluster.counters(0).sessions_started - before;
+  CHECK(begun >= 2);
+  CHECK(begun <= 7);
+  // An order of this node's own operator does not wait for any of that.
+  cluster.run(kSecond);
+  const auto old = cluster.stored_pair("n1", 3);
+  cluster.order_renewal(cluster.node(0), "k", "n3");
+  CHECK(cluster.run(10 * kSecond, [&] { return cluster.renewed("n1", 1, "n3", 3); }));
+  CHECK(cluster.stored_pair("n1", 3) != old);
 }
 
 TEST_CASE("a renewal without a ban, and signatures go on while it runs", "[renewal]") {
