@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version'
+    local commands='init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket | --config | --recovery-file | --key-encryption-key)
@@ -49,7 +49,7 @@ _cosignerctl() {
             return
             ;;
         --key | --peer | --reason | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | \
-            --cluster | --node | --hub | --broker-listen | --hub-listen)
+            --cluster | --node | --hub | --days | --broker-listen | --hub-listen)
             return
             ;;
     esac
@@ -94,6 +94,7 @@ _cosignerctl() {
                     ;;
             esac
             ;;
+        client) options='--out --days --dir' ;;
         doctor) options='--config' ;;
         log-level)
             COMPREPLY=($(compgen -W 'trace debug info warning error' -- "$cur"))

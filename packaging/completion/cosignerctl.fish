@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
 end
 
-set -l commands init doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version
+set -l commands init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -13,6 +13,7 @@ complete -c cosignerctl -l json -d 'Print one JSON object'
 complete -c cosignerctl -l help -d 'Print a summary'
 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a init -d 'Set this host up as a node'
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a client -d 'NATS credentials for one more program'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'Look for what is not as it should be'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a metrics -d 'What the node counts'
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a status -d 'The node, its broker and workers'
@@ -79,7 +80,9 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l recovery-file -
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l key-encryption-key -rF -d 'Use this one'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l broker-listen -x -d 'ADDRESS:PORT of this nats-server'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l hub-listen -x -d "ADDRESS:PORT of the hub's clients"
-complete -c cosignerctl -n '__fish_seen_subcommand_from init export import' -l dir -x -a '(__fish_complete_directories)' -d "The node's files"
+complete -c cosignerctl -n '__fish_seen_subcommand_from client' -l out -rF -d 'Where they go'
+complete -c cosignerctl -n '__fish_seen_subcommand_from client' -l days -x -d 'Until they expire'
+complete -c cosignerctl -n '__fish_seen_subcommand_from init export import client' -l dir -x -a '(__fish_complete_directories)' -d "The node's files"
 complete -c cosignerctl -n '__fish_seen_subcommand_from peers; and not __fish_seen_subcommand_from export import' -a 'export import'
 complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l bundle -d "The cluster's bundle"
 complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l out -rF -d 'Where it goes'

@@ -28,7 +28,8 @@ Scope gateway_scope(std::string_view cluster, std::string_view node) {
 Scope client_scope(std::string_view cluster) {
   // $SRV: service discovery, so that `nats micro ls` works with a client's credentials.
   return {"client",
-          {.publish = {prefix(cluster) + "request", "$SRV.>"}, .subscribe = {"_INBOX.>"}}};
+          {.publish = {prefix(cluster) + "request", "$SRV.>"},
+           .subscribe = {"_INBOX.{{subject()}}.>"}}};
 }
 
 Scope leaf_scope(std::string_view cluster) {

@@ -26,7 +26,8 @@ struct Scope {
 [[nodiscard]] Scope worker_scope(std::string_view cluster, std::string_view node);
 /// The gateway of `node`.
 [[nodiscard]] Scope gateway_scope(std::string_view cluster, std::string_view node);
-/// A client: asks, and listens to inboxes.
+/// A client: asks, and listens to its own inboxes. `{{subject()}}` is the JWT's subject, the
+/// client's public key: programs with credentials of their own do not hear each other's answers.
 [[nodiscard]] Scope client_scope(std::string_view cluster);
 /// The leaf connection by which a node's broker joins the cluster's: the cluster's subjects and
 /// inboxes, nothing else of the account.

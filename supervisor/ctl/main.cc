@@ -60,6 +60,7 @@ struct CommandLine {
   std::vector<std::string> files;
   std::string file_out;
   bool bundle = false;
+  ClientArguments client;
   bool confirmed = false;
   BenchOptions bench;
   std::string bench_scheme = "ed25519";
@@ -228,6 +229,15 @@ void add_setup_commands(CLI::App& app, CommandLine& line) {
     command->add_option("--dir", line.init.directory, "where the node's files are")
         ->capture_default_str();
   }
+  CLI::App* client =
+      add(app, line, "client", "NATS credentials for one more program, where the authority is",
+          [&line](const Context& context) { return run_client(context, line.client); });
+  client->add_option("--out", line.client.out_file, "where they go")->required();
+  client->add_option("--days", line.client.days, "until they expire (0: never)")
+      ->check(CLI::Range(0, 36500))
+      ->capture_default_str();
+  client->add_option("--dir", line.client.directory, "where the node's files are")
+      ->capture_default_str();
 }
 
 void add_threshold(CLI::App* command, std::uint16_t& threshold) {

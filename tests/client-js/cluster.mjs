@@ -20,6 +20,12 @@ export class Refused extends Error {
   }
 }
 
+/** Below this are the only inboxes that these credentials may hear: it ends with their own public key. */
+export function inboxOf(credentials) {
+  const [, jwt] = /-----BEGIN NATS USER JWT-----\s+(\S+)/.exec(credentials.toString('utf8'));
+  return `_INBOX.${JSON.parse(Buffer.from(jwt.split('.')[1], 'base64url')).sub}`;
+}
+
 export class Cluster {
   /** Connects to the development cluster whose files are in `directory`. */
   static async open(directory) {
@@ -31,8 +37,9 @@ export class Cluster {
     self.threshold = facts.threshold;
     self.nodes = new Map(facts.nodes.map(({ node, identity }) => [node, Buffer.from(identity, 'hex')]));
     self.initiator = new Initiator(Buffer.from(seed, 'hex'));
-    self.connection = await connect({ servers: facts.url, authenticator: credsAuthenticator(credentials) });
-    self.inbox = createInbox();
+    const inboxPrefix = inboxOf(credentials);
+    self.connection = await connect({ servers: facts.url, authenticator: credsAuthenticator(credentials), inboxPrefix });
+    self.inbox = createInbox(inboxPrefix);
     self.waiting = new Map();
     self.counter = 0;
     // One subscription for all requests; the last token says which one an answer belongs to.

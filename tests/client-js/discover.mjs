@@ -3,11 +3,14 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { connect, credsAuthenticator } from 'nats';
+import { inboxOf } from './cluster.mjs';
 
 const [directory, count] = process.argv.slice(2);
 const facts = JSON.parse(await readFile(path.join(directory, 'cluster.json'), 'utf8'));
 const credentials = await readFile(path.join(directory, 'client.creds'));
-const connection = await connect({ servers: facts.url, authenticator: credsAuthenticator(credentials) });
+const connection = await connect({
+  servers: facts.url, authenticator: credsAuthenticator(credentials), inboxPrefix: inboxOf(credentials),
+});
 const client = connection.services.client({ strategy: 'count', maxMessages: Number(count), maxWait: 5000 });
 
 async function all(answers) {

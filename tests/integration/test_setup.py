@@ -1,6 +1,7 @@
 """Three machines become a cluster by the operator's commands alone: cosignerctl init, peers export and import; nats-servers and nodes run with the configurations that these wrote. Each machine is a directory and,
 where the kernel lets us, a network namespace of its own: nothing but the hub's address leads from one to another.
 """
+import base64
 import contextlib
 import hashlib
 import json
@@ -13,7 +14,9 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 
+import nacl.signing
 import pytest
 
 from cluster import BIN, openssl_verifies, wait_until
@@ -197,8 +200,59 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
         peers = first.ctl("peers")["peers"]
         assert [(peer["node"], peer["present"]) for peer in peers] == [(f"node{k}", True) for k in (1, 2, 3)]
         if not namespaces:
+            clients_hear_only_themselves(trio)
             strangers_stay_out(hub)
             doctor_names_what_is_gone(trio)
+
+
+def allowed_subjects(address, credentials, subjects):
+    """Which of these the nats-server lets somebody with these credentials subscribe to."""
+    lines = credentials.read_text().split()
+    jwt = next(line for line in lines if line.startswith("eyJ"))
+    seed = base64.b32decode(next(line for line in lines if line.startswith("SU")) + "======")[2:34]
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as wire, wire.makefile("rwb") as stream:
+        def tell(text):
+            """Sends it; the errors that came before the server had taken it all in."""
+            stream.write(f"{text}\r\nPING\r\n".encode())
+            stream.flush()
+            errors = []
+            while (line := stream.readline()) != b"PONG\r\n":
+                assert line, "the server has closed the connection"
+                if line.startswith(b"-ERR"):
+                    errors.append(line)
+            return errors
+        nonce = json.loads(stream.readline()[5:])["nonce"]
+        signature = nacl.signing.SigningKey(seed).sign(nonce.encode()).signature
+        connect = {"jwt": jwt, "sig": base64.urlsafe_b64encode(signature).rstrip(b"=").decode(), "verbose": False,
+                   "pedantic": False, "lang": "test", "version": "1", "protocol": 0}
+        assert tell("CONNECT " + json.dumps(connect)) == []
+        allowed = []
+        for number, subject in enumerate(subjects):
+            errors = tell(f"SUB {subject} {number}")
+            assert all(b"Permissions Violation" in error for error in errors), errors
+            if not errors:
+                allowed.append(subject)
+        return allowed
+
+
+def clients_hear_only_themselves(trio):
+    """Credentials for two programs, made where the authority is: each hears its own inboxes, on any machine, and no other's."""
+    first, second, _ = trio
+    files = [first.home / "desk.creds", first.home / "wallet.creds"]
+    made = [first.ctl("client", "--dir", first.home, "--out", file, "--days", 30) for file in files]
+    assert made[0]["inbox"] != made[1]["inbox"] and made[0]["expires_at"] > time.time() + 29 * 86400
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+    subjects = ["_INBOX.>", *(one["inbox"] + ".1.*" for one in made), "_INBOX.node1.>", "cosigner.trio.request"]
+    for machine in (first, second):
+        for file, one in zip(files, made):
+            assert allowed_subjects(machine.broker, file, subjects) == [one["inbox"] + ".1.*"]
+    # Not over a file that is there, and not where the authority is not.
+    before = files[0].read_bytes()
+    assert first.ctl("client", "--dir", first.home, "--out", files[0], status=73)["error"] == "already_exists"
+    assert files[0].read_bytes() == before
+    assert second.ctl("client", "--dir", second.home, "--out", second.home / "x.creds", status=78)["error"] == "bad_request"
+    assert not (second.home / "x.creds").exists()
 
 
 def strangers_stay_out(hub):

@@ -374,18 +374,20 @@ Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int6
   return {};
 }
 
-Expected<broker::SecretText> Authority::client_credentials(std::int64_t now_s,
-                                                           Random& random) const {
+Expected<Authority::ClientCredentials> Authority::client_credentials(std::int64_t now_s,
+                                                                     std::int64_t expires_at_s,
+                                                                     Random& random) const {
   const Nkey user = Nkey::generate(NkeyKind::kUser, random);
   const auto jwt = broker::mint_user(client_signer_, {.key = user.public_key(),
                                                       .name = "client",
                                                       .account = account_,
                                                       .issued_at_s = now_s,
-                                                      .expires_at_s = 0});
+                                                      .expires_at_s = expires_at_s});
   if (!jwt) {
     return std::unexpected(jwt.error());
   }
-  return broker::credentials_file(*jwt, user);
+  return ClientCredentials{.text = broker::credentials_file(*jwt, user),
+                           .user = user.public_text()};
 }
 
 }  // namespace cosigner::ctl

@@ -43,9 +43,15 @@ class Authority {
   [[nodiscard]] Expected<void> admit(ByteView sealed_card);
   /// Everything the nodes need, sealed; and the hubs' configurations, written.
   [[nodiscard]] Expected<ByteVector> publish(std::int64_t now_s);
-  /// Credentials for programs that ask the cluster to sign, over any of its nats-servers.
-  [[nodiscard]] Expected<broker::SecretText> client_credentials(std::int64_t now_s,
-                                                                Random& random) const;
+  /// Credentials for a program that asks the cluster to sign, over any of its nats-servers: new
+  /// ones with each call. `expires_at_s`: 0 for never.
+  struct ClientCredentials {
+    broker::SecretText text;
+    std::string user;  ///< U…: names the inboxes that they may hear
+  };
+  [[nodiscard]] Expected<ClientCredentials> client_credentials(std::int64_t now_s,
+                                                               std::int64_t expires_at_s,
+                                                               Random& random) const;
 
  private:
   Authority(const NodeDirectory& directory, AuthorityFacts facts, broker::Nkey operator_key,

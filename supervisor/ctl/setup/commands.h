@@ -1,6 +1,6 @@
 #pragma once
-// The commands by which nodes become a cluster: init, peers export, peers import. They work on
-// files; no node need run.
+// The commands by which nodes become a cluster, and programs its clients: init, peers export, peers
+// import, client. They work on files; no node need run.
 
 #include <string>
 #include <vector>
@@ -32,5 +32,13 @@ Outcome<void> run_peers_export(const Context& context, const std::string& direct
 /// `confirmed`: the fingerprints have been compared. Otherwise asks, on a terminal.
 Outcome<void> run_peers_import(const Context& context, const std::string& directory,
                                const std::vector<std::string>& files, bool confirmed);
+
+struct ClientArguments {
+  std::string directory = kSystemDirectory;
+  std::string out_file;
+  std::uint32_t days = 0;  ///< until they expire; 0: never
+};
+/// NATS credentials for one more program, where the authority is.
+Outcome<void> run_client(const Context& context, const ClientArguments& arguments);
 
 }  // namespace cosigner::ctl

@@ -204,11 +204,12 @@ Expected<Begun> begin_cluster(const NodeDirectory& directory, const InitArgument
   if (auto admitted = authority->admit(made.sealed); !admitted) {
     return std::unexpected(admitted.error());
   }
-  const auto client = authority->client_credentials(now_s(), random);
+  const auto client = authority->client_credentials(now_s(), 0, random);
   if (!client) {
     return std::unexpected(client.error());
   }
-  if (auto written = directory.write_secret(directory.client_credentials(), *client); !written) {
+  if (auto written = directory.write_secret(directory.client_credentials(), client->text);
+      !written) {
     return std::unexpected(written.error());
   }
   if (auto published = publish_here(directory, *authority); !published) {

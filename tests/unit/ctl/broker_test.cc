@@ -183,12 +183,19 @@ TEST_CASE("nats-server grants each credential its scope and nothing else") {
     REQUIRE(user);
     test::NatsProbe probe(server.port);
     REQUIRE(probe.login(jwt, *user));
-    CHECK(probe.may_subscribe("_INBOX.abc.*"));
+    CHECK(probe.may_subscribe("_INBOX." + user->public_text() + ".abc.*"));
     CHECK(probe.may_publish("cosigner.dev.request"));
     CHECK(probe.may_publish("$SRV.PING"));
     CHECK_FALSE(probe.may_subscribe("$SRV.>"));
     CHECK_FALSE(probe.may_publish("_INBOX.abc.1"));
     CHECK_FALSE(probe.may_publish("cosigner.dev.gateway.node2.node1"));
+    // What others hear: another client of the same signing key, an operator by way of his node.
+    const Nkey other = Nkey::generate(NkeyKind::kUser, random);
+    for (const std::string& inbox :
+         {std::string("_INBOX.>"), std::string("_INBOX.*.*"), std::string("_INBOX.client.>"),
+          "_INBOX." + other.public_text() + ".>", std::string("_INBOX.node1.>")}) {
+      CHECK_FALSE(probe.may_subscribe(inbox));
+    }
     CHECK_FALSE(probe.may_subscribe("cosigner.dev.request"));
     CHECK_FALSE(probe.may_subscribe("cosigner.dev.>"));
   }
