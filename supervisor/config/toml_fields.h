@@ -170,7 +170,7 @@ class TomlFields {
     }
     return node;
   }
-  void wrong_type(const toml::node& node, std::string_view key, std::string expected) {
+  void wrong_type(const toml::node& node, std::string_view key, const std::string& expected) {
     problems_.add(node.source(), quoted(key) + " has the wrong type", "use " + expected);
   }
   [[nodiscard]] std::string quoted(std::string_view key) const {

@@ -17,7 +17,6 @@ namespace cosigner::ctl {
 namespace {
 
 using namespace setup;
-namespace fs = std::filesystem;
 std::vector<std::string> steps_after_import(const NodeDirectory& directory) {
   if (!directory.system()) {
     return {"start nats-server --config " + (directory.broker() / "leaf.conf").string(),
