@@ -147,7 +147,7 @@ int main(int count, char** arguments) {
   add_frames<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
              ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
              StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
-             Renewed, Tick, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
+             Renewed, Tick, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
              PresignatureStock, StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log,
              GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
              PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
