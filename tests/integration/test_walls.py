@@ -152,6 +152,62 @@ def test_control_clients_that_misbehave_cost_nobody_else_anything(cluster, key):
     good.close()
 
 
+def resident_kib(pid):
+    return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS:"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_who_has_no_rights_costs_nobody_else_anything(cluster, key):
+    """Under systemd everybody may knock (cosigner.service): somebody else of this machine knocks thousands of times."""
+    path = cluster.socket(1)
+    for folder in (cluster.dir, cluster.home, path.parent):
+        os.chmod(folder, 0o711)
+    os.chmod(path, 0o666)
+
+    def stranger():
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(30)
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            client.connect(str(path))  # the kernel notes who it is
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        return client
+
+    def all_it_says(client):
+        said = b""
+        try:
+            while chunk := client.recv(1 << 16):
+                said += chunk
+        except ConnectionResetError:  # closed while a call of ours was unread
+            pass
+        client.close()
+        return said
+
+    cluster.sign_and_verify("alice", key, b"warm")
+    gateway, memory = cluster.status()["gateway"]["pid"], resident_kib(cluster.supervisor(1))
+    call = frame(90, [1, "status", pack({})])
+    for knock in range(2000):
+        client = stranger()
+        client.sendall(call)
+        assert b"denied" in all_it_says(client)
+        if knock % 500 == 0:
+            cluster.sign_and_verify("alice", key, b"beside them")
+    large = stranger()
+    large.sendall(struct.pack(">I", 4 << 20))
+    assert all_it_says(large) == b"", "a frame of 4 MiB is not even begun"
+    held = [stranger() for _ in range(300)]
+    assert cluster.status()["gateway"]["pid"] == gateway
+    cluster.sign_and_verify("alice", key, b"beside those who stay")
+    for client in held:
+        client.close()
+    assert resident_kib(cluster.supervisor(1)) < memory + (32 << 10)
+    refusals = cluster.log(1).count("was refused 'status'")
+    assert 1 <= refusals < 500, "a trace, and no flood"
+
+
 def test_a_user_whose_keys_need_several_frames(cluster):
     """50 ECDSA shares are more than one part of 2 MiB (ipc/start_keys.h)."""
     count = 50
