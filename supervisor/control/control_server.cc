@@ -33,8 +33,9 @@ class ControlServer::Connection : public std::enable_shared_from_this<ControlSer
   void stop(const Error& error);
   /// Cancels what is running and tells the server. Idempotent.
   void end();
-  /// A client that does not read what it asked for is disconnected.
-  bool send(const ipc::ControlReply& reply);
+  /// A client that does not read what it asked for is disconnected. kTooLarge: nothing was sent,
+  /// and the connection lives.
+  ipc::SendStatus send(const ipc::ControlReply& reply);
   void finished(std::uint64_t call) {
     calls_.erase(call);
     heard_at_ = monotonic_ms();
@@ -73,10 +74,18 @@ class ControlServer::Call final : public ControlRequest {
   const ByteVector& arguments() const override { return frame_.arguments; }
 
   bool part(ByteVector body) override {
+    const auto connection = connection_.lock();
+    if (done_ || !connection) {
+      return false;
+    }
     ipc::ControlReply reply;
     reply.call = frame_.call;
     reply.body = std::move(body);
-    return send(reply);
+    const ipc::SendStatus status = connection->send(reply);
+    if (status == ipc::SendStatus::kTooLarge) {
+      fail(too_large());
+    }
+    return ipc::accepted(status);
   }
   void succeed(ByteVector body) override {
     ipc::ControlReply reply;
@@ -108,18 +117,23 @@ class ControlServer::Call final : public ControlRequest {
   }
 
  private:
-  bool send(const ipc::ControlReply& reply) {
-    const auto connection = connection_.lock();
-    return !done_ && connection && connection->send(reply);
+  static Error too_large() {
+    return {.code = ErrorCode::kOverloaded,
+            .message = "The answer is larger than a frame of the control socket.",
+            .peer = {},
+            .peer_reason = {}};
   }
   void finish(const ipc::ControlReply& reply) {
-    if (done_) {
+    const auto connection = connection_.lock();
+    if (!done_ && connection && connection->send(reply) == ipc::SendStatus::kTooLarge) {
+      fail(too_large());
       return;
     }
-    send(reply);
-    done_ = true;
+    if (std::exchange(done_, true)) {
+      return;
+    }
     cancel_ = nullptr;
-    if (const auto connection = connection_.lock()) {
+    if (connection) {
       connection->finished(frame_.call);
     }
   }
@@ -190,15 +204,15 @@ void ControlServer::Connection::call(ipc::ControlCall frame) {
   server_->handler_(running);
 }
 
-bool ControlServer::Connection::send(const ipc::ControlReply& reply) {
+ipc::SendStatus ControlServer::Connection::send(const ipc::ControlReply& reply) {
   if (ended_ || !channel_) {
-    return false;
+    return ipc::SendStatus::kClosed;
   }
-  if (!ipc::accepted(channel_->send(reply))) {
+  const ipc::SendStatus status = channel_->send(reply);
+  if (!ipc::accepted(status) && status != ipc::SendStatus::kTooLarge) {
     end();
-    return false;
   }
-  return true;
+  return status;
 }
 
 void ControlServer::Connection::stop(const Error& error) {

@@ -122,6 +122,14 @@ struct Server {
       waiting.push_back(request);
       return;
     }
+    if (request->command() == "huge") {
+      request->succeed(ipc::MapPacker().bytes("body", ByteVector(8U << 20)).finish());
+      return;
+    }
+    if (request->command() == "huge part") {
+      CHECK_FALSE(request->part(ipc::MapPacker().bytes("body", ByteVector(8U << 20)).finish()));
+      return;
+    }
     ++served;
     const bool large = request->command() == "large";
     request->succeed(ipc::MapPacker().bytes("body", ByteVector(large ? kReplyBytes : 1)).finish());
@@ -269,6 +277,24 @@ TEST_CASE("control socket: a client that never reads is disconnected at its boun
         2 + (limits.queued_bytes + (1U << 20)) / kReplyBytes);
   node.serves_others();
   node.until([&] { return node.server->connections() == 0; });
+}
+
+TEST_CASE("control socket: an answer larger than a frame is an error of that call alone") {
+  Server node;
+  Client client(node.path());
+  client.write(call_of(1, "huge"));
+  client.write(call_of(2, "huge part"));
+  client.write(call_of(3, "ping"));
+  node.until([&] {
+    client.read();
+    return client.replies().size() == 3;
+  });
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(client.replies()[i].final);
+    CHECK(client.replies()[i].error_name == "overloaded");
+  }
+  CHECK(client.replies()[2].error_name.empty());
+  CHECK_FALSE(client.hung_up_on());
 }
 
 TEST_CASE("control socket: a client that goes cancels what it had running") {
