@@ -82,6 +82,20 @@ std::optional<std::string> delegated_cgroup(std::string& why) {
   return directory;
 }
 
+std::optional<std::uint64_t> worker_cgroup_memory(pid_t pid, const std::string& proc,
+                                                  const std::string& root) {
+  MeasuredSandbox its;
+  read_cgroup(contents(proc + "/" + std::to_string(pid) + "/cgroup"), its);
+  if (!its.cgroup ||
+      !std::filesystem::path(*its.cgroup).filename().string().starts_with(kWorkerPrefix)) {
+    return std::nullopt;
+  }
+  const std::string text = contents(root + *its.cgroup + "/memory.current");
+  std::uint64_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  return error == std::errc() ? std::optional(bytes) : std::nullopt;
+}
+
 Expected<WorkerCgroups> WorkerCgroups::open(std::string unit, CgroupLimits limits) {
   const std::string own = unit + "/supervisor";
   if (auto made = make_directory(own); !made) {

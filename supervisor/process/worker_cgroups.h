@@ -10,6 +10,8 @@
 //
 // Everything here is writing small files, so a test runs it in a directory laid out alike.
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +29,11 @@ struct CgroupLimits {
 /// This process's cgroup directory if it is one of version 2 that was handed to this node: marked
 /// as delegated (systemd's mark, or its owner), and writable. Else nothing, and `why` says why not.
 [[nodiscard]] std::optional<std::string> delegated_cgroup(std::string& why);
+
+/// What the cgroup of this worker is charged with, the kernel's own memory for it included; nothing
+/// if the process has none of its own.
+[[nodiscard]] std::optional<std::uint64_t> worker_cgroup_memory(
+    pid_t pid, const std::string& proc = "/proc", const std::string& root = "/sys/fs/cgroup");
 
 class WorkerCgroups {
  public:

@@ -9,14 +9,16 @@
 #include "ipc/names.h"
 #include "ipc/pack.h"
 #include "supervisor/process/sandbox_view.h"
+#include "supervisor/process/worker_cgroups.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
 namespace {
 
-/// Private memory (clean and dirty) of a process in bytes, from the kernel; nothing if it is gone
-/// or may not be read.
+/// Private memory (clean and dirty) of a process in bytes, from the kernel. A node without
+/// privileges may not read that of its workers, which are not dumpable: there it is what their
+/// cgroups are charged with. Nothing if it is gone, or has no cgroup of its own.
 std::optional<std::uint64_t> private_memory(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/smaps_rollup");
   std::string line;
@@ -28,7 +30,7 @@ std::optional<std::uint64_t> private_memory(pid_t pid) {
       found = true;
     }
   }
-  return found ? std::optional(kilobytes * 1024) : std::nullopt;
+  return found ? std::optional(kilobytes * 1024) : worker_cgroup_memory(pid);
 }
 
 /// Processor time of a process, user and system, in milliseconds.

@@ -217,6 +217,23 @@ TEST_CASE("cgroups: a worker's own, in a directory laid out like cgroupfs") {
   }
 }
 
+TEST_CASE(
+    "cgroups: what a worker's is charged with, for a node that may not look into its workers") {
+  const Folder root;
+  root.write("proc/7/cgroup", "0::/cosigner.service/worker-12\n");
+  root.write("proc/8/cgroup", "0::/cosigner.service/supervisor\n");
+  root.write("proc/9/cgroup", "0::/cosigner.service/worker-13\n");
+  root.write("cgroup/cosigner.service/worker-12/memory.current", "425984\n");
+  root.write("cgroup/cosigner.service/supervisor/memory.current", "1\n");
+  const auto of = [&](pid_t pid) {
+    return worker_cgroup_memory(pid, root / "proc", root / "cgroup");
+  };
+  CHECK(of(7) == 425984U);
+  CHECK_FALSE(of(8));
+  CHECK_FALSE(of(9));  // gone in this moment
+  CHECK_FALSE(of(10));
+}
+
 TEST_CASE("cgroups: this machine's own, if it is delegated") {
   std::string why;
   const auto unit = delegated_cgroup(why);
