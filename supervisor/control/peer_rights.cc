@@ -15,7 +15,7 @@ std::optional<gid_t> resolve(const std::string& name) {
   }
   const group* const found = ::getgrnam(name.c_str());
   if (found == nullptr) {
-    spdlog::warn("control: there is no group '{}'; nobody has its rights until the next start",
+    spdlog::warn("control: there is no group '{}'; nobody has its rights until the next reload",
                  name);
     return std::nullopt;
   }

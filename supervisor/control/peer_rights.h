@@ -1,7 +1,7 @@
 #pragma once
 // Who may do what on the control socket, from the peer's credentials as the kernel noted them when
-// it connected. No look-up of names on the way: the two groups are resolved once, at the start, and
-// whoever was given one of them logs in again.
+// it connected. No look-up of names on the way: the two groups are resolved at the start and at a
+// reload, and whoever was given one of them logs in again.
 
 #include <optional>
 #include <string>

@@ -9,8 +9,8 @@
 #include "ipc/names.h"
 #include "ipc/pack.h"
 #include "ipc/request.h"
-#include "supervisor/log/audit.h"
 #include "supervisor/control/command_arguments.h"
+#include "supervisor/log/audit.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
@@ -115,6 +115,10 @@ Commands::Commands(Node& node)
     : node_(node),
       rights_(node.config().control.admin, node.config().control.view),
       ask_timer_(node.loop(), [this] { ask_again(); }) {}
+
+void Commands::look_groups_up() {
+  rights_ = PeerRights(node_.config().control.admin, node_.config().control.view);
+}
 
 void Commands::log_refusal(const ControlPeer& peer, const std::string& command) {
   const std::int64_t now = monotonic_ms();

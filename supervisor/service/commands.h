@@ -23,6 +23,8 @@ class Commands {
   explicit Commands(Node& node);
 
   void handle(std::shared_ptr<ControlRequest> request);
+  /// The groups of [control] have changed, perhaps.
+  void look_groups_up();
   /// Anybody with rights of some kind.
   [[nodiscard]] bool welcomes(const ControlPeer& peer) const {
     return rights_.of(peer) != Rights::kNone;

@@ -4,10 +4,16 @@
 
 #include <functional>
 
+#include "supervisor/config/config.h"
 #include "supervisor/process/host_memory.h"
 #include "supervisor/service/clock.h"
 
 namespace cosigner::supervisor {
+
+[[nodiscard]] inline MemoryLimits memory_limits(const WorkerLimits& workers) {
+  return {.floor_bytes = workers.memory_floor_bytes,
+          .pressure_percent = workers.memory_pressure_percent};
+}
 
 class MemoryGuard {
  public:
@@ -22,6 +28,8 @@ class MemoryGuard {
       uv_loop_t* loop, MemoryLimits limits, Outlets outlets,
       std::function<HostMemory()> read = [] { return read_host_memory(); });
   void start() { timer_.start(kEveryMs, kEveryMs); }
+  /// From the next look on.
+  void set_limits(MemoryLimits limits) { limits_ = limits; }
   /// One look; what the timer does.
   void look();
 

@@ -5,9 +5,9 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "supervisor/log/log.h"
 #include <filesystem>
 
+#include "supervisor/log/log.h"
 #include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/state_lock.h"
 #include "supervisor/service/commands.h"
@@ -155,10 +155,9 @@ Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
     commands_->handle(std::move(request));
   };
   const auto welcome = [this](const ControlPeer& peer) { return commands_->welcomes(peer); };
-  auto control =
-      control_socket
-          ? ControlServer::adopt(loop_, std::move(*control_socket), handler, welcome, {})
-          : ControlServer::listen(loop_, config_.control_socket, handler, welcome, {});
+  auto control = control_socket
+                     ? ControlServer::adopt(loop_, std::move(*control_socket), handler, welcome, {})
+                     : ControlServer::listen(loop_, config_.control_socket, handler, welcome, {});
   if (!control) {
     return std::unexpected(control.error());
   }
@@ -277,9 +276,7 @@ void Node::use_cgroups() {
 
 void Node::guard_memory() {
   memory_guard_ = std::make_unique<MemoryGuard>(
-      loop_,
-      MemoryLimits{.floor_bytes = config_.workers.memory_floor_bytes,
-                   .pressure_percent = config_.workers.memory_pressure_percent},
+      loop_, memory_limits(config_.workers),
       MemoryGuard::Outlets{
           .idle = [this] { return pool_->registry().idle(); },
           .relieve = [this](std::size_t count) { return pool_->relieve(count); },

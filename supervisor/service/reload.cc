@@ -5,6 +5,7 @@
 
 #include "supervisor/config/config_diff.h"
 #include "supervisor/log/set_up.h"
+#include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
@@ -72,6 +73,8 @@ void Node::apply_config() {
   // Workers before the gateway, which may report a new peer at once.
   pool_->reconfigure(change);
   gateway_->reconfigure(change);
+  memory_guard_->set_limits(memory_limits(config_.workers));
+  commands_->look_groups_up();
   start_tick_timer();
 }
 
