@@ -33,8 +33,8 @@ constexpr Key key(std::string_view name, Change change) {
 }
 
 template <auto Field>
-constexpr Key workers(std::string_view name) {
-  return key<&Config::workers, Field>(name, Change::kLive);
+constexpr Key workers(std::string_view name, Change change = Change::kLive) {
+  return key<&Config::workers, Field>(name, change);
 }
 template <auto Field>
 constexpr Key sessions(std::string_view name) {
@@ -57,6 +57,7 @@ constexpr std::array kKeys{
     key<&Config::identity_key_file>("identity_key_file", kRestart),
     key<&Config::key_encryption_key_file>("key_encryption_key_file", kRestart),
     key<&Config::worker_program>("worker_program", kRestart),
+    key<&Config::default_threshold>("default_threshold", kLive),
     key<&Config::broker, &BrokerConfig::url>("broker.url", kRestart),
     key<&Config::broker, &BrokerConfig::account>("broker.account", kRestart),
     key<&Config::broker, &BrokerConfig::worker_signing_key_file>("broker.worker_signing_key_file",
@@ -84,6 +85,9 @@ constexpr std::array kKeys{
     workers<&W::memory_pressure_percent>("workers.memory_pressure_percent"),
     workers<&W::tick_s>("workers.tick_s"),
     workers<&W::stop_timeout_s>("workers.stop_timeout_s"),
+    workers<&W::memory_max_bytes>("workers.memory_max_bytes", kRestart),
+    workers<&W::memory_floor_bytes>("workers.memory_floor_bytes", kRestart),
+    workers<&W::memory_pressure_percent>("workers.memory_pressure_percent", kRestart),
     sessions<&S::attempt_timer_ms>("sessions.attempt_timer_ms"),
     sessions<&S::keygen_attempt_timer_ms>("sessions.keygen_attempt_timer_ms"),
     sessions<&S::delivery_attempts>("sessions.delivery_attempts"),
@@ -99,6 +103,7 @@ constexpr std::array kKeys{
     sessions<&S::max_envelope_bytes>("sessions.max_envelope_bytes"),
     sessions<&S::presignature_pool>("sessions.presignature_pool"),
     sessions<&S::presignature_limit>("sessions.presignature_limit"),
+    key<&Config::metrics, &MetricsConfig::listen>("metrics.listen", kRestart),
     key<&Config::log_level>("log.level", kLive),
     key<&Config::log_format>("log.format", kLive),
     key<&Config::log_users>("log.users", kLive),
