@@ -71,7 +71,9 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
     } else {
       for (const auto& [index, node] : epoch->record.participants) {
         if (!peers_.known(node)) {
-          environment_.log(LogLevel::kWarning, unknown_participant(name, node).message);
+          environment_.log(LogLevel::kWarning, "node " + node + ", a participant of key " + name +
+                                                   ", is not among this node's peers: it takes "
+                                                   "part in nothing");
         }
       }
       keys_.add(*std::move(epoch));

@@ -36,7 +36,7 @@ struct Environment {
     SessionId session;
   };
   std::array<SentHello, 256> sent_hellos{};
-  EarlyBytes early_bytes;  ///< of rounds
+  EarlyBytes early_bytes{};  ///< of rounds
   /// Moving averages of what a session takes here, from its first attempt to its result.
   std::int64_t average_sign_us = 0;
 

@@ -286,13 +286,4 @@ bool Peers::quiet() const {
       peers_, [](const auto& entry) { return !entry.second.link || entry.second.link->quiet(); });
 }
 
-Error unknown_participant(std::string_view key, std::string_view node) {
-  return Error{.code = ErrorCode::kConflict,
-               .message = "participant " + std::string(node) + " of key " + std::string(key) +
-                          " is not among this node's peers: its entry must stay there as long as "
-                          "the key has it as a participant",
-               .peer = std::string(node),
-               .peer_reason = "not among the peers"};
-}
-
 }  // namespace cosigner::worker

@@ -11,7 +11,6 @@
 
 #include "crypto/channel/channel.h"
 #include "crypto/identity/certificate.h"
-#include "ipc/error.h"
 #include "worker/session/environment.h"
 #include "worker/session/link.h"
 #include "worker/session/packet.h"
@@ -111,8 +110,5 @@ class Peers {
   std::vector<ipc::Peer> list_;
   std::map<std::string, Peer, std::less<>> peers_;
 };
-
-/// A key whose participants this node's configuration does not all name cannot be used here.
-[[nodiscard]] Error unknown_participant(std::string_view key, std::string_view node);
 
 }  // namespace cosigner::worker

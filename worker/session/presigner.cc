@@ -230,12 +230,6 @@ void Presigner::begin_order(const Request& request, const SessionId& id, ByteVec
                                .peer_reason = {}}});
     return;
   }
-  for (const Participant& participant : known->participants) {
-    if (!peers_.known(participant.node)) {
-      done_.push_back({id, unknown_participant(request.key, participant.node)});
-      return;
-    }
-  }
   known->used = true;
   const std::size_t n = known->participants.size();
   const auto part = static_cast<std::uint32_t>((request.count + n - 1) / n);

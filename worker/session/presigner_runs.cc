@@ -35,16 +35,8 @@ Result<std::unique_ptr<dkls23::PresignProtocol>> Presigner::make_protocol(
   if (!share) {
     return recoverable(share.error().message);
   }
-  std::vector<Ed25519PublicKey> identities;
-  ParticipantIndex self = 0;
-  for (const Participant& participant : stock.participants) {
-    const Ed25519PublicKey* identity = peers_.identity(participant.node);
-    if (identity == nullptr) {
-      return recoverable(unknown_participant(key.stored.key, participant.node).message);
-    }
-    identities.push_back(*identity);
-    self = participant.node == environment_.node ? participant.index : self;
-  }
+  const ParticipantIndex self =
+      std::ranges::find(stock.participants, environment_.node, &Participant::node)->index;
   const AttemptScope scope{.cluster = environment_.cluster,
                            .user = environment_.user,
                            .key = key.stored.key,
@@ -52,14 +44,14 @@ Result<std::unique_ptr<dkls23::PresignProtocol>> Presigner::make_protocol(
                            .session = run,
                            .attempt = 0};
   return protocols_.presign(
-      SignParameters{.record = to_public_key_record(key.record),
-                     .secret = *share,
-                     .message = {},
-                     .path = {},
-                     .context = attempt_context(scope, key.record.scheme, stock.threshold,
-                                                stock.participants, identities),
-                     .self = self,
-                     .assembler = assembler},
+      SignParameters{
+          .record = to_public_key_record(key.record),
+          .secret = *share,
+          .message = {},
+          .path = {},
+          .context = attempt_context(scope, key.record.scheme, stock.threshold, stock.participants),
+          .self = self,
+          .assembler = assembler},
       environment_.random);
 }
 

@@ -66,10 +66,11 @@ struct AttemptScope {
                                       const std::vector<SignedHello>& hellos);
 
 /// The context a protocol object of this attempt is made with: cluster, user, key, epoch, session,
-/// attempt, threshold, participants with their identity keys (in the participants' order).
+/// attempt, threshold, participants, and for a key generation their identity keys (in the
+/// participants' order).
 [[nodiscard]] Digest attempt_context(const AttemptScope& scope, Scheme scheme,
                                      std::uint16_t threshold,
                                      const std::vector<Participant>& participants,
-                                     const std::vector<Ed25519PublicKey>& identities);
+                                     const std::vector<Ed25519PublicKey>& identities = {});
 
 }  // namespace cosigner::worker

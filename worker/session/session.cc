@@ -124,23 +124,8 @@ bool Session::set_up() {
     fail(ErrorCode::kBadRequest, "node " + environment_.node + " is no participant of this key");
     return false;
   }
-  for (const Participant& participant : participants_) {
-    // What all sign to have agreed on has every participant's identity key in it.
-    if (!peers_.known(participant.node)) {
-      fail(unknown_participant(request_.key, participant.node));
-      return false;
-    }
-  }
   order_ = CoordinatorOrder(id_, participants_);
   return true;
-}
-
-std::vector<Ed25519PublicKey> Session::identities() const {
-  std::vector<Ed25519PublicKey> out;
-  for (const Participant& participant : participants_) {
-    out.push_back(*peers_.identity(participant.node));
-  }
-  return out;
 }
 
 void Session::resume_commit() {
@@ -251,7 +236,7 @@ Result<SignParameters> Session::sign_parameters(ParticipantIndex assembler) {
       .secret = *share,
       .message = request_.message,
       .path = request_.path,
-      .context = attempt_context(scope(), request_.scheme, threshold_, participants_, identities()),
+      .context = attempt_context(scope(), request_.scheme, threshold_, participants_),
       .self = self_,
       .assembler = assembler};
 }
@@ -272,12 +257,18 @@ Result<std::unique_ptr<Protocol>> Session::make_protocol() {
     }
     return parts_.protocols.sign(*std::move(parameters), environment_.random);
   }
+  std::vector<Ed25519PublicKey> identities;
   std::vector<ParticipantIndex> indices;
   for (const Participant& participant : participants_) {
+    const Ed25519PublicKey* identity = peers_.identity(participant.node);
+    if (identity == nullptr) {
+      return recoverable("node " + participant.node + " is not among this node's peers");
+    }
+    identities.push_back(*identity);
     indices.push_back(participant.index);
   }
   const Digest context =
-      attempt_context(scope(), request_.scheme, threshold_, participants_, identities());
+      attempt_context(scope(), request_.scheme, threshold_, participants_, identities);
   return parts_.protocols.keygen(KeygenParameters{.scheme = request_.scheme,
                                                   .context = context,
                                                   .threshold = threshold_,

@@ -159,9 +159,6 @@ class Session {
 
   // session.cc
   [[nodiscard]] bool set_up();
-  /// The identity keys of all participants, in their order: set_up() has seen to it that they are
-  /// known.
-  [[nodiscard]] std::vector<Ed25519PublicKey> identities() const;
   void begin_commit();
   [[nodiscard]] bool keygen() const { return request_.operation == Operation::kKeygen; }
   /// Every participant must take part.
