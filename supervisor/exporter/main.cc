@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -132,6 +133,7 @@ int serve() {
   if (info == nullptr) {
     return kExitSoftware;
   }
+  ::tzset();  // the Date of each reply: the C library reads its time zone once, from a file
   if (const auto walled = enter_filter(); !walled) {
     std::fprintf(stderr, "cosigner-exporter: %s\n", walled.error().message.c_str());
     return kExitSoftware;
