@@ -511,13 +511,16 @@ SessionEngine::Presignatures SessionEngine::presignatures(std::string_view key) 
   const Presigner::Depth depth = impl_->presigner().depth(key);
   return {depth.ready, depth.held};
 }
+bool SessionEngine::counted() const {
+  const Environment& environment = impl_->environment();
+  return !environment.tally.empty(environment.counters.retransmissions);
+}
 std::optional<ipc::WorkerMetrics> SessionEngine::take_metrics() {
-  Environment& environment = impl_->environment();
-  const std::uint64_t retransmissions = environment.counters.retransmissions;
-  if (environment.tally.empty(retransmissions)) {
+  if (!counted()) {
     return std::nullopt;
   }
-  return environment.tally.take(retransmissions);
+  Environment& environment = impl_->environment();
+  return environment.tally.take(environment.counters.retransmissions);
 }
 const Counters& SessionEngine::counters() const {
   return impl_->environment().counters;

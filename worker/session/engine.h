@@ -102,6 +102,8 @@ class SessionEngine {
   [[nodiscard]] Presignatures presignatures(std::string_view key) const;
   /// For the node's metrics, since the last call; nothing if there is nothing to say.
   [[nodiscard]] std::optional<ipc::WorkerMetrics> take_metrics();
+  /// Whether take_metrics() has something to say.
+  [[nodiscard]] bool counted() const;
   /// What was dropped, refused, repeated and spent so far.
   [[nodiscard]] const Counters& counters() const;
 

@@ -436,6 +436,12 @@ class UserWorker final : public CheckNotices {
     } else if (!busy && beating_) {
       uv_timer_stop(&heartbeat_timer_);
       send_heartbeat();
+    } else if (!busy && engine_->counted() &&
+               uv_is_active(reinterpret_cast<uv_handle_t*>(&heartbeat_timer_)) == 0) {
+      // Over as soon as it had begun: a request that was refused at once.
+      uv_timer_start(
+          &heartbeat_timer_, [](uv_timer_t* handle) { self(handle).send_heartbeat(); },
+          heartbeat_ms_, 0);
     }
     beating_ = busy;
   }
