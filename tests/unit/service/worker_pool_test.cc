@@ -26,19 +26,21 @@ struct MutePool {
   ProcessTree tree;
   std::vector<ByteVector> answers;
   int emptied = 0;
+  NodeMetrics metrics{{}};
   WorkerPool pool;
 
   MutePool()
       : issuer(load(files.config)),
         store(files.open_store(loop, issuer)),
         tree(loop.get(), files.mute_zygote(), random, [] {}),
-        pool(loop.get(), files.config, issuer, *store, tree, random,
+        pool(loop.get(), files.config, issuer, *store, tree, metrics, random,
              {.answer = [this](const RequestInfo&,
                                ByteVector envelope) { answers.push_back(std::move(envelope)); },
               .wake = [](const ipc::PublishWake&) {},
               .present = [] { return std::vector<std::string>{"node1"}; },
               .on_change = [](const action::Changed&) {},
               .on_crash = [](const std::string&, std::uint64_t, const std::string&) {},
+              .decided = [](const Decision&) {},
               .on_evicted = [](const std::string&, const std::optional<Error>&) {},
               .on_empty = [this] { ++emptied; },
               .on_pair = [](const PairChange&) {}}) {
