@@ -170,7 +170,7 @@ TEST_CASE("the supervisor's own sandbox, seen from outside and tried from inside
   CHECK((measured.capabilities.value_or(UINT64_MAX) & ~(1ULL << 19U)) == 0);  // CAP_SYS_PTRACE
   CHECK((::geteuid() != 0 || (*measured.capability_bounds & ~(1ULL << 19U)) == 0));
   CHECK(measured.limit_core_bytes == 0U);
-  static_cast<void>(::write(done[1], "x", 1));
+  REQUIRE(::write(done[1], "x", 1) == 1);
   int status = 0;
   ::waitpid(child, &status, 0);
   CHECK(status == 0);

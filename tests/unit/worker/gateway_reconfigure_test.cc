@@ -67,7 +67,7 @@ TEST_CASE("the gate: initiators, rates and sizes change, what was seen stays see
   SeededRandom random(3);
   const IdentityKey client = IdentityKey::generate(random);
   const IdentityKey other = IdentityKey::generate(random);
-  RequestGate gate("test", {desk(client)}, {});
+  RequestGate gate("test", {}, {desk(client)}, {});
   const Request first = sign_for(client, random);
   REQUIRE(passes(gate, first, client));
   REQUIRE_FALSE(passes(gate, sign_for(client, random), client));  // one a second
