@@ -16,8 +16,9 @@ constexpr std::uint8_t kUint64 = 0xcf;
 
 bool known(std::uint16_t type) {
   // Those of headers of their own.
-  for (const MessageType own : {kStartKeysType, kStartKeysTakenType, kSandboxedType, kWorkerMetricsType,
-                                kGatewayMetricsType, kMetricsAskType, kMetricsSnapshotType}) {
+  for (const MessageType own :
+       {kStartKeysType, kStartKeysTakenType, kSandboxedType, kWorkerMetricsType,
+        kGatewayMetricsType, kMetricsAskType, kMetricsSnapshotType}) {
     if (static_cast<MessageType>(type) == own) {
       return true;
     }

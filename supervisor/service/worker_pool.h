@@ -263,7 +263,7 @@ struct WorkerPool::Worker {
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
   std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls
-  std::int64_t ordered_us = 0;  ///< its fork
+  std::int64_t ordered_us = 0;              ///< its fork
   PerSecond log_lines;
   PerSecond wakes;
   // Its orders at the store: see submit_for().

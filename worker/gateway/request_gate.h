@@ -45,10 +45,10 @@ class TokenBucket {
 
 struct GateCounters {
   std::uint64_t passed = 0;
-  std::uint64_t refused = 0;            ///< answered with an error
-  std::uint64_t dropped_refusals = 0;   ///< not even answered: the refusal rate was used up
-  std::uint64_t dropped_repeats = 0;    ///< one request again and again
-  std::uint64_t dropped_strangers = 0;  ///< "forwarded" by no peer of this node
+  std::uint64_t refused = 0;                    ///< answered with an error
+  std::uint64_t dropped_refusals = 0;           ///< not even answered: the refusal rate was used up
+  std::uint64_t dropped_repeats = 0;            ///< one request again and again
+  std::uint64_t dropped_strangers = 0;          ///< "forwarded" by no peer of this node
   std::map<ErrorCode, std::uint64_t> by_error;  ///< both kinds of refusals
 };
 
