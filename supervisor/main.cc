@@ -21,12 +21,19 @@ using namespace cosigner::supervisor;
 constexpr int kExitFailed = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
-/// As high as it goes. What is wrong if that is too low for the configuration: a supervisor without
-/// descriptors can neither watch nor start a process.
+/// As high as it goes; root may go beyond its limit. What is wrong if that is too low for the
+/// configuration: a supervisor without descriptors can neither watch nor start a process.
 std::optional<ConfigProblem> raise_descriptor_limit(const Config& config) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
     return std::nullopt;
+  }
+  const rlim_t needed = descriptors_needed(config.workers);
+  if (limit.rlim_max < needed) {
+    const rlimit raised{needed, needed};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+      return std::nullopt;
+    }
   }
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
