@@ -23,7 +23,7 @@ constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
 /// As high as it goes; root may go beyond its limit. What is wrong if that is too low for the
 /// configuration: a supervisor without descriptors can neither watch nor start a process.
-std::optional<ConfigProblem> raise_descriptor_limit(const Config& config) {
+std::optional<ConfigProblem> raise_descriptor_limit(Config& config) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
     return std::nullopt;
@@ -37,6 +37,7 @@ std::optional<ConfigProblem> raise_descriptor_limit(const Config& config) {
   }
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+  fit_default_workers(config, limit.rlim_max);
   return check_descriptors(config, limit.rlim_max);
 }
 

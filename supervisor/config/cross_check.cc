@@ -67,17 +67,34 @@ std::uint64_t descriptors_needed(const WorkerLimits& limits) {
   return std::uint64_t{limits.max_workers} * kDescriptorsPerWorker + kOtherDescriptors;
 }
 
+namespace {
+
+/// The line of max_workers; 0: it is the default.
+std::uint32_t line_of_max_workers(const Config& config) {
+  if (const toml::parse_result parsed = toml::parse_file(config.path)) {
+    if (const auto place = toml::at_path(parsed.table(), "workers.max_workers")) {
+      return place.node()->source().begin.line;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void fit_default_workers(Config& config, rlim_t allowed) {
+  if (check_descriptors(config, allowed) && line_of_max_workers(config) == 0 &&
+      allowed >= kOtherDescriptors + kDescriptorsPerWorker) {
+    config.workers.max_workers =
+        static_cast<std::uint32_t>((allowed - kOtherDescriptors) / kDescriptorsPerWorker);
+  }
+}
+
 std::optional<ConfigProblem> check_descriptors(const Config& config, rlim_t allowed) {
   const std::uint64_t needed = descriptors_needed(config.workers);
   if (allowed == RLIM_INFINITY || allowed >= needed) {
     return std::nullopt;
   }
-  std::uint32_t line = 0;
-  if (const toml::parse_result parsed = toml::parse_file(config.path)) {
-    if (const auto place = toml::at_path(parsed.table(), "workers.max_workers")) {
-      line = place.node()->source().begin.line;
-    }
-  }
+  const std::uint32_t line = line_of_max_workers(config);
   return ConfigProblem{
       .file = config.path,
       .line = line,

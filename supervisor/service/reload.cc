@@ -1,9 +1,11 @@
 // Reading the configuration again while the node runs (SIGHUP, `cosignerctl reload`).
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #include "supervisor/config/config_diff.h"
+#include "supervisor/config/cross_check.h"
 #include "supervisor/log/set_up.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
@@ -45,6 +47,9 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
     }
     spdlog::error("reload: the node goes on with the configuration it has");
     return std::unexpected(std::move(wanted.error()));
+  }
+  if (rlimit limit{}; ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    fit_default_workers(*wanted, limit.rlim_max);  // as at the start
   }
   ConfigDifference difference = compare_configs(config_, *wanted);
   if (!difference.live.empty()) {

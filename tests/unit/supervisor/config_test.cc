@@ -341,6 +341,25 @@ TEST_CASE("config: descriptors for as many workers as there may be") {
   CHECK(problem->line == 16);
   CHECK(problem->message.find(std::to_string(needed - 1)) != std::string::npos);
   CHECK_FALSE(problem->remedy.empty());
+  Config kept = *config;
+  fit_default_workers(kept, needed - 1);
+  CHECK(kept.workers.max_workers == 1000);  // somebody wrote it
+}
+
+TEST_CASE("config: as many workers as descriptors suffice for, where nobody says how many") {
+  const Files files;
+  const auto loaded = files.load();
+  REQUIRE(loaded);
+  Config config = *loaded;
+  fit_default_workers(config, descriptors_needed(config.workers));
+  CHECK(config.workers.max_workers == WorkerLimits{}.max_workers);
+  fit_default_workers(config, 4096);
+  CHECK(config.workers.max_workers < 4096 / 3);
+  CHECK(config.workers.max_workers > 1000);
+  CHECK_FALSE(check_descriptors(config, 4096));
+  config = *loaded;
+  fit_default_workers(config, 64);  // for not a single one
+  CHECK(check_descriptors(config, 64));
 }
 
 TEST_CASE("config: everybody may write to the list of peers") {
