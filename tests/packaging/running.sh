@@ -46,13 +46,16 @@ before=$(worker_of)
 check "a worker serves alice" test "$before" -gt 1
 steady_begin
 cp "$config" "$work/cosigner.toml"
+sed -i 's/^view_group = .*/view_group = "stranger"/' "$config"
 printf '\n[log]\nlevel = "debug"\n\n[workers]\nmax_workers = 777\n' >>"$config"
 check "systemctl reload" inside systemctl reload cosigner@node1
 applied() {
   inside journalctl -q -o cat --no-pager -u cosigner@node1 |
-    grep -qx 'reload: applied: workers.max_workers; log.level; needs a restart: nothing'
+    grep -qx 'reload: applied: control.view_group; workers.max_workers; log.level; needs a restart: nothing'
 }
 check "says what it applied" wait_until 5 applied
+check "another group may look" ctl stranger node1 status
+check "and the one before may not any more" refused ctl view node1 status
 check "an operator's reload is in the audit log" wait_until 5 entry cosigner@node1 AUDIT=control COMMAND=reload OUTCOME=allowed
 sed -i 's/^state_directory = .*/state_directory = "\/var\/lib\/elsewhere"/' "$config"
 needs_restart() { [ "$(ctl admin node1 reload)" = 'needs a restart: state_directory' ]; }
@@ -64,10 +67,11 @@ check "the node runs on" inside systemctl is-active --quiet cosigner@node1
 cp "$work/cosigner.toml" "$config"
 check "SIGHUP does the same" inside systemctl kill -s HUP --kill-whom=main cosigner@node1
 undone() {
-  inside journalctl -q -o cat --no-pager -n 50 -u cosigner@node1 |
-    grep -qx 'reload: applied: workers.max_workers; log.level; needs a restart: nothing'
+  [ "$(inside journalctl -q -o cat --no-pager -u cosigner@node1 |
+    grep -cx 'reload: applied: control.view_group; workers.max_workers; log.level; needs a restart: nothing')" = 2 ]
 }
 check "and says so" wait_until 5 undone
+check "the first group may look again" ctl view node1 status
 steady_end "reload"
 check "no worker was replaced" test "$(worker_of)" = "$before"
 
