@@ -33,8 +33,8 @@ constexpr Key key(std::string_view name, Change change) {
 }
 
 template <auto Field>
-constexpr Key workers(std::string_view name, Change change = Change::kLive) {
-  return key<&Config::workers, Field>(name, change);
+constexpr Key workers(std::string_view name) {
+  return key<&Config::workers, Field>(name, Change::kLive);
 }
 template <auto Field>
 constexpr Key sessions(std::string_view name) {
@@ -85,9 +85,6 @@ constexpr std::array kKeys{
     workers<&W::memory_pressure_percent>("workers.memory_pressure_percent"),
     workers<&W::tick_s>("workers.tick_s"),
     workers<&W::stop_timeout_s>("workers.stop_timeout_s"),
-    workers<&W::memory_max_bytes>("workers.memory_max_bytes", kRestart),
-    workers<&W::memory_floor_bytes>("workers.memory_floor_bytes", kRestart),
-    workers<&W::memory_pressure_percent>("workers.memory_pressure_percent", kRestart),
     sessions<&S::attempt_timer_ms>("sessions.attempt_timer_ms"),
     sessions<&S::keygen_attempt_timer_ms>("sessions.keygen_attempt_timer_ms"),
     sessions<&S::delivery_attempts>("sessions.delivery_attempts"),
