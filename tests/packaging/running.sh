@@ -37,6 +37,8 @@ generation_and_node() {
 check "with the worker's generation and the node" generation_and_node
 foreign() { inside journalctl -q -o json --no-pager -u cosigner@node1 USER_ID=alice | grep -v '"USER_ID":"alice"' | grep .; }
 check "by user, only that user's entries come" refused foreign
+metrics() { ctl view node1 metrics >"$work/metrics" && grep -q '^cosigner_requests_total' "$work/metrics"; }
+check "metrics are there for a viewer" metrics
 
 say "reload"
 config=$chroot/etc/cosigner/instances/node1/cosigner.toml
