@@ -79,7 +79,7 @@ export class Cluster {
       }, again);
       const timer = setTimeout(() => {
         finish(() => reject(new Error(`no decisive answer within ${deadline} ms; errors: ${
-          JSON.stringify([...errors])}; rejected: ${rejected.join('; ')}`)));
+          JSON.stringify([...errors])}; rejected: ${rejected.slice(-3).join('; ')}`)));
       }, deadline);
       const finish = (settle) => {
         clearInterval(repeat);

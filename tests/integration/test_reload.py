@@ -99,9 +99,9 @@ def test_a_mistake_changes_nothing_and_what_needs_a_restart_is_said(cluster):
 
 
 def test_sighup_reads_it_again(cluster):
-    with Edited(cluster, 3, "cosigner.toml", lambda text: text + "\n[workers]\nmax_workers = 4321\n"):
+    with Edited(cluster, 3, "cosigner.toml", lambda text: text + "\n[control]\nview_group = \"nogroup\"\n"):
         os.kill(cluster.supervisor(3), signal.SIGHUP)
-        wait_until(lambda: "applied: workers.max_workers" in log_of(cluster, 3), 10, "the reload in the log")
+        wait_until(lambda: "applied: control.view_group" in log_of(cluster, 3), 10, "the reload in the log")
 
 
 def test_the_audit_log_has_decisions_and_refusals(cluster):

@@ -49,7 +49,8 @@ check "a worker serves alice" test "$before" -gt 1
 steady_begin
 cp "$config" "$work/cosigner.toml"
 sed -i 's/^view_group = .*/view_group = "stranger"/' "$config"
-printf '\n[log]\nlevel = "debug"\n\n[workers]\nmax_workers = 777\n' >>"$config"
+sed -i 's/^max_workers = .*/max_workers = 777/' "$config"
+printf '\n[log]\nlevel = "debug"\n' >>"$config"
 check "systemctl reload" inside systemctl reload cosigner@node1
 applied() {
   inside journalctl -q -o cat --no-pager -u cosigner@node1 |
