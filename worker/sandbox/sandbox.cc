@@ -33,8 +33,17 @@ std::optional<SeccompFilter> prepared_filter;
 // Those of a node that runs as root; others have none. no_new_privs keeps it that way.
 [[maybe_unused]] Expected<void> drop_capabilities() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, held) != 0) {
+    return fail(ErrorCode::kInternal, std::string("capget: ") + std::strerror(errno));
+  }
+  std::uint32_t any = 0;
+  for (const __user_cap_data_struct& word : held) {
+    any |= word.permitted | word.effective | word.inheritable;
+  }
+  // Who has none may be forbidden the call itself, as under the package's unit.
   const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
-  if (::syscall(SYS_capset, &header, none) != 0) {
+  if (any != 0 && ::syscall(SYS_capset, &header, none) != 0) {
     return fail(ErrorCode::kInternal, std::string("capset: ") + std::strerror(errno));
   }
   return {};
