@@ -15,7 +15,7 @@ namespace {
 
 constexpr BudgetLimits kBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 100, .backoff_cap_ms = 10'000};
-/// A snapshot has some 60 KB; one that does not read its answers is of no use.
+/// A snapshot has some 100 KB; one that does not read its answers is of no use.
 constexpr std::size_t kMaxQueuedBytes = 2U << 20;
 constexpr std::size_t kMaxAskBytes = 256;
 
