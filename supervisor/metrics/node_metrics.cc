@@ -96,7 +96,8 @@ NodeMetrics::NodeMetrics(const Identity& identity)
       store_latency_(registry_.histogram("cosigner_store_latency_seconds",
                                          "order until durable (or found)", {"operation"})),
       store_errors_(registry_.counter("cosigner_store_errors_total", "failed store operations")),
-      store_bytes_(registry_.gauge("cosigner_store_bytes", "size of the database file")),
+      store_bytes_(
+          registry_.gauge("cosigner_store_bytes", "size of the database file and its log")),
       control_refused_(registry_.counter("cosigner_control_refused_total",
                                          "calls on the control socket without the right to make "
                                          "them")),

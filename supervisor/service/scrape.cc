@@ -49,9 +49,11 @@ struct Lookup {
         bytes += pid > 0 ? private_bytes(pid) : 0;
       }
     }
-    std::error_code error;
-    const auto size = std::filesystem::file_size(database, error);
-    sample.store_bytes = error ? 0 : size;
+    for (const char* part : {"", "-wal"}) {  // what is new is in the log
+      std::error_code error;
+      const auto size = std::filesystem::file_size(database + part, error);
+      sample.store_bytes += error ? 0 : size;
+    }
     sample.open_fds = count_descriptors();
     rlimit limit{};
     sample.max_fds = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
