@@ -41,6 +41,12 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::reload() {
 
 std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_again() {
   auto wanted = load_config(config_.path);
+  rlimit limit{};
+  if (wanted && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    if (auto problem = check_descriptors(*wanted, limit.rlim_cur)) {  // raised at the start
+      wanted = std::unexpected(std::vector{*std::move(problem)});
+    }
+  }
   if (!wanted) {
     for (const ConfigProblem& problem : wanted.error()) {
       spdlog::error("{}", problem.text());

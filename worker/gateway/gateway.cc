@@ -50,6 +50,7 @@ class Gateway {
   void on_frame(const ipc::Frame& frame);
   void start(ipc::GatewayStart start);
   void reconfigure(ipc::Reconfigured change);
+  [[nodiscard]] std::vector<std::string> other_nodes() const;
   void start_timer();
   void answer(const ipc::GatewayAnswer& answer);
   void publish_request(const ipc::PublishRequest& request);
@@ -198,13 +199,7 @@ void Gateway::start(ipc::GatewayStart start) {
   inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
   const auto certificate = decode_certificate(start_.certificate);
   certificate_ends_ = certificate ? certificate->not_after : 0;
-  std::vector<std::string> others;
-  for (const ipc::Peer& peer : start_.peers) {
-    if (peer.node != start_.node) {
-      others.push_back(peer.node);
-    }
-  }
-  gate_ = std::make_unique<RequestGate>(start_.cluster, std::move(others), start_.initiators,
+  gate_ = std::make_unique<RequestGate>(start_.cluster, other_nodes(), start_.initiators,
                                         start_.settings);
   discovery_ = std::make_unique<Discovery>(start_.cluster, start_.node, generation_, wall_ms());
   presence_ = std::make_unique<PresenceTable>(start_.cluster, start_.node, start_.peers,
@@ -239,10 +234,20 @@ void Gateway::start_timer() {
       interval);
 }
 
+std::vector<std::string> Gateway::other_nodes() const {
+  std::vector<std::string> out;
+  for (const ipc::Peer& peer : start_.peers) {
+    if (peer.node != start_.node) {
+      out.push_back(peer.node);
+    }
+  }
+  return out;
+}
+
 void Gateway::reconfigure(ipc::Reconfigured change) {
   start_.peers = std::move(change.peers);
   start_.settings = change.settings;
-  gate_->reconfigure(std::move(change.initiators), start_.settings);
+  gate_->reconfigure(other_nodes(), std::move(change.initiators), start_.settings);
   report(presence_->reconfigure(start_.peers, start_.settings.presence_timeout_ms));
   start_timer();
   send_beacon(false);  // a peer that is new here may know us already

@@ -47,8 +47,10 @@ RequestGate::RequestGate(std::string cluster, std::vector<std::string> peers,
       settings_(settings),
       refusals_(kRefusalsPerSecond) {}
 
-void RequestGate::reconfigure(std::vector<ipc::Initiator> initiators,
+void RequestGate::reconfigure(std::vector<std::string> peers,
+                              std::vector<ipc::Initiator> initiators,
                               const ipc::Settings& settings) {
+  peers_ = std::move(peers);
   initiators_ = InitiatorTable(std::move(initiators));
   settings_ = settings;
   rates_.clear();

@@ -75,7 +75,8 @@ class RequestGate {
                               ByteView envelope);
 
   /// The configuration was read again. What was seen stays seen; rates begin anew.
-  void reconfigure(std::vector<ipc::Initiator> initiators, const ipc::Settings& settings);
+  void reconfigure(std::vector<std::string> peers, std::vector<ipc::Initiator> initiators,
+                   const ipc::Settings& settings);
 
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
   /// Rates that are kept: at most two of each initiator and one of each peer.

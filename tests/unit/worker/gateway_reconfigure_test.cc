@@ -63,11 +63,11 @@ struct Peer {
 
 }  // namespace
 
-TEST_CASE("the gate: initiators, rates and sizes change, what was seen stays seen") {
+TEST_CASE("the gate: peers, initiators, rates and sizes change, what was seen stays seen") {
   SeededRandom random(3);
   const IdentityKey client = IdentityKey::generate(random);
   const IdentityKey other = IdentityKey::generate(random);
-  RequestGate gate("test", {}, {desk(client)}, {});
+  RequestGate gate("test", {"node2"}, {desk(client)}, {});
   const Request first = sign_for(client, random);
   REQUIRE(passes(gate, first, client));
   REQUIRE_FALSE(passes(gate, sign_for(client, random), client));  // one a second
@@ -76,7 +76,16 @@ TEST_CASE("the gate: initiators, rates and sizes change, what was seen stays see
   faster.requests_per_second = 100;
   ipc::Settings settings;
   settings.max_envelope_bytes = 2048;
-  gate.reconfigure({faster}, settings);
+  const auto forwards = [&](std::string_view node) {
+    const Request request = sign_for(client, random);
+    return std::holds_alternative<RequestGate::Passed>(
+        gate.check(1000, kWall, node, sign_request(request, client)->envelope));
+  };
+  CHECK(forwards("node2"));
+  CHECK_FALSE(forwards("node4"));
+  gate.reconfigure({"node4"}, {faster}, settings);
+  CHECK_FALSE(forwards("node2"));
+  CHECK(forwards("node4"));
   CHECK(passes(gate, sign_for(client, random), client));
   CHECK(passes(gate, sign_for(client, random), client));
   Request large = sign_for(client, random);
@@ -89,7 +98,7 @@ TEST_CASE("the gate: initiators, rates and sizes change, what was seen stays see
   CHECK(std::get<Error>(std::get<RequestGate::Refused>(verdict).answer.content).code ==
         ErrorCode::kReplayed);
 
-  gate.reconfigure({desk(other)}, settings);
+  gate.reconfigure({}, {desk(other)}, settings);
   CHECK_FALSE(passes(gate, sign_for(client, random), client));
   CHECK(passes(gate, sign_for(other, random), other));
 }
