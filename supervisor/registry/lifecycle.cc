@@ -67,6 +67,7 @@ void Registry::pump_spawns(std::int64_t now) {
     leave_spawn_queue(user);
     user.generation = generation;
     user.ready = false;
+    user.greeted = false;
     user.leaving = false;
     user.kill = KillReason::kNone;
     user.sessions = 0;
@@ -151,6 +152,12 @@ void Registry::fork_failed(std::int64_t now, std::uint64_t generation, std::stri
   }
   user->spawn_place = spawn_queue_.insert(spawn_queue_.begin(), user);
   schedule(*user);
+}
+
+void Registry::greeted(std::uint64_t generation) {
+  if (User* user = find_live(generation)) {
+    user->greeted = true;
+  }
 }
 
 void Registry::ready(std::int64_t now, std::uint64_t generation) {
@@ -294,7 +301,7 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
                      plain(ErrorCode::kCancelled, "An operator restarted this user's process."));
       break;
     case KillReason::kQuarantine:
-      fail_everything(user, plain(ErrorCode::kQuarantined, "An operator quarantined this user."));
+      fail_everything(user, quarantined(now, kNever));
       break;
     case KillReason::kShutdown:
       fail_everything(user, plain(ErrorCode::kShuttingDown,
@@ -334,7 +341,8 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
                      cause.kind == ExitKind::kExited && cause.value == 0;
   const bool ours = user.kill == KillReason::kRestart || user.kill == KillReason::kQuarantine ||
                     user.kill == KillReason::kShutdown || user.kill == KillReason::kLingered ||
-                    user.kill == KillReason::kStorage;
+                    user.kill == KillReason::kStorage ||
+                    (user.kill == KillReason::kStartTimeout && !user.greeted);
   // One that went as it was told may have crossed with a repeat of its last request.
   const Error error =
       clean ? plain(ErrorCode::kShuttingDown, "This node shut down before the operation was done.")
@@ -387,8 +395,7 @@ void Registry::after_death(std::int64_t now, User& user, bool counts, const std:
   if (by_operator || (counts && user.budget.exhausted(limits_.budget, now))) {
     ++counters_.quarantines;
     user.until = by_operator ? kNever : now + limits_.quarantine_ms;
-    fail_queued(user, plain(ErrorCode::kQuarantined,
-                            "This user's process crashed too often and is quarantined."));
+    fail_queued(user, quarantined(now, user.until));
     set_state(user, UserState::kQuarantined, reason);
     schedule(user);
   } else if (delay > 0) {

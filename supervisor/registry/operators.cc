@@ -64,11 +64,8 @@ void Registry::quarantine(std::int64_t now, const std::string& name) {
     return;
   }
   leave_spawn_queue(user);
-  fail_queued(user, {.code = ErrorCode::kQuarantined,
-                     .message = "An operator quarantined this user.",
-                     .peer = {},
-                     .peer_reason = {}});
   user.until = kNever;
+  fail_queued(user, quarantined(now, user.until));
   ++counters_.quarantines;
   set_state(user, UserState::kQuarantined, "by order");
 }

@@ -43,6 +43,9 @@ class Registry {
   /// The fork came to nothing, for no fault of the user: the zygote died, the system is full. No
   /// process of this generation exists.
   void fork_failed(std::int64_t now, std::uint64_t generation, std::string_view why);
+  /// The worker runs: it has said hello. What keeps one from it is the node's trouble: a slow
+  /// zygote, a machine without a processor to spare.
+  void greeted(std::uint64_t generation);
   void ready(std::int64_t now, std::uint64_t generation);
   /// Whose answer this is; nothing if it answers no request of this worker (dropped, counted). The
   /// caller sends it if `has_client`.
@@ -146,6 +149,8 @@ class Registry {
   void after_death(std::int64_t now, User& user, bool counts, const std::string& reason);
   void rest(std::int64_t now, User& user, std::string_view reason);
 
+  /// What callers hear of a quarantine that ends at `until` (kNever: by an operator only).
+  static Error quarantined(std::int64_t now, std::int64_t until);
   Error death_error(const User& user, const ExitCause& cause) const;
   void fail(User& user, Waiting& waiting, Error error);
   void fail_queued(User& user, const Error& error);

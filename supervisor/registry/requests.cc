@@ -33,17 +33,9 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
             .peer_reason = {}});
     return;
   }
-  const std::size_t bytes = envelope.size();
+  const std::size_t bytes = envelope.size() + limits_.entry_bytes;
   if (known != nullptr && known->state == UserState::kQuarantined) {
-    const bool forgiven = known->until != kNever;
-    refuse(name, std::move(info),
-           {.code = ErrorCode::kQuarantined,
-            .message = "This user's process crashed too often and is quarantined on this node; an "
-                       "operator can clear it.",
-            .retryable = forgiven,
-            .retry_after_ms = forgiven ? static_cast<std::uint32_t>(known->until - now) : 0,
-            .peer = {},
-            .peer_reason = {}});
+    refuse(name, std::move(info), quarantined(now, known->until));
     return;
   }
   if (known != nullptr &&
@@ -56,6 +48,12 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
       total_bytes_ + bytes > limits_.total_mailbox_bytes) {
     ++counters_.overloaded;
     refuse(name, std::move(info), overloaded("The requests that wait on this node are too large."));
+    return;
+  }
+  if ((known == nullptr || known->state == UserState::kAbsent) &&
+      in_state(UserState::kStarting) >= limits_.waiting_users) {
+    ++counters_.overloaded;
+    refuse(name, std::move(info), overloaded("Too many users wait for a process on this node."));
     return;
   }
   User& user = find_or_make(name);
@@ -71,6 +69,20 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   } else if (user.state == UserState::kDraining) {
     schedule(user);
   }
+}
+
+Error Registry::quarantined(std::int64_t now, std::int64_t until) {
+  const bool forgiven = until != kNever;  // by time
+  return {.code = ErrorCode::kQuarantined,
+          .message = forgiven
+                         ? "This user's process crashed too often and is quarantined on this node; "
+                           "an operator can clear it."
+                         : "An operator quarantined this user on this node.",
+          .retryable = forgiven,
+          .retry_after_ms =
+              forgiven ? static_cast<std::uint32_t>(std::max<std::int64_t>(1, until - now)) : 0,
+          .peer = {},
+          .peer_reason = {}};
 }
 
 std::int64_t Registry::queue_ends(const User& user) const {

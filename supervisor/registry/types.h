@@ -29,8 +29,10 @@ inline constexpr std::size_t kUserStates = 7;
 struct RegistryLimits {
   std::size_t max_workers = 10'000;
   std::size_t mailbox_entries = 256;     ///< unanswered requests of one user
-  std::size_t mailbox_bytes = 8U << 20;  ///< their envelopes
+  std::size_t mailbox_bytes = 8U << 20;  ///< their envelopes, and entry_bytes for each
   std::size_t total_mailbox_bytes = 256U << 20;
+  std::size_t entry_bytes = 1024;      ///< about what a request and a user of its own cost here
+  std::size_t waiting_users = 10'000;  ///< for a process
   std::size_t starting_at_once = 64;
   std::int64_t spawns_per_second = 1000;
   std::int64_t idle_timeout_ms = 1'800'000;

@@ -25,6 +25,7 @@ struct Registry::User {
 
   // The worker. generation ≠ 0: forked and not reaped.
   std::uint64_t generation = 0;
+  bool greeted = false;          ///< this worker has said hello
   bool ready = false;            ///< this worker has been ready
   bool counts_starting = false;  ///< part of Registry::starting_
   bool leaving = false;          ///< it agreed to go, or was told to drain

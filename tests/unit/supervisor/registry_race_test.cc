@@ -12,6 +12,8 @@ RegistryLimits tight() {
   limits.mailbox_entries = 6;
   limits.mailbox_bytes = 1000;
   limits.total_mailbox_bytes = 3000;
+  limits.entry_bytes = 20;
+  limits.waiting_users = 5;
   limits.starting_at_once = 2;
   limits.spawns_per_second = 200;
   limits.idle_timeout_ms = 60;

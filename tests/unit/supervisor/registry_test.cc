@@ -224,6 +224,7 @@ TEST_CASE("registry: mailboxes are bounded in entries and bytes, for a user and 
   limits.mailbox_entries = 3;
   limits.mailbox_bytes = 1000;
   limits.total_mailbox_bytes = 1500;
+  limits.entry_bytes = 100;
   World world(limits, 9, calm());
   SECTION("entries") {
     for (int i = 0; i < 3; ++i) {
@@ -232,13 +233,21 @@ TEST_CASE("registry: mailboxes are bounded in entries and bytes, for a user and 
     REQUIRE(world.error_of(world.request("alice"))->code == ErrorCode::kOverloaded);
   }
   SECTION("bytes of one user") {
-    REQUIRE_FALSE(world.answered(world.request("alice", true, 900)));
-    REQUIRE(world.error_of(world.request("alice", true, 101))->code == ErrorCode::kOverloaded);
+    REQUIRE_FALSE(world.answered(world.request("alice", true, 800)));
+    REQUIRE(world.error_of(world.request("alice", true, 1))->code == ErrorCode::kOverloaded);
   }
   SECTION("bytes of all") {
-    REQUIRE_FALSE(world.answered(world.request("alice", true, 900)));
-    REQUIRE(world.error_of(world.request("ben", true, 601))->code == ErrorCode::kOverloaded);
-    REQUIRE_FALSE(world.answered(world.request("ben", true, 600)));
+    REQUIRE_FALSE(world.answered(world.request("alice", true, 800)));
+    REQUIRE(world.error_of(world.request("ben", true, 501))->code == ErrorCode::kOverloaded);
+    REQUIRE_FALSE(world.answered(world.request("ben", true, 500)));
+  }
+  SECTION("empty envelopes of ever new users") {
+    std::size_t taken = 0;
+    for (int i = 0; i < 100; ++i) {
+      const auto id = world.request("user" + std::to_string(i), true, 0);
+      taken += world.answered(id) ? 0U : 1U;
+    }
+    REQUIRE(taken == 15);  // of 1500 bytes
   }
   world.run(1000);
   REQUIRE(world.unanswered() == 0);
@@ -519,6 +528,82 @@ TEST_CASE("registry: silence while the supervisor itself did not run kills nobod
   REQUIRE(bare.kills == 0);
   bare.timer(21'500);  // silent for ten seconds of ours
   REQUIRE(bare.kills == 1);
+}
+
+TEST_CASE("registry: users that wait for a process are bounded") {
+  auto limits = ordinary();
+  limits.waiting_users = 3;
+  Bare bare(limits);
+  for (int i = 0; i < 4; ++i) {
+    bare.request(0, "user" + std::to_string(i));
+  }
+  REQUIRE(bare.errors.size() == 1);
+  REQUIRE(bare.errors[0].code == ErrorCode::kOverloaded);
+  bare.request(0, "user0");  // one that waits already may wait for more
+  REQUIRE(bare.errors.size() == 1);
+}
+
+TEST_CASE("registry: a quarantine is told in the same way whenever it is met") {
+  // To those that waited when it began, and to those that come later.
+  auto limits = ordinary();
+  limits.quarantine_ms = 5000;
+  Bare bare(limits);
+  SECTION("an operator's: asking again is no use until he clears it") {
+    bare.request(0);
+    bare.registry.quarantine(1, "alice");  // while it starts
+    bare.settle();
+    bare.registry.exited(2, 1, {});
+    bare.request(3);
+    bare.registry.quarantine(4, "ben");  // who has no process
+    bare.request(5, "ben");
+    REQUIRE(bare.errors.size() == 3);
+    for (const Error& error : bare.errors) {
+      REQUIRE(error == bare.errors[0]);
+      REQUIRE(error.code == ErrorCode::kQuarantined);
+      REQUIRE_FALSE(error.retryable);
+      REQUIRE(error.retry_after_ms == 0);
+    }
+  }
+  SECTION("by deaths: time forgives, and how long that takes is said") {
+    for (std::uint64_t round = 1; round <= 3; ++round) {
+      const auto now = static_cast<std::int64_t>(2000 * round);
+      bare.timer(now);
+      bare.request(now);
+      bare.registry.ready(now, round);
+      REQUIRE(bare.registry.answer(now, round, round));
+      REQUIRE(bare.registry.evict(now, "alice"));
+      bare.registry.evict_reply(now, round, round, true);
+      if (round == 3) {
+        bare.request(now);  // waits for the next worker, and there is to be none
+      }
+      bare.registry.exited(now + 1, round, {ExitKind::kSignal, 11, {}, 0});
+      bare.settle();
+    }
+    bare.request(7001);
+    REQUIRE(bare.errors.size() == 2);
+    REQUIRE(bare.errors[0].retry_after_ms == 5000);
+    REQUIRE(bare.errors[1].retry_after_ms == 4000);
+    for (const Error& error : bare.errors) {
+      REQUIRE(error.code == ErrorCode::kQuarantined);
+      REQUIRE(error.message == bare.errors[0].message);
+      REQUIRE(error.retryable);
+    }
+  }
+}
+
+TEST_CASE("registry: a start that fails before the worker's hello costs its user nothing") {
+  Bare bare;
+  bare.request(0);
+  const bool greeted = GENERATE(false, true);
+  if (greeted) {
+    bare.registry.greeted(1);
+  }
+  bare.timer(10'000);
+  bare.registry.exited(10'001, 1, {ExitKind::kSignal, 9, {}, 0});
+  bare.settle();
+  REQUIRE(bare.errors.size() == 1);
+  REQUIRE(bare.errors[0].code == ErrorCode::kWorkerUnresponsive);
+  REQUIRE(bare.registry.counters().deaths == (greeted ? 1U : 0U));
 }
 
 }  // namespace cosigner::supervisor::test

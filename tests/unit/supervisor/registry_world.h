@@ -16,6 +16,7 @@ namespace cosigner::supervisor::test {
 struct Odds {
   unsigned fork_fails = 3;  ///< in 100
   unsigned never_ready = 2;
+  unsigned hangs_before_hello = 50;  ///< of those
   unsigned dies_starting = 3;
   unsigned crashes = 5;
   unsigned hangs = 2;
@@ -201,11 +202,15 @@ class World {
       to_registry(generation, [this, generation] {
         if (Worker* worker = find(generation); worker != nullptr) {
           worker->ready = true;
+          registry_.greeted(generation);
           registry_.ready(now_, generation);
         }
       });
     } else {
       workers_[generation].hung = true;
+      if (!chance(odds_.hangs_before_hello)) {
+        registry_.greeted(generation);
+      }
     }
   }
   void perform(action::Deliver& deliver) {
