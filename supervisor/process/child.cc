@@ -78,6 +78,13 @@ void ChildProcess::reap() {
   on_exit(to_status(info));
 }
 
+void reap_child(pid_t pid) {
+  ::kill(pid, SIGKILL);
+  siginfo_t info{};
+  while (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) != 0 && errno == EINTR) {
+  }
+}
+
 std::size_t reap_unknown_children(std::span<const pid_t> known) {
   std::size_t count = 0;
   for (bool again = true; again;) {

@@ -51,6 +51,10 @@ class ChildProcess {
   std::unique_ptr<FdWatch> watch_;
 };
 
+/// Kills and reaps a child that could not be watched, and no other: those whose fork's result is
+/// not read yet are as unknown. Blocks until the kernel has ended it.
+void reap_child(pid_t pid);
+
 /// Kills and reaps every child of this process that `known` does not list; for forks whose result
 /// never came because the zygote died first. Blocks for as long as the kernel takes to end them.
 /// Returns how many there were.

@@ -16,6 +16,14 @@ constexpr BudgetLimits kBudget{
 /// How long a start waits for what it needs (a generation) before it asks again.
 constexpr std::uint64_t kAskAgainMs = 5;
 constexpr std::uint64_t kLookEveryMs = 500;
+/// Changes of one peer's presence, and of the broker: four at once (a broker that restarts), then
+/// one a second. Each presence goes to every worker.
+constexpr std::int64_t kChangeEveryMs = 1000;
+constexpr std::int64_t kChangesAtOnce = 4;
+constexpr std::uint32_t kLogLinesPerSecond = 50;
+constexpr std::size_t kMaxLogLine = 2048;
+/// A renewal costs three signatures; a gateway asks once an hour.
+constexpr std::uint32_t kRenewalsPerSecond = 1;
 /// A gateway with requests waiting behind an unread socket is of no use.
 constexpr std::size_t kMaxQueuedBytes = 64U << 20;
 
@@ -30,6 +38,8 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
       metrics_(metrics),
       random_(random),
       outlets_(std::move(outlets)),
+      presence_states_(kChangeEveryMs, kChangesAtOnce),
+      broker_states_(kChangeEveryMs, kChangesAtOnce),
       restart_timer_(loop, [this] { try_start(); }),
       watch_timer_(loop,
                    [this] {
@@ -50,13 +60,14 @@ GatewayLink::GatewayLink(uv_loop_t* loop, const Config& config, const Issuer& is
                       died("its fork was still under way");
                     }
                   }),
+      settle_timer_(loop, [this] { settle(); }),
       presence_timer_(loop, [this] {
-        for (const std::string& node : std::set<std::string>(present_)) {
+        for (const std::string& node : present_) {
           if (node != config_.node && !heard_.contains(node)) {
-            present_.erase(node);
-            outlets_.presence(node, false);
+            presence_states_.want(node, false);
           }
         }
+        settle();
         waited_for_peers_ = true;
         outlets_.on_change();
       }) {
@@ -137,8 +148,7 @@ void GatewayLink::forked(std::uint64_t generation, pid_t pid, const std::string&
   }
   auto process = ChildProcess::watch(loop_, pid, [this](ExitStatus status) { exited(status); });
   if (!process) {
-    ::kill(pid, SIGKILL);
-    tree_.reap_unknown();
+    reap_child(pid);
     died(process.error().message);
     return;
   }
@@ -240,6 +250,11 @@ bool GatewayLink::send(const Message& message) {
   const ipc::SendStatus status = channel_->send(message);
   if (status == ipc::SendStatus::kFull) {
     kill("it does not read its socket");
+  } else if (status == ipc::SendStatus::kTooLarge) {
+    spdlog::error(
+        "gateway generation={}: a message of type {} is larger than a frame may be and "
+        "was not sent",
+        generation_, static_cast<unsigned>(Message::kType));
   }
   return ipc::accepted(status);
 }
@@ -282,37 +297,26 @@ void GatewayLink::on_frame(const ipc::Frame& frame) {
     case Type::kPublishFailed:
       return with<ipc::PublishFailed>(frame, [this](auto& failed) {
         if (auto found = publishes_.extract(failed.publish)) {
-          found.mapped().on_failed({.code = error_from_name(failed.error_name),
-                                    .message = failed.error_message,
-                                    .retryable = true,
-                                    .peer = {},
-                                    .peer_reason = {}});
+          const ErrorCode code = error_from_name(failed.error_name);
+          found.mapped().on_failed(
+              {.code = code,
+               .message = failed.error_message,
+               .retryable = code == ErrorCode::kPeerUnreachable || code == ErrorCode::kOverloaded,
+               .peer = {},
+               .peer_reason = {}});
         }
       });
     case Type::kPeerPresence:
       return with<ipc::PeerPresence>(frame, [this](auto& presence) { on_presence(presence); });
     case Type::kBrokerState:
-      return with<ipc::BrokerState>(frame, [this](auto& state) {
-        if (broker_connected_ != state.connected) {
-          spdlog::log(state.connected ? spdlog::level::info : spdlog::level::warn, "broker: {} {}",
-                      state.connected ? "connected" : "disconnected", state.detail);
-        }
-        set_broker_connected(state.connected);
-        broker_detail_ = state.detail;
-        outlets_.on_change();
-      });
+      return with<ipc::BrokerState>(frame,
+                                    [this](auto& state) { on_broker_state(std::move(state)); });
     case Type::kRenewAsk:
       return with<ipc::RenewAsk>(frame, [this](auto&) { on_renew(); });
     case Type::kHeartbeat:
       return;
     case Type::kLog:
-      return with<ipc::Log>(frame, [this](auto& line) {
-        spdlog::log(line.level >= 4   ? spdlog::level::err
-                    : line.level == 3 ? spdlog::level::warn
-                    : line.level == 2 ? spdlog::level::info
-                                      : spdlog::level::debug,
-                    "{}", line.message);
-      });
+      return with<ipc::Log>(frame, [this](auto& line) { on_log(line); });
     default:
       kill("it sent a frame of a type that no gateway sends");
   }
@@ -339,7 +343,12 @@ void GatewayLink::on_hello(const ipc::GatewayHello& hello) {
   start.peers = config_.peers;
   start.initiators = config_.initiators;
   start.settings = config_.sessions;
-  send(start);
+  if (!send(start)) {
+    // It would wait for ever. What fills a frame is the list of initiators.
+    kill(
+        "its start cannot be sent: if it is too large, the configuration names too many "
+        "initiators or peers");
+  }
 }
 
 void GatewayLink::set_broker_connected(bool connected) {
@@ -362,7 +371,7 @@ void GatewayLink::on_ready() {
 }
 
 void GatewayLink::on_renew() {
-  if (!hello_) {
+  if (!hello_ || !renewals_.take(monotonic_ms(), kRenewalsPerSecond)) {
     return;
   }
   const std::uint64_t now_s = wall_seconds();
@@ -384,6 +393,10 @@ void GatewayLink::on_request(ipc::GatewayRequest request) {
     kill("it sent a request with names that are none");
     return;
   }
+  if (request.envelope.empty()) {
+    kill("it sent a request without one");
+    return;
+  }
   RequestInfo info;
   info.has_client = request.woken_by.empty();
   info.gateway_generation = generation_;
@@ -401,11 +414,48 @@ void GatewayLink::on_presence(const ipc::PeerPresence& presence) {
     return;
   }
   heard_.insert(presence.node);
-  const bool changed =
-      presence.present ? present_.insert(presence.node).second : present_.erase(presence.node) > 0;
-  if (changed) {
-    spdlog::info("peer {} is {}", presence.node, presence.present ? "present" : "absent");
-    outlets_.presence(presence.node, presence.present);
+  presence_states_.want(presence.node, presence.present);
+  settle();
+}
+
+void GatewayLink::on_broker_state(ipc::BrokerState state) {
+  state.detail.resize(std::min(state.detail.size(), kMaxLogLine));
+  broker_states_.want("broker", {state.connected, std::move(state.detail)});
+  settle();
+}
+
+void GatewayLink::on_log(const ipc::Log& line) {
+  if (log_lines_.take(monotonic_ms(), kLogLinesPerSecond)) {
+    spdlog::log(line.level >= 4   ? spdlog::level::err
+                : line.level == 3 ? spdlog::level::warn
+                : line.level == 2 ? spdlog::level::info
+                                  : spdlog::level::debug,
+                "{}", std::string_view(line.message).substr(0, kMaxLogLine));
+  }
+}
+
+void GatewayLink::settle() {
+  const std::int64_t now = monotonic_ms();
+  presence_states_.settle(now, [this](const std::string& node, bool present) {
+    const bool changed = present ? present_.insert(node).second : present_.erase(node) > 0;
+    if (changed) {
+      spdlog::info("peer {} is {}", node, present ? "present" : "absent");
+      outlets_.presence(node, present);
+    }
+  });
+  broker_states_.settle(now, [this](const std::string&, const BrokerView& view) {
+    spdlog::log(view.connected ? spdlog::level::info : spdlog::level::warn, "broker: {} {}",
+                view.connected ? "connected" : "disconnected", view.detail);
+    set_broker_connected(view.connected);
+    broker_detail_ = view.detail;
+    outlets_.on_change();
+  });
+  std::optional<std::int64_t> next = presence_states_.next();
+  if (const auto other = broker_states_.next(); other && (!next || *other < *next)) {
+    next = other;
+  }
+  if (next) {
+    settle_timer_.start(static_cast<std::uint64_t>(std::max<std::int64_t>(1, *next - now)));
   }
 }
 
@@ -419,13 +469,17 @@ void GatewayLink::answer(const RequestInfo& info, ByteVector envelope) {
   ipc::GatewayAnswer answer;
   answer.request = info.gateway_request;
   answer.envelope = std::move(envelope);
-  send(answer);
+  if (!send(answer)) {
+    ++answers_lost_;
+  }
 }
 
 void GatewayLink::reconfigure(const ipc::Reconfigured& change) {
-  std::erase_if(present_, [&](const std::string& node) {
+  const auto is_no_peer = [&](const std::string& node) {
     return std::ranges::find(change.peers, node, &ipc::Peer::node) == change.peers.end();
-  });
+  };
+  std::erase_if(present_, is_no_peer);
+  presence_states_.forget(is_no_peer);
   if (hello_) {
     send(change);  // one that has not said hello gets it all at its start
   }

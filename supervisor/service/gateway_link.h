@@ -15,7 +15,9 @@
 #include "supervisor/process/crash_pipe.h"
 #include "supervisor/registry/types.h"
 #include "supervisor/service/issuer.h"
+#include "supervisor/service/per_second.h"
 #include "supervisor/service/process_tree.h"
+#include "supervisor/service/settled_states.h"
 
 namespace cosigner::supervisor {
 
@@ -80,6 +82,10 @@ class GatewayLink {
   void set_broker_connected(bool connected);
   void on_request(ipc::GatewayRequest request);
   void on_presence(const ipc::PeerPresence& presence);
+  void on_broker_state(ipc::BrokerState state);
+  void on_log(const ipc::Log& line);
+  /// Tells of what has changed in the gateway's view, as often as it may.
+  void settle();
   void on_renew();
   void on_socket_end(std::string_view why);
   void exited(ExitStatus status);
@@ -111,6 +117,19 @@ class GatewayLink {
   std::set<std::string> present_;
   std::set<std::string> heard_;  ///< peers that this gateway has reported
   bool waited_for_peers_ = false;
+  // What a captured gateway may cost: see settled_states.h.
+  struct BrokerView {
+    bool connected = false;
+    std::string detail;
+    /// A detail is for operators; what changes is whether there is a broker.
+    friend bool operator==(const BrokerView& a, const BrokerView& b) {
+      return a.connected == b.connected;
+    }
+  };
+  SettledStates<bool> presence_states_;
+  SettledStates<BrokerView> broker_states_;
+  PerSecond log_lines_;
+  PerSecond renewals_;
   std::map<std::uint64_t, Publish> publishes_;
   std::uint64_t next_publish_ = 1;
   RestartBudget budget_;
@@ -120,6 +139,7 @@ class GatewayLink {
   LoopTimer restart_timer_;
   LoopTimer watch_timer_;     ///< start timeout, then heartbeats
   LoopTimer stop_timer_;      ///< it was told to end
+  LoopTimer settle_timer_;    ///< a change waits for its time
   LoopTimer presence_timer_;  ///< peers that a new gateway does not hear of are absent
 };
 

@@ -63,6 +63,7 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
   using Type = ipc::MessageType;
   const std::uint64_t generation = worker.holder.generation;
   registry_.alive(monotonic_ms(), generation);
+  send_owed_presence(worker);
   if (frame.type == ipc::StartKeysTaken::kType) {
     with<ipc::StartKeysTaken>(worker, frame, [&](auto& taken) { on_keys_taken(worker, taken); });
     pump();
@@ -175,6 +176,7 @@ void WorkerPool::on_hello(Worker& worker, const ipc::WorkerHello& hello) {
     return;
   }
   worker.hello = hello;
+  registry_.greeted(worker.holder.generation);
   start_if_complete(worker);
 }
 

@@ -106,7 +106,12 @@ void WorkerPool::request(const std::string& user, RequestInfo info, ByteVector e
 
 void WorkerPool::broadcast(const ipc::Presence& presence) {
   for (const auto& [generation, worker] : workers_) {
-    if (worker->started) {
+    if (!worker->started || worker->socket_over) {
+      continue;
+    }
+    if (worker->presence_owed || worker->channel->queued_bytes() > 0) {
+      worker->presence_owed = true;
+    } else {
       send(*worker, presence);
     }
   }
@@ -123,6 +128,22 @@ void WorkerPool::reconfigure(const ipc::Reconfigured& change) {
   pump();
 }
 
+void WorkerPool::send_owed_presence(Worker& worker) {
+  if (!worker.presence_owed || worker.socket_over || worker.channel->queued_bytes() > 0) {
+    return;
+  }
+  worker.presence_owed = false;
+  const std::vector<std::string> present = outlets_.present();
+  for (const ipc::Peer& peer : config_.peers) {
+    if (peer.node != config_.node) {
+      ipc::Presence presence;
+      presence.node = peer.node;
+      presence.present = std::ranges::find(present, peer.node) != present.end();
+      send(worker, presence);
+    }
+  }
+}
+
 void WorkerPool::tick() {
   ipc::Tick tick;
   tick.number = ++ticks_;
@@ -133,6 +154,7 @@ void WorkerPool::tick() {
     if (worker->channel->queued_bytes() > 0) {
       ++ticks_dropped_;  // a nudge is not worth a queue
     } else {
+      send_owed_presence(*worker);
       send(*worker, tick);
     }
   }
@@ -344,8 +366,7 @@ void WorkerPool::forked(std::uint64_t generation, pid_t pid, const std::string& 
     }
     log_about(about(worker->holder.user, generation), spdlog::level::err, "{}",
               process.error().message);
-    ::kill(pid, SIGKILL);
-    tree_.reap_unknown();
+    reap_child(pid);
   } else {
     log_about(about(worker->holder.user, generation), spdlog::level::warn, "fork failed: {}",
               error);

@@ -78,7 +78,8 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   void request(const std::string& user, RequestInfo info, ByteVector envelope);
-  /// To every live worker; those that do not take it (lossy) are counted.
+  /// To every live worker. One with unread frames in its queue hears how things stand once it has
+  /// read them: news that overtake one another are not worth a queue.
   void broadcast(const ipc::Presence& presence);
   /// The configuration was read again: limits, and what live workers follow from now on.
   void reconfigure(const ipc::Reconfigured& change);
@@ -139,6 +140,7 @@ class WorkerPool {
   void exited(std::uint64_t generation, ExitStatus status);
   void socket_ended(std::uint64_t generation, ipc::CloseReason reason, std::string_view detail);
   void finish_if_over(Worker& worker);
+  void send_owed_presence(Worker& worker);
   void finish(Worker& worker);
   void bury(std::uint64_t generation);
   Worker* find(std::uint64_t generation);
@@ -260,6 +262,7 @@ struct WorkerPool::Worker {
   std::vector<ipc::RenewPair> renew_orders;  ///< that came before it was started
   bool started = false;
   std::int64_t renewed_at = 0;
+  bool presence_owed = false;  ///< it has not heard of the last change
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
   std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls

@@ -77,21 +77,22 @@ class NodeFiles {
   }
 
   /// A program for Config::worker_program. Its socket is descriptor 3.
-  [[nodiscard]] std::string script(const std::string& text) const {
-    const auto path = directory_.path() / "zygote.sh";
-    std::ofstream(path) << "#!/bin/sh\n" << text << "\n";
+  [[nodiscard]] std::string script(const std::string& text,
+                                   const std::string& interpreter = "/bin/sh") const {
+    const auto path = directory_.path() / "zygote";
+    std::ofstream(path) << "#!" << interpreter << "\n" << text << "\n";
     std::filesystem::permissions(path, std::filesystem::perms::owner_all);
     return path.string();
   }
   /// A zygote that says it is ready and then answers nothing, nor ends when its socket does.
-  [[nodiscard]] std::string mute_zygote() const {
+  [[nodiscard]] std::string mute_zygote(const std::string& first = "") const {
     const auto frame = ipc::encode_frame(ipc::ZygoteReady{.pid = 1}, 0);
     REQUIRE(frame);
     const auto path = directory_.path() / "ready.frame";
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(frame->data()),
                static_cast<std::streamsize>(frame->size()));
-    return script("cat " + path.string() + " >&3\nexec sleep 1000");
+    return script("cat " + path.string() + " >&3\n" + first + "\nexec sleep 1000");
   }
   [[nodiscard]] std::unique_ptr<StoreThread> open_store(Loop& loop, const Issuer& issuer) const {
     auto store = Store::open(config.state_directory + "/cosigner.db", issuer.key_encryption_key(),

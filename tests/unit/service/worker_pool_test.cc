@@ -2,6 +2,7 @@
 
 #include "supervisor/service/worker_pool.h"
 
+#include "supervisor/metrics/node_metrics.h"
 #include "tests/unit/service/node_fixture.h"
 
 namespace cosigner::supervisor::test {
@@ -24,9 +25,9 @@ struct MutePool {
   Issuer issuer;
   std::unique_ptr<StoreThread> store;
   ProcessTree tree;
+  NodeMetrics metrics{{.version = "test", .cluster = "dev", .node = "node1", .peers = {"node2"}}};
   std::vector<ByteVector> answers;
   int emptied = 0;
-  NodeMetrics metrics{{}};
   WorkerPool pool;
 
   MutePool()
