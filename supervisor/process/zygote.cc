@@ -35,14 +35,14 @@ Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::str
   zygote->socket_ = std::move(pair->first);
   auto child = ChildProcess::watch(loop, *pid, [raw](ExitStatus status) { raw->exited(status); });
   if (!child) {
-    ::kill(*pid, SIGKILL);
+    reap_child(*pid);
     return std::unexpected(child.error());
   }
   zygote->child_ = std::move(*child);
   auto watch =
       FdWatch::open(loop, zygote->socket_.get(), [raw](int events) { raw->on_socket(events); });
   if (!watch) {
-    zygote->child_->kill(SIGKILL);
+    reap_child(*pid);
     return std::unexpected(watch.error());
   }
   zygote->watch_ = std::move(*watch);
@@ -57,7 +57,7 @@ void Zygote::fork(const ipc::ForkOrder& order, Ends ends) {
     finish_order(order.order, 0, frame ? "the zygote is not running" : frame.error().message);
     return;
   }
-  queue_.push_back({std::move(*frame), std::move(ends)});
+  queue_.push_back({order.order, std::move(*frame), std::move(ends)});
   flush();
 }
 
@@ -76,19 +76,25 @@ void Zygote::on_socket(int events) {
 }
 
 void Zygote::flush() {
-  while (!queue_.empty()) {
+  while (!queue_.empty() && socket_) {
     const Queued& next = queue_.front();
     const auto sent = ipc::send_packet(socket_.get(), next.frame, next.ends.socket.get(),
                                        next.ends.crash_pipe.get());
-    if (!sent) {
-      if (sent.error().code == ErrorCode::kOverloaded) {
-        watch_->want(UV_READABLE | UV_WRITABLE);
-      }
-      return;  // any other error: the zygote is dying and exited() fails what is outstanding
+    if (!sent && sent.error().code == ErrorCode::kOverloaded) {
+      watch_->want(UV_READABLE | UV_WRITABLE);
+      return;
     }
+    const std::uint64_t order = next.order;
     queue_.pop_front();
+    if (!sent) {
+      // Not sent, so not forked: the zygote is dying, or the kernel is short of memory or of
+      // descriptors in flight (ENOMEM, ENOBUFS, ETOOMANYREFS), of which no poll tells the end.
+      finish_order(order, 0, sent.error().message);
+    }
   }
-  watch_->want(UV_READABLE);
+  if (watch_) {  // an order's end may have retired this zygote
+    watch_->want(UV_READABLE);
+  }
 }
 
 void Zygote::receive() {

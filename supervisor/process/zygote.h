@@ -46,7 +46,7 @@ class Zygote {
     ipc::UniqueFd crash_pipe;
   };
   /// Queues an order; `ends` are closed here once sent. The result comes by on_forked: from within
-  /// this call when the zygote is not running.
+  /// this call when the zygote is not running or the order cannot be sent.
   void fork(const ipc::ForkOrder& order, Ends ends);
   /// Closes the socket: the zygote ends by itself (its forks live on). on_exit follows.
   void retire();
@@ -70,6 +70,7 @@ class Zygote {
   std::unique_ptr<FdWatch> watch_;
   std::unique_ptr<ChildProcess> child_;
   struct Queued {
+    std::uint64_t order = 0;
     ipc::FrameBytes frame;
     Ends ends;
   };

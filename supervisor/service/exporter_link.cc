@@ -72,9 +72,8 @@ void ExporterLink::launch() {
     died(status.describe());
   });
   if (!process) {
-    ::kill(*pid, SIGKILL);
+    reap_child(*pid);
     tree_.forget(*pid);
-    tree_.reap_unknown();
     died(process.error().message);
     return;
   }

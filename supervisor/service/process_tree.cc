@@ -80,6 +80,7 @@ void ProcessTree::stop() {
       zygote->retire();
     }
   }
+  watch();
 }
 
 const char* ProcessTree::state() const {
@@ -134,10 +135,6 @@ std::vector<pid_t> ProcessTree::known_children() const {
     }
   }
   return all;
-}
-
-void ProcessTree::reap_unknown() {
-  reap_unknown_children(known_children());
 }
 
 void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t generation,

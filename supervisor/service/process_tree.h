@@ -43,8 +43,6 @@ class ProcessTree {
   /// Children that others watch, for as long as they do.
   void know(pid_t pid) { known_.insert(pid); }
   void forget(pid_t pid) { known_.erase(pid); }
-  /// Kills and reaps a child that could not be watched. Blocks until the kernel has ended it.
-  void reap_unknown();
   /// A fork of the zygote ended in a way that asks for new randomness: SIGSEGV, SIGBUS, SIGILL,
   /// SIGABRT, SIGSYS.
   void note_bad_death();

@@ -2,6 +2,9 @@
 
 #include "supervisor/service/process_tree.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/unit/service/node_fixture.h"
 
 namespace cosigner::supervisor::test {
@@ -67,6 +70,46 @@ TEST_CASE("process tree: an idle zygote is left alone, an old one that does not 
   REQUIRE(loop.until([&] { return tree.ready(); }));
   CHECK(tree.restarts() == 0);
   end(loop, tree);
+}
+
+TEST_CASE("process tree: an order that cannot be sent fails by itself") {
+  Loop loop;
+  NodeFiles files;
+  SystemRandom random;
+  ProcessTree tree(loop.get(), files.mute_zygote("exec 3>&-"), random, [] {});
+  REQUIRE(tree.start());
+  REQUIRE(loop.until([&] { return tree.ready(); }));
+  std::string why;
+  REQUIRE(loop.until([&] {
+    // Those that come before its socket is closed are in it, and fail with the zygote.
+    tree.fork(ipc::Role::kWorker, "alice", 1, {}, [&](pid_t pid, const std::string& error) {
+      CHECK(pid == 0);
+      why = error;
+    });
+    return why.starts_with("sendmsg");
+  }));
+  CHECK(tree.restarts() == 0);
+  end(loop, tree);
+}
+
+TEST_CASE("reap_child ends that child and no other") {
+  const auto sleeper = [] {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    return pid;
+  };
+  const pid_t one = sleeper();
+  const pid_t other = sleeper();
+  REQUIRE(one > 0);
+  REQUIRE(other > 0);
+  reap_child(one);
+  CHECK(::waitpid(one, nullptr, 0) == -1);  // reaped
+  CHECK(::waitpid(other, nullptr, WNOHANG) == 0);
+  reap_child(other);
+  CHECK(::waitpid(other, nullptr, 0) == -1);
 }
 
 }  // namespace cosigner::supervisor::test
