@@ -1,6 +1,7 @@
 // Keys: promises, activation, refusals.
 
 #include "ipc/key_record.h"
+#include "ipc/names.h"
 #include "supervisor/store/statements.h"
 
 namespace cosigner::supervisor {
@@ -180,6 +181,9 @@ Expected<void> Store::store_pending(const std::string& user, const ipc::StoredKe
 }
 
 Expected<void> Store::activate(const std::string& user, const ipc::StoreActivate& order) {
+  if (!valid_key_name(order.key)) {  // to epochs_of(), "" is every key of the user
+    return fail(ErrorCode::kBadRequest, "this is no key name");
+  }
   auto epochs = epochs_of(user, order.key);
   if (!epochs) {
     return std::unexpected(epochs.error());
@@ -223,6 +227,9 @@ Expected<void> Store::activate(const std::string& user, const ipc::StoreActivate
 }
 
 Expected<void> Store::discard(const std::string& user, const ipc::StoreDiscard& order) {
+  if (!valid_key_name(order.key)) {
+    return fail(ErrorCode::kBadRequest, "this is no key name");
+  }
   const auto refusal = decode_statement(order.refusal);
   if (!refusal) {
     return fail(ErrorCode::kBadRequest, "the refusal cannot be read: " + refusal.error());

@@ -56,6 +56,23 @@ TEST_CASE("store: an acknowledged share stands, and nothing else of its key is a
   REQUIRE(keys->front().record == encode_key_record(first));
 }
 
+TEST_CASE("store: an order about no key is about none, not about every key of the user") {
+  const StoreFixture fixture;
+  auto store = fixture.open();
+  REQUIRE(store);
+  const KeyRecord first = StoreFixture::record(1);
+  REQUIRE(store->store_pending("alice", StoreFixture::stored(first)));
+  auto activate = fixture.activation(first);
+  activate.key.clear();
+  REQUIRE(code_of(store->activate("alice", activate)) == ErrorCode::kBadRequest);
+  REQUIRE(store->keys_of("alice")->front().state == ipc::KeyState::kPending);
+  REQUIRE(store->activate("alice", fixture.activation(first)));  // it was the name alone
+  auto discard = StoreFixture::discarding(first, fixture.refusal(first));
+  discard.key.clear();
+  REQUIRE(code_of(store->discard("alice", discard)) == ErrorCode::kBadRequest);
+  REQUIRE(store->keys_of("alice")->size() == 1);
+}
+
 TEST_CASE("store: a record must be this node's, this user's and fit the order") {
   const StoreFixture fixture;
   auto store = fixture.open();
