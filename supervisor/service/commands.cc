@@ -299,10 +299,17 @@ void Commands::events(const Request& request, ipc::MapReader& arguments) {
     request->succeed(empty_body());
     return;
   }
-  const auto listening = std::make_shared<bool>(true);
-  request->on_cancel([listening] { *listening = false; });
-  node_.events().listen(
-      [request, listening](const ByteVector& event) { return *listening && request->part(event); });
+  const auto token =
+      node_.events().listen([request](const ByteVector& event) { return request->part(event); });
+  if (!token) {
+    request->fail({.code = ErrorCode::kOverloaded,
+                   .message = "Too many follow this node's events; one of them must end first.",
+                   .retryable = true,
+                   .peer = {},
+                   .peer_reason = {}});
+    return;
+  }
+  request->on_cancel([this, number = *token] { node_.events().unlisten(number); });
 }
 
 void Commands::submit(const Request& request, ipc::MapReader& arguments) {

@@ -6,7 +6,8 @@
 
 #include <deque>
 #include <functional>
-#include <list>
+#include <map>
+#include <optional>
 #include <string>
 
 #include "ipc/pack.h"
@@ -17,8 +18,11 @@ namespace cosigner::supervisor {
 class Events {
  public:
   static constexpr std::size_t kKept = 1000;
+  /// Follow-up calls that nobody cancels must not grow without end.
+  static constexpr std::size_t kMaxListeners = 64;
   /// False: it listens no more.
   using Listener = std::function<bool(const ByteVector& event)>;
+  using Token = std::uint64_t;
   enum class Keep : std::uint8_t { kYes, kNo };
 
   /// {at_ms, what, user, from, to, generation, reason}
@@ -37,8 +41,14 @@ class Events {
                            .unsigned_integer("generation", generation)
                            .text("reason", reason)
                            .finish();
-    for (auto listener = listeners_.begin(); listener != listeners_.end();) {
-      listener = (*listener)(event) ? std::next(listener) : listeners_.erase(listener);
+    // One that is told may stop listening, or make others stop: each is looked up again.
+    for (auto next = listeners_.begin(); next != listeners_.end();) {
+      const Token token = next->first;
+      const Listener listener = next->second;
+      if (!listener(event)) {
+        listeners_.erase(token);
+      }
+      next = listeners_.upper_bound(token);
     }
     if (keep == Keep::kYes) {
       kept_.push_back(std::move(event));
@@ -48,11 +58,21 @@ class Events {
     }
   }
   [[nodiscard]] const std::deque<ByteVector>& kept() const { return kept_; }
-  void listen(Listener listener) { listeners_.push_back(std::move(listener)); }
+  /// Nothing if too many listen.
+  [[nodiscard]] std::optional<Token> listen(Listener listener) {
+    if (listeners_.size() >= kMaxListeners) {
+      return std::nullopt;
+    }
+    listeners_.emplace(next_token_, std::move(listener));
+    return next_token_++;
+  }
+  void unlisten(Token token) { listeners_.erase(token); }
+  [[nodiscard]] std::size_t listeners() const { return listeners_.size(); }
 
  private:
   std::deque<ByteVector> kept_;
-  std::list<Listener> listeners_;
+  std::map<Token, Listener> listeners_;
+  Token next_token_ = 1;
 };
 
 }  // namespace cosigner::supervisor
