@@ -17,6 +17,11 @@
 
 namespace cosigner::supervisor {
 
+namespace {
+/// Where descriptors or memory have run out.
+constexpr std::uint64_t kAcceptAgainMs = 100;
+}  // namespace
+
 // ---- one connection
 
 class ControlServer::Connection : public std::enable_shared_from_this<ControlServer::Connection> {
@@ -338,16 +343,28 @@ Expected<void> ControlServer::watch(uv_loop_t* loop) {
     return std::unexpected(system_error(path_, "poll"));
   }
   poll_->data = this;
-  uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
-    static_cast<ControlServer*>(handle->data)->accept();
-  });
+  accept_timer_.emplace(loop, [this] { want_connections(); });
+  want_connections();
   return {};
+}
+
+void ControlServer::want_connections() {
+  if (poll_ != nullptr) {
+    uv_poll_start(poll_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+      static_cast<ControlServer*>(handle->data)->accept();
+    });
+  }
 }
 
 void ControlServer::accept() {
   for (std::size_t taken = 0; taken < limits_.accepted_at_once; ++taken) {
     ipc::UniqueFd fd(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        // The connection stays in the queue and the socket readable: polled on, it would spin.
+        uv_poll_stop(poll_);
+        accept_timer_->start(kAcceptAgainMs);
+      }
       return;  // nothing left, or a connection that is already gone
     }
     auto peer = peer_of(fd.get());

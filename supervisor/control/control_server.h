@@ -94,6 +94,7 @@ class ControlServer {
   /// There is room for one more connection of this peer.
   [[nodiscard]] bool has_room_for(const ControlPeer& peer, bool is_welcome) const;
   void sweep();
+  void want_connections();
 
   Handler handler_;
   Welcome welcome_;
@@ -102,7 +103,8 @@ class ControlServer {
   uv_loop_t* loop_ = nullptr;
   uv_poll_t* poll_ = nullptr;  ///< frees itself when closed
   ipc::UniqueFd socket_;
-  std::optional<LoopTimer> sweep_timer_;  ///< runs while somebody is connected
+  std::optional<LoopTimer> sweep_timer_;   ///< runs while somebody is connected
+  std::optional<LoopTimer> accept_timer_;  ///< no connection can be taken for now
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
 };

@@ -4,6 +4,7 @@
 
 #include <grp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -514,4 +515,30 @@ TEST_CASE("control socket: a live one is not replaced, a stale one is") {
   while (uv_run(&second, UV_RUN_NOWAIT) != 0) {
   }
   CHECK(uv_loop_close(&second) == 0);
+}
+
+TEST_CASE("control socket: without a descriptor to spare it waits, and serves who waited with it") {
+  Server server;
+  Client client(server.path());
+  REQUIRE(client.connected());
+  client.write(call_of(1, "ping"));
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int lowest_free = ::dup(0);
+  REQUIRE(lowest_free > 0);
+  ::close(lowest_free);
+  const rlimit none{.rlim_cur = static_cast<rlim_t>(lowest_free), .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const auto began = std::chrono::steady_clock::now();
+  for (int turn = 0; turn < 6; ++turn) {  // a failed accept, and the wait for the next, in turn
+    uv_run(&server.loop, UV_RUN_ONCE);
+  }
+  const auto took = std::chrono::steady_clock::now() - began;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(took >= std::chrono::milliseconds(200));  // one that spins is done at once
+  CHECK(server.served == 0);
+  server.until([&] {
+    client.read();
+    return client.replies().size() == 1;
+  });
 }
