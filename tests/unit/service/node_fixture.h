@@ -80,8 +80,11 @@ class NodeFiles {
   [[nodiscard]] std::string script(const std::string& text,
                                    const std::string& interpreter = "/bin/sh") const {
     const auto path = directory_.path() / "zygote";
-    std::ofstream(path) << "#!" << interpreter << "\n" << text << "\n";
-    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    const auto mine = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    std::filesystem::copy_file(mine / "script-runner", path);
+    const std::string file = path.string() + ".script";
+    std::ofstream(file) << "#!" << interpreter << "\n" << text << "\n";
+    std::filesystem::permissions(file, std::filesystem::perms::owner_all);
     return path.string();
   }
   /// A zygote that says it is ready and then answers nothing, nor ends when its socket does.
