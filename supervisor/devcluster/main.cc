@@ -2,14 +2,11 @@
 // are worth anything: all nodes share one machine and one owner.
 
 #include <signal.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "supervisor/config/cross_check.h"
 #include "supervisor/ctl/exit_status.h"
 #include "supervisor/ctl/json.h"
 #include "supervisor/ctl/table.h"
@@ -66,26 +63,6 @@ int show_status(const Expected<Cluster::Report>& report, bool json) {
     std::cout << table.text();
   }
   return report->healthy() ? 0 : 1;
-}
-
-/// As many workers as this host gives descriptors for: a node refuses a configuration that asks for
-/// more, and an evaluation does not depend on the number.
-void fit_workers(UpOptions& options) {
-  const supervisor::WorkerLimits usual;
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY ||
-      limit.rlim_max >= supervisor::descriptors_needed(usual) ||
-      options.overrides["workers"].contains("max_workers")) {
-    return;
-  }
-  const auto needed = [](std::uint32_t workers) {
-    supervisor::WorkerLimits limits;
-    limits.max_workers = workers;
-    return supervisor::descriptors_needed(limits);
-  };
-  const std::uint64_t room = limit.rlim_max > needed(0) ? limit.rlim_max - needed(0) : 0;
-  options.overrides["workers"]["max_workers"] =
-      std::to_string(std::max<std::uint64_t>(1, room / (needed(1) - needed(0))));
 }
 
 int run(int argc, char** argv) {
@@ -148,7 +125,6 @@ int run(int argc, char** argv) {
       return finish(added);
     }
   }
-  fit_workers(options);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action{};
     action.sa_handler = on_interrupt;

@@ -43,7 +43,8 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
   auto wanted = load_config(config_.path);
   rlimit limit{};
   if (wanted && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    if (auto problem = check_descriptors(*wanted, limit.rlim_cur)) {  // raised at the start
+    fit_default_workers(*wanted, limit.rlim_cur);  // as at the start, where it was raised
+    if (auto problem = check_descriptors(*wanted, limit.rlim_cur)) {
       wanted = std::unexpected(std::vector{*std::move(problem)});
     }
   }
@@ -53,9 +54,6 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
     }
     spdlog::error("reload: the node goes on with the configuration it has");
     return std::unexpected(std::move(wanted.error()));
-  }
-  if (rlimit limit{}; ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    fit_default_workers(*wanted, limit.rlim_max);  // as at the start
   }
   ConfigDifference difference = compare_configs(config_, *wanted);
   if (!difference.live.empty()) {

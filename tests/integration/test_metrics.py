@@ -17,7 +17,7 @@ import pytest
 from cluster import BIN, Cluster, CommandFailed, alive, children, verifies, wait_until
 
 MONITORING = pathlib.Path(__file__).parents[2] / "packaging" / "monitoring"
-SETTINGS = {"workers.max_restarts": 3, "workers.backoff_first_ms": 100, "workers.backoff_cap_ms": 100, "workers.unresponsive_s": 3}
+SETTINGS = {"workers.max_workers": 500, "workers.max_restarts": 3, "workers.backoff_first_ms": 100, "workers.backoff_cap_ms": 100, "workers.unresponsive_s": 3}
 
 
 @pytest.fixture(scope="module")
