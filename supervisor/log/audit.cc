@@ -1,5 +1,7 @@
 #include "supervisor/log/audit.h"
 
+#include <algorithm>
+
 #include "ipc/names.h"
 #include "supervisor/log/log.h"
 
@@ -38,15 +40,16 @@ void audit_control(const ControlPeer& peer, std::string_view command, std::strin
   if (!logger) {
     return;
   }
+  std::string name = ipc::make_loggable(command);
+  std::ranges::replace(name, '\n', '?');  // one entry, one line
   LogFields fields = about(user);
   fields.push_back({"audit", "control"});
-  fields.push_back({"command", ipc::make_loggable(command)});
+  fields.push_back({"command", name});
   fields.push_back({"peer_uid", std::to_string(peer.uid)});
   fields.push_back({"peer_pid", std::to_string(peer.pid)});
   fields.push_back({"outcome", std::string(outcome)});
   const LogScope scope(fields);
-  logger->info("control: {} {} (uid {}, pid {})", ipc::make_loggable(command), outcome, peer.uid,
-               peer.pid);
+  logger->info("control: {} {} (uid {}, pid {})", name, outcome, peer.uid, peer.pid);
 }
 
 }  // namespace cosigner::supervisor

@@ -142,6 +142,7 @@ void GatewayLink::forked(std::uint64_t generation, pid_t pid, const std::string&
     return;
   }
   forking_ = false;
+  const bool unwanted = std::exchange(kill_when_forked_, false) || stopping_;
   if (pid <= 0) {
     died(error);
     return;
@@ -154,16 +155,21 @@ void GatewayLink::forked(std::uint64_t generation, pid_t pid, const std::string&
   }
   process_ = std::move(*process);
   tree_.know(pid);
-  if (stopping_) {
+  if (unwanted) {
     process_->kill(SIGKILL);
   }
 }
 
 void GatewayLink::kill(std::string_view why) {
+  if (!process_ && !forking_) {
+    return;
+  }
+  log_about(about({}, generation_), spdlog::level::warn, "gateway: killed: {}", why);
+  watch_timer_.stop();
   if (process_) {
-    log_about(about({}, generation_), spdlog::level::warn, "gateway: killed: {}", why);
     process_->kill(SIGKILL);
-    watch_timer_.stop();
+  } else {
+    kill_when_forked_ = true;  // it spoke before the zygote did
   }
 }
 
@@ -172,7 +178,7 @@ void GatewayLink::on_socket_end(std::string_view why) {
     return;
   }
   dead_channel_ = std::move(channel_);  // it is calling us
-  if (process_ && !stopping_) {
+  if (!stopping_) {
     kill(why.empty() ? "it closed its socket" : why);
   }
 }

@@ -108,6 +108,7 @@ class GatewayLink {
   CrashPipe crash_pipe_;
   std::optional<ipc::GatewayHello> hello_;
   bool forking_ = false;
+  bool kill_when_forked_ = false;
   bool ready_ = false;
   bool stopping_ = false;
   bool broker_connected_ = false;

@@ -10,7 +10,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// SQLite looks at the clock after this many of its instructions: about a millisecond.
-constexpr int kInstructionsBetweenLooks = 10'000;
+constexpr int kInstructionsBetweenLooks = 100;
 
 struct Close {
   void operator()(sqlite3* database) const { sqlite3_close_v2(database); }

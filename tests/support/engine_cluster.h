@@ -61,6 +61,7 @@ class SimulatedStore {
   std::map<SessionId, ByteVector> results;
   std::map<std::pair<Ed25519PublicKey, Bytes<16>>, SessionId> ids;
   bool fail_pending = false;  ///< a full disk
+  bool unreadable = false;    ///< for lookups
   struct Pair {
     std::uint64_t epoch = 0;
     bool banned = false;
@@ -185,8 +186,14 @@ class SimulatedStore {
     ids[{order.initiator, order.id}] = order.session;
   }
   [[nodiscard]] ipc::ResultFound apply(const ipc::ResultLookup& order) const {
-    ipc::ResultFound found{
-        .order = order.order, .found = false, .replayed = false, .failed = false, .answer = {}};
+    ipc::ResultFound found{.order = order.order,
+                           .found = false,
+                           .replayed = false,
+                           .failed = unreadable,
+                           .answer = {}};
+    if (unreadable) {
+      return found;
+    }
     if (const auto result = results.find(order.session); result != results.end()) {
       found.found = true;
       found.answer = result->second;

@@ -158,6 +158,24 @@ TEST_CASE("the same id with other bytes is replayed, in one life and after resta
   }
 }
 
+TEST_CASE("a store that cannot be read is not taken for one that knows nothing", "[engine]") {
+  EngineCluster cluster(6, 3);
+  cluster.make_key("k", 2);
+  Request request = cluster.sign_request("k", {1});
+  REQUIRE(cluster.settle(cluster.ask_all(cluster.sign(request).envelope)));
+  cluster.run(100 * kMs);
+  for (std::size_t i = 0; i < 3; ++i) {
+    cluster.kill(cluster.node(i));
+    cluster.node(i).store->unreadable = true;
+  }
+  request.message = {2};  // other bytes under the same id
+  const auto works = cluster.ask_all(cluster.sign(request).envelope);
+  REQUIRE(cluster.settle(works));
+  for (const std::uint64_t id : works) {
+    CHECK(code_of(cluster.answer(id)) == ErrorCode::kStorageFailed);
+  }
+}
+
 TEST_CASE("a replay while the first is still running is refused", "[engine]") {
   EngineCluster cluster(6, 3);
   cluster.make_key("k", 2);

@@ -43,7 +43,7 @@ class Lines {
   std::shared_ptr<spdlog::sinks::ostream_sink_mt> sink_;
 };
 
-TEST_CASE("text: fields before the message; a line without fields has none of an earlier one") {
+TEST_CASE("text: fields before the message, and a line without fields has none of an earlier one") {
   const Lines lines(make_text_formatter("node1"));
   log_about(about("alice", 7, "ab"), spdlog::level::warn, "killed: {}", "why");
   spdlog::info("plain");

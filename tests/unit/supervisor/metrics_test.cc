@@ -49,7 +49,7 @@ struct Promise {
 
 std::map<std::string, Promise> contract() {
   const std::filesystem::path file =
-      std::filesystem::path(__FILE__).parent_path() / "../../../packaging/monitoring/metrics.md";
+      std::filesystem::path(COSIGNER_SOURCE_DIR) / "packaging/monitoring/metrics.md";
   std::ifstream in(file);
   REQUIRE(in);
   std::map<std::string, Promise> out;

@@ -42,7 +42,8 @@ TEST_CASE("registry: a request spawns lazily, waits, and is answered") {
 }
 
 TEST_CASE(
-    "registry: limits change while it runs; what is over a lowered one stays until it is done") {
+    "registry: limits change while it runs, and what is over a lowered one stays until it is "
+    "done") {
   World world(ordinary(), 3, calm());
   for (const char* user : {"a", "b", "c"}) {
     warm(world, user);
