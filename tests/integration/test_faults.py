@@ -233,7 +233,7 @@ def test_the_operator_sees_what_happened(cluster, key, client):
     assert "SIGSEGV" in entry["last_death"]
     assert re.match(r"signal 11 \(SIGSEGV\) at null\+0x0 in cosigner-worker[a-z-]*\+0x[0-9a-f]+ < ", entry["last_crash"])
     assert entry["last_request"] == f"sign k {session}"
-    assert re.search(rf"user=victim generation={generation} session={session}: crash record: signal 11", cluster.log(1))
+    assert re.search(rf"user_id=victim generation={generation} session_id={session}: crash record: signal 11", cluster.log(1))
     crash = [event for event in events(cluster) if event["what"] == "crash" and event["generation"] == generation]
     assert len(crash) == 1 and crash[0]["reason"] == entry["last_crash"]
     assert_symbols(cluster, entry["last_crash"])
