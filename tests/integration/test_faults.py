@@ -290,7 +290,7 @@ def test_a_crash_loop_is_backed_off_quarantined_and_cleared():
         # Three deaths; a peer that misses this node's hello wakes it with the same request, and that may be one of them.
         assert told[-1] == "quarantined" and set(told[:-1]) == {"worker_crashed"} and len(told) <= 4, told
         victim = cluster.ctl("user", "victim")
-        assert (victim["state"], victim["deaths"]) == ("quarantined", 3)
+        assert (victim["state"], victim["restarts"]) == ("quarantined", 3)
         cluster.faults[1].disarm()
         assert sign(client)["node1"] == "quarantined"
         cluster.ctl("clear", "--user", "victim")
