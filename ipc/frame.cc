@@ -1,9 +1,7 @@
 #include "ipc/frame.h"
 
 #include "crypto/base/wire.h"
-#include "ipc/metrics_messages.h"
-#include "ipc/sandboxed.h"
-#include "ipc/start_keys.h"
+#include "ipc/messages.h"
 
 namespace cosigner::ipc {
 namespace {
@@ -15,14 +13,6 @@ constexpr std::uint8_t kUint16 = 0xcd;
 constexpr std::uint8_t kUint64 = 0xcf;
 
 bool known(std::uint16_t type) {
-  // Those of headers of their own.
-  for (const MessageType own :
-       {kStartKeysType, kStartKeysTakenType, kSandboxedType, kWorkerMetricsType,
-        kGatewayMetricsType, kMetricsAskType, kMetricsSnapshotType}) {
-    if (static_cast<MessageType>(type) == own) {
-      return true;
-    }
-  }
   switch (static_cast<MessageType>(type)) {
     case MessageType::kZygoteReady:
     case MessageType::kForkOrder:
@@ -54,6 +44,10 @@ bool known(std::uint16_t type) {
     case MessageType::kStoreRenewed:
     case MessageType::kLiftBan:
     case MessageType::kRenewPair:
+    case MessageType::kStartKeys:
+    case MessageType::kStartKeysTaken:
+    case MessageType::kSandboxed:
+    case MessageType::kWorkerMetrics:
     case MessageType::kHeartbeat:
     case MessageType::kDrain:
     case MessageType::kLog:
@@ -70,6 +64,9 @@ bool known(std::uint16_t type) {
     case MessageType::kPublishWake:
     case MessageType::kPeerPresence:
     case MessageType::kBrokerState:
+    case MessageType::kGatewayMetrics:
+    case MessageType::kMetricsAsk:
+    case MessageType::kMetricsSnapshot:
     case MessageType::kControlCall:
     case MessageType::kControlReply:
     case MessageType::kControlCancel:

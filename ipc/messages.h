@@ -48,6 +48,10 @@ enum class MessageType : std::uint16_t {
   kStoreRenewed = 33,
   kLiftBan = 34,
   kRenewPair = 35,
+  kStartKeys = 50,
+  kStartKeysTaken = 51,
+  kSandboxed = 52,
+  kWorkerMetrics = 45,
   // both worker and gateway
   kHeartbeat = 40,
   kDrain = 41,
@@ -66,6 +70,10 @@ enum class MessageType : std::uint16_t {
   kPublishWake = 69,
   kPeerPresence = 70,
   kBrokerState = 71,
+  kGatewayMetrics = 46,
+  // supervisor ↔ exporter
+  kMetricsAsk = 80,
+  kMetricsSnapshot = 81,
   // cosignerctl ↔ supervisor
   kControlCall = 90,
   kControlReply = 91,

@@ -7,17 +7,6 @@
 
 namespace cosigner::ipc {
 
-/// Numbers of the messages below, in the enumeration's space. Here, because every source includes
-/// messages.h and few these.
-inline constexpr MessageType kWorkerMetricsType{45};
-inline constexpr MessageType kGatewayMetricsType{46};
-inline constexpr MessageType kMetricsAskType{80};
-inline constexpr MessageType kMetricsSnapshotType{81};
-
-#define COSIGNER_METRICS_MESSAGE(TYPE, ...)  \
-  static constexpr MessageType kType = TYPE; \
-  COSIGNER_PART(__VA_ARGS__)
-
 /// Requests of one kind that were answered.
 struct RequestTally {
   std::string operation;               ///< empty: it could not be read
@@ -43,7 +32,7 @@ struct WorkerMetrics {
   std::vector<AttemptTally> attempts;
   std::vector<PeerTally> peers;
   std::uint64_t retransmissions = 0;
-  COSIGNER_METRICS_MESSAGE(kWorkerMetricsType, requests, attempts, peers, retransmissions)
+  COSIGNER_MESSAGE(kWorkerMetrics, requests, attempts, peers, retransmissions)
 };
 
 struct RefusalTally {
@@ -53,23 +42,21 @@ struct RefusalTally {
 };
 struct GatewayMetrics {
   std::vector<RefusalTally> refused;
-  COSIGNER_METRICS_MESSAGE(kGatewayMetricsType, refused)
+  COSIGNER_MESSAGE(kGatewayMetrics, refused)
 };
 
 /// The HTTP listener wants the state of now.
 struct MetricsAsk {
   std::uint64_t ask = 0;
   bool text = false;  ///< the metrics as well; without, the answer comes at once
-  COSIGNER_METRICS_MESSAGE(kMetricsAskType, ask, text)
+  COSIGNER_MESSAGE(kMetricsAsk, ask, text)
 };
 struct MetricsSnapshot {
   std::uint64_t ask = 0;
   bool ready = false;
   std::string why;  ///< not ready
   ByteVector text;  ///< Prometheus text format; empty if not asked for
-  COSIGNER_METRICS_MESSAGE(kMetricsSnapshotType, ask, ready, why, text)
+  COSIGNER_MESSAGE(kMetricsSnapshot, ask, ready, why, text)
 };
-
-#undef COSIGNER_METRICS_MESSAGE
 
 }  // namespace cosigner::ipc

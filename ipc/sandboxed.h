@@ -6,13 +6,10 @@
 
 namespace cosigner::ipc {
 
-inline constexpr MessageType kSandboxedType{52};
-
 struct Sandboxed {
-  static constexpr MessageType kType = kSandboxedType;
   std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: not in this kernel
   bool relaxed = false;        ///< a sanitizer build: limits only
-  COSIGNER_PART(landlock, relaxed)
+  COSIGNER_MESSAGE(kSandboxed, landlock, relaxed)
 };
 
 }  // namespace cosigner::ipc

@@ -9,20 +9,15 @@
 
 namespace cosigner::ipc {
 
-inline constexpr MessageType kStartKeysType{50};
-inline constexpr MessageType kStartKeysTakenType{51};
-
 /// Some of the user's keys, before WorkerStart, when they do not all fit into it. Each is
 /// acknowledged before the next is sent, so that no queue holds them all.
 struct StartKeys {
-  static constexpr MessageType kType = kStartKeysType;
   std::vector<StoredKey> keys;
-  COSIGNER_PART(keys)
+  COSIGNER_MESSAGE(kStartKeys, keys)
 };
 struct StartKeysTaken {
-  static constexpr MessageType kType = kStartKeysTakenType;
   std::uint32_t keys = 0;  ///< that the worker holds now
-  COSIGNER_PART(keys)
+  COSIGNER_MESSAGE(kStartKeysTaken, keys)
 };
 
 /// Of one part, by stored_key_bytes(): two of them fit a frame, so a key of up to that size does

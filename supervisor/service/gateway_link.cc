@@ -278,16 +278,15 @@ void GatewayLink::with(const ipc::Frame& frame, Handle handle) {
 void GatewayLink::on_frame(const ipc::Frame& frame) {
   using Type = ipc::MessageType;
   silent_looks_ = 0;
-  if (frame.type == ipc::GatewayMetrics::kType) {
-    return with<ipc::GatewayMetrics>(frame, [this](auto& metrics) {
-      if (!metrics_.absorb(metrics)) {
-        kill("it counted what there is not");
-      }
-    });
-  }
   switch (frame.type) {
     case Type::kGatewayHello:
       return with<ipc::GatewayHello>(frame, [this](auto& hello) { on_hello(hello); });
+    case Type::kGatewayMetrics:
+      return with<ipc::GatewayMetrics>(frame, [this](auto& metrics) {
+        if (!metrics_.absorb(metrics)) {
+          kill("it counted what there is not");
+        }
+      });
     case Type::kGatewayReady:
       return with<ipc::GatewayReady>(frame, [this](auto&) { on_ready(); });
     case Type::kGatewayRequest:

@@ -64,24 +64,18 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
   const std::uint64_t generation = worker.holder.generation;
   registry_.alive(monotonic_ms(), generation);
   send_owed_presence(worker);
-  if (frame.type == ipc::StartKeysTaken::kType) {
-    with<ipc::StartKeysTaken>(worker, frame, [&](auto& taken) { on_keys_taken(worker, taken); });
-    pump();
-    return;
-  }
-  if (frame.type == ipc::Sandboxed::kType) {
-    with<ipc::Sandboxed>(worker, frame, [&](auto& sandboxed) { worker.sandboxed = sandboxed; });
-    pump();
-    return;
-  }
-  if (frame.type == ipc::WorkerMetrics::kType) {
-    with<ipc::WorkerMetrics>(worker, frame, [&](auto& metrics) { on_metrics(worker, metrics); });
-    pump();
-    return;
-  }
   switch (frame.type) {
     case Type::kWorkerHello:
       with<ipc::WorkerHello>(worker, frame, [&](auto& hello) { on_hello(worker, hello); });
+      break;
+    case Type::kStartKeysTaken:
+      with<ipc::StartKeysTaken>(worker, frame, [&](auto& taken) { on_keys_taken(worker, taken); });
+      break;
+    case Type::kSandboxed:
+      with<ipc::Sandboxed>(worker, frame, [&](auto& sandboxed) { worker.sandboxed = sandboxed; });
+      break;
+    case Type::kWorkerMetrics:
+      with<ipc::WorkerMetrics>(worker, frame, [&](auto& metrics) { on_metrics(worker, metrics); });
       break;
     case Type::kWorkerReady:
       with<ipc::WorkerReady>(worker, frame, [&](auto& ready) {

@@ -7,6 +7,7 @@
 // worker has a later generation. Every Work must be answered exactly once: by the engine, or by the
 // supervisor when the worker dies.
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -478,6 +479,28 @@ class EngineCluster {
     request.operation = Operation::kSign;
     request.message = std::move(message);
     return request;
+  }
+  [[nodiscard]] worker::CoordinatorOrder order_of(const SessionId& session) const {
+    std::vector<worker::Participant> participants;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      participants.push_back({static_cast<ParticipantIndex>(i + 1), nodes_[i]->name});
+    }
+    return {session, participants};
+  }
+  /// Of the requests that `make` makes the first whose attempt `attempt` is that node's to
+  /// coordinate.
+  template <std::invocable Make>
+  SignedRequest coordinated_by(const std::string& node, Make make, std::uint16_t attempt = 0) {
+    for (;;) {
+      SignedRequest request = sign(make());
+      if (order_of(request.session).of(attempt) == node) {
+        return request;
+      }
+    }
+  }
+  /// Likewise, for a signature with key k.
+  SignedRequest coordinated_by(const std::string& node, std::uint16_t attempt = 0) {
+    return coordinated_by(node, [&] { return sign_request("k", {1, 2}); }, attempt);
   }
   SignedRequest sign(const Request& request) {
     return cosigner::sign_request(request, initiator_).value();

@@ -64,17 +64,7 @@ class PresignCluster : public EngineCluster {
   }
   /// A request whose first coordinator is that node.
   SignedRequest coordinated_by(const std::string& name, Request& request) {
-    std::vector<worker::Participant> participants;
-    for (std::size_t i = 0; i < size(); ++i) {
-      participants.push_back({static_cast<ParticipantIndex>(i + 1), node(i).name});
-    }
-    for (;;) {
-      request = ecdsa_request();
-      SignedRequest out = sign(request);
-      if (worker::CoordinatorOrder(out.session, participants).of(0) == name) {
-        return out;
-      }
-    }
+    return EngineCluster::coordinated_by(name, [&] { return request = ecdsa_request(); });
   }
   /// Every answered success verifies; says how many there are.
   std::size_t check_signatures(const std::vector<std::uint64_t>& works, const ByteVector& message) {

@@ -112,10 +112,9 @@ class UserWorker final : public CheckNotices {
 
   void on_frame(const ipc::Frame& frame) {
     using Type = ipc::MessageType;
-    if (frame.type == ipc::StartKeys::kType) {
-      return with<ipc::StartKeys>(frame, [this](auto& part) { on_keys(std::move(part)); });
-    }
     switch (frame.type) {
+      case Type::kStartKeys:
+        return with<ipc::StartKeys>(frame, [this](auto& part) { on_keys(std::move(part)); });
       case Type::kWorkerStart:
         return with<ipc::WorkerStart>(frame, [this](auto& start) { on_start(std::move(start)); });
       case Type::kWork:

@@ -13,25 +13,6 @@ using namespace cosigner::worker;
 
 namespace {
 
-CoordinatorOrder order_of(EngineCluster& cluster, const SessionId& session) {
-  std::vector<Participant> participants;
-  for (std::size_t i = 0; i < cluster.size(); ++i) {
-    participants.push_back({static_cast<ParticipantIndex>(i + 1), cluster.node(i).name});
-  }
-  return {session, participants};
-}
-
-/// A request whose coordinator of that attempt is `node`.
-SignedRequest coordinated_by(EngineCluster& cluster, const std::string& node,
-                             std::uint16_t attempt) {
-  while (true) {
-    SignedRequest request = cluster.sign(cluster.sign_request("k", {1, 2}));
-    if (order_of(cluster, request.session).of(attempt) == node) {
-      return request;
-    }
-  }
-}
-
 bool all_ok(EngineCluster& cluster, const std::vector<std::uint64_t>& works) {
   return std::ranges::all_of(works, [&](std::uint64_t id) {
     if (const auto* error = std::get_if<Error>(&cluster.answer(id).content)) {
@@ -65,7 +46,7 @@ TEST_CASE("two Advance of one peer end no session that the others finish", "[mis
   };
   Impostor liar(cluster, "n3", "n1");
   for (int i = 0; i < 6; ++i) {
-    const SignedRequest request = coordinated_by(cluster, "n3", static_cast<std::uint16_t>(i % 3));
+    const SignedRequest request = cluster.coordinated_by("n3", static_cast<std::uint16_t>(i % 3));
     std::vector<std::uint64_t> works{cluster.ask(cluster.node(0), request.envelope)};
     cluster.run(kMs);
     std::vector<ByteVector> messages;
@@ -140,7 +121,7 @@ TEST_CASE("a broker that exchanges the certificate beside a hello makes nobody e
     }
     return true;
   };
-  const auto works = cluster.ask_all(coordinated_by(cluster, "n1", 0).envelope);
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1", 0).envelope);
   REQUIRE(cluster.settle(works));
   REQUIRE(exchanged > 0);
   CHECK(all_ok(cluster, works));
@@ -162,7 +143,7 @@ TEST_CASE("who certifies two workers with one generation is blamed, not who forw
   other.ed25519 = ed25519_public_key(ed25519_generate(random));
   sign_certificate(other, n3.identity);
   cluster.deliver("n3", "n2", encode_greeting(false, encode_certificate(other)));
-  const auto works = cluster.ask_all(coordinated_by(cluster, "n1", 0).envelope);
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1", 0).envelope);
   REQUIRE(cluster.settle(works));
   CHECK(blamed(cluster, "n2", "n3"));
   CHECK_FALSE(blamed(cluster, "n2", "n1"));
@@ -185,7 +166,7 @@ TEST_CASE("of rounds that come before their start one of the first round is kept
     return from != "n3";
   };
   Impostor liar(cluster, "n3", "n1");
-  const SignedRequest request = coordinated_by(cluster, "n2", 0);  // nobody else starts it
+  const SignedRequest request = cluster.coordinated_by("n2", 0);  // nobody else starts it
   const auto work = cluster.ask(cluster.node(0), request.envelope);
   cluster.run(2 * kMs);
   const auto refused = [&] { return cluster.counters(0).messages_refused; };

@@ -33,19 +33,6 @@ void spoil_rounds(const std::string& /*to*/, std::vector<ByteVector>& messages) 
   }
 }
 
-SignedRequest coordinated_by(EngineCluster& cluster, const std::string& node) {
-  std::vector<Participant> participants;
-  for (std::size_t i = 0; i < cluster.size(); ++i) {
-    participants.push_back({static_cast<ParticipantIndex>(i + 1), cluster.node(i).name});
-  }
-  while (true) {
-    SignedRequest request = cluster.sign(cluster.sign_request("k", {1, 2}));
-    if (CoordinatorOrder(request.session, participants).of(0) == node) {
-      return request;
-    }
-  }
-}
-
 /// A protocol that throws where a bug would.
 class Throwing final : public Protocol {
  public:
@@ -86,7 +73,7 @@ TEST_CASE("2-of-2: a false share ends the session at once and names its signer",
       spoil_rounds(to, messages);
     }
   });
-  const auto works = cluster.ask_all(coordinated_by(cluster, "n1").envelope);
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1").envelope);
   REQUIRE(cluster.settle({works[0]}, 20 * kMs));
   const Error* error = error_of(cluster.answer(works[0]));
   REQUIRE(error != nullptr);
@@ -164,7 +151,7 @@ TEST_CASE("a coordinator with two different starts is caught, and the attempt is
     }
   });
   for (int i = 0; i < 4; ++i) {
-    const auto works = cluster.ask_all(coordinated_by(cluster, "n3").envelope);
+    const auto works = cluster.ask_all(cluster.coordinated_by("n3").envelope);
     REQUIRE(cluster.settle(works));
     CHECK(cluster.answer(works[0]).ok());
     CHECK(cluster.answer(works[1]).ok());
@@ -191,7 +178,7 @@ TEST_CASE("two hellos signed by one worker for one attempt are evidence against 
     }
     return true;
   };
-  const SignedRequest request = coordinated_by(cluster, "n1");
+  const SignedRequest request = cluster.coordinated_by("n1");
   const std::uint64_t id = cluster.ask(cluster.node(0), request.envelope);
   cluster.ask(cluster.node(2), request.envelope);
   cluster.run(5 * kSecond);
@@ -312,7 +299,7 @@ TEST_CASE("an exception costs its session only", "[misbehaviour]") {
   cluster.node(0).protocols = std::move(owned);
   cluster.make_key("k", 2);
   factory.armed = true;
-  const auto works = cluster.ask_all(coordinated_by(cluster, "n1").envelope);
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1").envelope);
   REQUIRE(cluster.settle(works));
   const Error* error = error_of(cluster.answer(works[0]));
   REQUIRE(error != nullptr);

@@ -10,19 +10,6 @@ using namespace cosigner::worker;
 
 namespace {
 
-SignedRequest coordinated_by(EngineCluster& cluster, const std::string& node) {
-  std::vector<Participant> participants;
-  for (std::size_t i = 0; i < cluster.size(); ++i) {
-    participants.push_back({static_cast<ParticipantIndex>(i + 1), cluster.node(i).name});
-  }
-  while (true) {
-    SignedRequest request = cluster.sign(cluster.sign_request("k", {1, 2}));
-    if (CoordinatorOrder(request.session, participants).of(0) == node) {
-      return request;
-    }
-  }
-}
-
 /// A factory whose next signing throws at its first message.
 class ThrowingOnce final : public ProtocolFactory {
  public:
@@ -70,7 +57,7 @@ TEST_CASE("a coordinator whose session ended and was asked for again is no equiv
   ThrowingOnce& factory = *owned;
   cluster.node(0).protocols = std::move(owned);
   cluster.make_key("k", 2);
-  const SignedRequest request = coordinated_by(cluster, "n1");
+  const SignedRequest request = cluster.coordinated_by("n1");
   factory.armed = true;
   const auto works = cluster.ask_all(request.envelope);
   REQUIRE(cluster.settle({works[0]}));

@@ -21,21 +21,6 @@ void check_no_exception(EngineCluster& cluster) {
   }
 }
 
-/// A request whose first coordinator is `node`.
-template <class Make>
-SignedRequest coordinated_by(EngineCluster& cluster, const std::string& node, Make make) {
-  std::vector<Participant> participants;
-  for (std::size_t i = 0; i < cluster.size(); ++i) {
-    participants.push_back({static_cast<ParticipantIndex>(i + 1), cluster.node(i).name});
-  }
-  while (true) {
-    SignedRequest request = cluster.sign(make());
-    if (CoordinatorOrder(request.session, participants).of(0) == node) {
-      return request;
-    }
-  }
-}
-
 /// n3 coordinates a 2-of-3 signature and puts one such message, one field of it altered, into every
 /// packet. Whatever it says, n1 and n2 get their signature, and nobody honest is blamed.
 template <class T, class Make>
@@ -47,7 +32,7 @@ void steer_with_altered(Make make) {
       const ByteVector key = cluster.make_key("k", 2);
       const ByteVector message{4, 2};
       const SignedRequest request =
-          coordinated_by(cluster, "n3", [&] { return cluster.sign_request("k", message); });
+          cluster.coordinated_by("n3", [&] { return cluster.sign_request("k", message); });
       bool sent = false;
       DoubleAgent agent(cluster, "n3", [&](const std::string&, std::vector<ByteVector>& messages) {
         T lie = make(request.session);

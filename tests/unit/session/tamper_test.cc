@@ -34,13 +34,9 @@ void check_honest(EngineCluster& cluster, const std::vector<std::uint64_t>& work
 /// A session id of which `node` is the first (or not the first) coordinator.
 SignedRequest coordinated_by(EngineCluster& cluster, const std::string& node, bool first,
                              const ByteVector& message) {
-  std::vector<Participant> participants;
-  for (std::size_t i = 0; i < cluster.size(); ++i) {
-    participants.push_back({static_cast<ParticipantIndex>(i + 1), cluster.node(i).name});
-  }
   while (true) {
     SignedRequest request = cluster.sign(cluster.sign_request("k", message));
-    if ((CoordinatorOrder(request.session, participants).of(0) == node) == first) {
+    if ((cluster.order_of(request.session).of(0) == node) == first) {
       return request;
     }
   }
