@@ -29,6 +29,7 @@
 #include "worker/session/counters.h"
 #include "worker/session/engine.h"
 #include "worker/session/protocol_factory.h"
+#include "worker/session/rendezvous.h"
 
 namespace cosigner::test {
 
