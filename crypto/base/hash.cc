@@ -1,6 +1,7 @@
 // SHA256_* is deprecated in OpenSSL 3 in favour of EVP, which allocates and fetches; see hash.h for
 // the cost.
-#define OPENSSL_SUPPRESS_DEPRECATED
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #include "crypto/base/hash.h"
 
 #include <sodium.h>
@@ -83,3 +84,5 @@ void TaggedHash::expand_into(std::span<std::uint8_t> out) const {
 }
 
 }  // namespace cosigner
+
+#pragma GCC diagnostic pop

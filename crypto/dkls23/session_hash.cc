@@ -1,6 +1,7 @@
 // SHA256_Transform and friends are deprecated in OpenSSL 3 in favour of EVP; see
 // crypto/base/hash.h.
-#define OPENSSL_SUPPRESS_DEPRECATED
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #include "crypto/dkls23/session_hash.h"
 
 #include <sodium.h>
@@ -67,3 +68,5 @@ void SessionHash::digest(const HashBlock& block, std::uint8_t* out) const {
 }
 
 }  // namespace cosigner::dkls23
+
+#pragma GCC diagnostic pop

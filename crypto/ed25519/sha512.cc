@@ -1,5 +1,6 @@
 // SHA512_* is deprecated in OpenSSL 3 in favour of EVP, which allocates and fetches.
-#define OPENSSL_SUPPRESS_DEPRECATED
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #include "crypto/ed25519/sha512.h"
 
 namespace cosigner::ed25519 {
@@ -24,3 +25,5 @@ void Sha512::finish_into(std::span<std::uint8_t, 64> out) {
 }
 
 }  // namespace cosigner::ed25519
+
+#pragma GCC diagnostic pop

@@ -6,9 +6,9 @@
 namespace cosigner {
 namespace {
 
-constexpr std::uint8_t kEncodingVersion = 1;
+constexpr std::uint8_t kStatementVersion = 1;
 // Names have 32, 128 and 64 bytes at most (ipc/names.h says which characters).
-constexpr std::size_t kMaxText = 128;
+constexpr std::size_t kMaxStatementText = 128;
 
 }  // namespace
 
@@ -66,7 +66,7 @@ bool verify_statement(const Statement& statement, const Ed25519PublicKey& identi
 
 ByteVector encode_statement(const Statement& statement) {
   Writer out;
-  out.u8(kEncodingVersion)
+  out.u8(kStatementVersion)
       .u8(static_cast<std::uint8_t>(statement.kind))
       .text(statement.cluster)
       .text(statement.node)
@@ -83,16 +83,16 @@ ByteVector encode_statement(const Statement& statement) {
 Checked<Statement> decode_statement(ByteView bytes) {
   Reader in(bytes);
   Statement out;
-  if (in.u8() != kEncodingVersion) {
+  if (in.u8() != kStatementVersion) {
     return wrong("a statement of another version");
   }
   const std::uint8_t kind = in.u8();
   out.kind = static_cast<StatementKind>(kind);
-  out.cluster = in.text(kMaxText);
-  out.node = in.text(kMaxText);
-  out.user = in.text(kMaxText);
+  out.cluster = in.text(kMaxStatementText);
+  out.node = in.text(kMaxStatementText);
+  out.user = in.text(kMaxStatementText);
   out.generation = in.u64();
-  out.key = in.text(kMaxText);
+  out.key = in.text(kMaxStatementText);
   out.epoch = in.u64();
   out.session = in.take<SessionId>();
   out.digest = in.take<Digest>();

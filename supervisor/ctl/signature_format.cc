@@ -27,7 +27,7 @@ std::optional<SignatureForm> form_from_name(std::string_view name) {
   return name == "rsv" ? std::optional(SignatureForm::kRsv) : std::nullopt;
 }
 
-std::unexpected<Failure> usage(std::string reason) {
+std::unexpected<Failure> wrong_use(std::string reason) {
   return failed(ExitStatus::kUsage, ErrorCode::kBadRequest, std::move(reason));
 }
 
@@ -59,17 +59,18 @@ Outcome<SignatureFormat> parse_signature_format(const std::string& format,
   } else if (whole && format != "binary") {
     out.encoding = *whole;
   } else if (!format.empty()) {
-    return usage("--format is hex, base64, raw, der or rsv.");
+    return wrong_use("--format is hex, base64, raw, der or rsv.");
   }
   if (encoding.empty()) {
     return out;
   }
   const auto wanted = encoding_from_name(encoding);
   if (!wanted) {
-    return usage("--encoding is hex, base64 or binary.");
+    return wrong_use("--encoding is hex, base64 or binary.");
   }
   if (whole && *wanted != out.encoding) {
-    return usage("--format " + format + " and --encoding " + encoding + " contradict each other.");
+    return wrong_use("--format " + format + " and --encoding " + encoding +
+                     " contradict each other.");
   }
   out.encoding = *wanted;
   return out;
@@ -78,8 +79,8 @@ Outcome<SignatureFormat> parse_signature_format(const std::string& format,
 Outcome<void> check_signature_format(SignatureFormat format, Scheme scheme) {
   const bool ecdsa_only = format.form == SignatureForm::kDer || format.form == SignatureForm::kRsv;
   if (ecdsa_only && scheme != Scheme::kEcdsaSecp256k1) {
-    return usage("an " + std::string(scheme_name(scheme)) +
-                 " signature has 64 bytes and no other form: use --format raw, hex or base64.");
+    return wrong_use("an " + std::string(scheme_name(scheme)) +
+                     " signature has 64 bytes and no other form: use --format raw, hex or base64.");
   }
   return {};
 }

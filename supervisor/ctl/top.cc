@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/json_part.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -25,15 +26,8 @@ constexpr const char* kRedraw = "\x1b[H\x1b[J";
 constexpr const char* kHideCursor = "\x1b[?25l";
 constexpr const char* kShowCursor = "\x1b[?25h";
 
-const Json& part(const Json& object, std::string_view name) {
-  static const Json kNothing;
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() ? *found : kNothing;
-}
-
-std::uint64_t number(const Json& object, std::string_view name) {
-  const Json& value = part(object, name);
-  return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
+std::uint64_t count(const Json& object, std::string_view name) {
+  return number(object, name).value_or(0);
 }
 
 std::string text(const Json& object, std::string_view name) {
@@ -59,25 +53,25 @@ double grown(std::uint64_t before, std::uint64_t now) {
 std::unordered_map<std::uint64_t, std::uint64_t> processor_times(const TopSample& sample) {
   std::unordered_map<std::uint64_t, std::uint64_t> out;
   for (const Json& user : part(sample.users, "users")) {
-    out.emplace(number(user, "generation"), number(user, "processor_ms"));
+    out.emplace(count(user, "generation"), count(user, "processor_ms"));
   }
   return out;
 }
 
 bool is_worth_a_line(const Json& user) {
-  return number(user, "pid") > 0 || number(user, "queued") > 0 || text(user, "state") != "absent";
+  return count(user, "pid") > 0 || count(user, "queued") > 0 || text(user, "state") != "absent";
 }
 
 void sort_users(std::vector<Json>& users, std::string_view by) {
   const auto key = [by](const Json& user) -> double {
     if (by == "memory") {
-      return -static_cast<double>(number(user, "memory_bytes"));
+      return -static_cast<double>(count(user, "memory_bytes"));
     }
     if (by == "requests") {
-      return -static_cast<double>(number(user, "in_flight") + number(user, "queued"));
+      return -static_cast<double>(count(user, "in_flight") + count(user, "queued"));
     }
     if (by == "active") {
-      return static_cast<double>(number(user, "last_active_ms"));
+      return static_cast<double>(count(user, "last_active_ms"));
     }
     const Json& percent = part(user, "processor_percent");
     return by == "processor" && percent.is_number() ? -percent.get<double>() : 0;
@@ -159,9 +153,9 @@ Json top_snapshot(const std::optional<TopSample>& before, const TopSample& now,
                   std::string_view sort) {
   Json rates = Json::object();
   for (const char* name : kRates) {
-    const std::uint64_t value = number(part(now.status, "counters"), name);
+    const std::uint64_t value = count(part(now.status, "counters"), name);
     rates[name] = before
-                      ? Json(rounded(grown(number(part(before->status, "counters"), name), value) /
+                      ? Json(rounded(grown(count(part(before->status, "counters"), name), value) /
                                      seconds_between(*before, now)))
                       : Json();
   }
@@ -177,23 +171,23 @@ Json top_snapshot(const std::optional<TopSample>& before, const TopSample& now,
       continue;
     }
     Json percent;
-    if (before && number(user, "generation") != 0) {
-      const auto found = earlier.find(number(user, "generation"));
+    if (before && count(user, "generation") != 0) {
+      const auto found = earlier.find(count(user, "generation"));
       const double spent_ms =
-          grown(found == earlier.end() ? 0 : found->second, number(user, "processor_ms"));
+          grown(found == earlier.end() ? 0 : found->second, count(user, "processor_ms"));
       percent = rounded(spent_ms / 10 / seconds_between(*before, now));
       processor += percent.get<double>();
     }
-    memory += number(user, "memory_bytes");
+    memory += count(user, "memory_bytes");
     users.push_back(Json{{"user", text(user, "user")},
                          {"state", text(user, "state")},
                          {"processor_percent", percent},
                          {"memory_bytes", part(user, "memory_bytes")},
-                         {"in_flight", number(user, "in_flight")},
-                         {"queued", number(user, "queued")},
-                         {"sessions", number(user, "sessions")},
-                         {"restarts", number(user, "restarts")},
-                         {"last_active_ms", number(user, "last_active_ms")}});
+                         {"in_flight", count(user, "in_flight")},
+                         {"queued", count(user, "queued")},
+                         {"sessions", count(user, "sessions")},
+                         {"restarts", count(user, "restarts")},
+                         {"last_active_ms", count(user, "last_active_ms")}});
   }
   sort_users(users, sort);
   Json list = Json::array();
@@ -224,7 +218,7 @@ std::string top_text(const Json& snapshot, ScreenSize size) {
       out += " " + state + " " + count.dump();
     }
   }
-  out += "   memory " + human_bytes(number(snapshot, "memory_bytes")) + "   processor " +
+  out += "   memory " + human_bytes(count(snapshot, "memory_bytes")) + "   processor " +
          one_digit(part(snapshot, "processor_percent")) + " %\na second ";
   for (const auto& [name, value] : part(snapshot, "rates").items()) {
     out += " " + name + " " + one_digit(value);
@@ -237,12 +231,12 @@ std::string top_text(const Json& snapshot, ScreenSize size) {
     if (size.rows > 0 && ++lines > size.rows) {
       break;
     }
-    const std::uint64_t memory = number(user, "memory_bytes");
+    const std::uint64_t memory = count(user, "memory_bytes");
     table.row({text(user, "user"), text(user, "state"), one_digit(part(user, "processor_percent")),
-               memory > 0 ? human_bytes(memory) : "-", std::to_string(number(user, "in_flight")),
-               std::to_string(number(user, "queued")), std::to_string(number(user, "sessions")),
-               std::to_string(number(user, "restarts")),
-               human_seconds(number(user, "last_active_ms") / 1000) + " ago"});
+               memory > 0 ? human_bytes(memory) : "-", std::to_string(count(user, "in_flight")),
+               std::to_string(count(user, "queued")), std::to_string(count(user, "sessions")),
+               std::to_string(count(user, "restarts")),
+               human_seconds(count(user, "last_active_ms") / 1000) + " ago"});
   }
   return cut(out + table.text(), size);
 }

@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "supervisor/ctl/json_part.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -28,20 +29,6 @@ std::string field(const Json& object, std::string_view name) {
     return out.empty() ? "-" : out;
   }
   return found->dump();
-}
-
-std::optional<std::uint64_t> number(const Json& object, std::string_view name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  if (!object.is_object() || found == object.end() || !found->is_number_integer()) {
-    return std::nullopt;
-  }
-  return found->get<std::uint64_t>();
-}
-
-const Json& part(const Json& object, std::string_view name) {
-  static const Json kNone = Json::object();
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() ? *found : kNone;
 }
 
 /// 2026-11-21T12:00:00Z

@@ -1,8 +1,8 @@
 #include "supervisor/process/host_memory.h"
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
+
+#include "supervisor/process/file_contents.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -25,11 +25,6 @@ std::optional<Number> number_at(std::string_view text) {
   return error == std::errc() ? std::optional(value) : std::nullopt;
 }
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 std::optional<std::uint64_t> parse_available(std::string_view meminfo) {
@@ -48,8 +43,8 @@ std::optional<double> parse_pressure(std::string_view pressure) {
 }
 
 HostMemory read_host_memory(const std::string& proc) {
-  return {.available_bytes = parse_available(contents(proc + "/meminfo")),
-          .pressure_percent = parse_pressure(contents(proc + "/pressure/memory"))};
+  return {.available_bytes = parse_available(file_contents(proc + "/meminfo")),
+          .pressure_percent = parse_pressure(file_contents(proc + "/pressure/memory"))};
 }
 
 bool short_of_memory(const HostMemory& memory, const MemoryLimits& limits) {

@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
+
+#include "supervisor/process/file_contents.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -36,11 +36,6 @@ std::optional<std::uint64_t> number(std::string_view text, int base = 10) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   return error == std::errc() ? std::optional(value) : std::nullopt;
-}
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// Of the process's own user; nothing if it is gone.
@@ -121,10 +116,10 @@ void read_cgroup(std::string_view text, MeasuredSandbox& out) {
 MeasuredSandbox measure_sandbox(pid_t pid, const std::string& proc) {
   const std::string folder = proc + "/" + std::to_string(pid);
   MeasuredSandbox out;
-  const std::string status = contents(folder + "/status");
+  const std::string status = file_contents(folder + "/status");
   read_status(status, out);
-  read_limits(contents(folder + "/limits"), out);
-  read_cgroup(contents(folder + "/cgroup"), out);
+  read_limits(file_contents(folder + "/limits"), out);
+  read_cgroup(file_contents(folder + "/cgroup"), out);
   struct stat owner{};
   const auto user = user_of(status);
   if (user && *user != 0 && ::stat((folder + "/limits").c_str(), &owner) == 0) {

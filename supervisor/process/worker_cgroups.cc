@@ -11,21 +11,15 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "ipc/unique_fd.h"
+#include "supervisor/process/file_contents.h"
 #include "supervisor/process/sandbox_view.h"
 
 namespace cosigner::supervisor {
 namespace {
 
 constexpr std::string_view kWorkerPrefix = "worker-";
-
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 /// One write(2): cgroupfs takes a value whole or not at all. Files are never created here.
 Expected<void> put(const std::string& path, std::string_view value) {
@@ -67,7 +61,7 @@ bool is_delegated(const std::string& directory) {
 
 std::optional<std::string> delegated_cgroup(std::string& why) {
   MeasuredSandbox own;
-  read_cgroup(contents("/proc/self/cgroup"), own);
+  read_cgroup(file_contents("/proc/self/cgroup"), own);
   struct statfs file_system{};
   if (!own.cgroup || ::statfs("/sys/fs/cgroup", &file_system) != 0 ||
       file_system.f_type != CGROUP2_SUPER_MAGIC) {
@@ -85,12 +79,12 @@ std::optional<std::string> delegated_cgroup(std::string& why) {
 std::optional<std::uint64_t> worker_cgroup_memory(pid_t pid, const std::string& proc,
                                                   const std::string& root) {
   MeasuredSandbox its;
-  read_cgroup(contents(proc + "/" + std::to_string(pid) + "/cgroup"), its);
+  read_cgroup(file_contents(proc + "/" + std::to_string(pid) + "/cgroup"), its);
   if (!its.cgroup ||
       !std::filesystem::path(*its.cgroup).filename().string().starts_with(kWorkerPrefix)) {
     return std::nullopt;
   }
-  const std::string text = contents(root + *its.cgroup + "/memory.current");
+  const std::string text = file_contents(root + *its.cgroup + "/memory.current");
   std::uint64_t bytes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
   return error == std::errc() ? std::optional(bytes) : std::nullopt;
@@ -102,7 +96,7 @@ Expected<WorkerCgroups> WorkerCgroups::open(std::string unit, CgroupLimits limit
     return std::unexpected(made.error());
   }
   // All that are in the unit's own cgroup: processes that start beside us would be in the way.
-  std::string processes = contents(unit + "/cgroup.procs");
+  std::string processes = file_contents(unit + "/cgroup.procs");
   for (std::string_view rest = processes; !rest.empty();) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
     if (end > 0) {
@@ -154,7 +148,7 @@ Expected<void> WorkerCgroups::make(std::uint64_t generation) const {
 
 bool WorkerCgroups::ran_out_of_memory(std::uint64_t generation) const {
   constexpr std::string_view kName = "oom_kill ";
-  const std::string events = contents(directory(generation) + "/memory.events");
+  const std::string events = file_contents(directory(generation) + "/memory.events");
   std::size_t at = events.starts_with(kName) ? 0 : events.find("\n" + std::string(kName));
   if (at == std::string::npos) {
     return false;

@@ -13,10 +13,10 @@
 namespace cosigner::supervisor {
 namespace {
 
-constexpr BudgetLimits kBudget{
+constexpr BudgetLimits kExporterBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 100, .backoff_cap_ms = 10'000};
 /// A snapshot has some 100 KB; one that does not read its answers is of no use.
-constexpr std::size_t kMaxQueuedBytes = 2U << 20;
+constexpr std::size_t kMaxQueuedAnswerBytes = 2U << 20;
 constexpr std::size_t kMaxAskBytes = 256;
 
 }  // namespace
@@ -89,7 +89,7 @@ void ExporterLink::launch() {
   };
   auto channel = ipc::FrameChannel::open(
       loop_, std::move(pair->first), std::move(handlers),
-      {.max_queued_bytes = kMaxQueuedBytes, .max_frame_bytes = kMaxAskBytes});
+      {.max_queued_bytes = kMaxQueuedAnswerBytes, .max_frame_bytes = kMaxAskBytes});
   if (!channel) {
     process_->kill(SIGKILL);
     return;
@@ -136,7 +136,7 @@ void ExporterLink::died(const std::string& why) {
     return;  // stopped
   }
   ++restarts_;
-  const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
+  const std::int64_t delay = budget_.note_death(kExporterBudget, monotonic_ms(), random_);
   spdlog::warn("exporter: {}; starting another in {} ms", why, delay);
   restart_timer_.start(static_cast<std::uint64_t>(delay));
 }

@@ -15,7 +15,7 @@ namespace {
 constexpr int kExitSelfTest = 73;
 
 /// A zygote has no user to blame: it is tried again for ever, at most every five seconds.
-constexpr BudgetLimits kBudget{
+constexpr BudgetLimits kZygoteBudget{
     .max_restarts = 1000, .window_ms = 60'000, .backoff_first_ms = 50, .backoff_cap_ms = 5000};
 constexpr const char* kStopping = "the node is shutting down";
 
@@ -280,7 +280,7 @@ void ProcessTree::exited(Zygote* which, ExitStatus status) {
     return;
   }
   ++restarts_;
-  const std::int64_t delay = budget_.note_death(kBudget, monotonic_ms(), random_);
+  const std::int64_t delay = budget_.note_death(kZygoteBudget, monotonic_ms(), random_);
   if (!status.signalled && status.code == kExitSelfTest) {
     spdlog::error(
         "zygote: the self-test of its cryptography failed, so this node serves nobody; the line "

@@ -1,5 +1,6 @@
 """What an operator sees of a worker's walls and of the node's life: `user`, `top`, ticks and eviction, and control clients
 that misbehave against a real node."""
+import errno
 import json
 import os
 import pty
@@ -69,21 +70,25 @@ def test_top_on_a_terminal_ends_with_an_interrupt_and_leaves_it_as_it_was(cluste
     os.close(theirs)
     seen = b""
 
-    def drawn_thrice():
+    def read():
+        """What there is to read, if anything; nothing once the other end is closed (EIO)."""
         nonlocal seen
-        if select.select([ours], [], [], 0)[0]:
-            seen += os.read(ours, 65536)
+        if select.select([ours], [], [], 0.1)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError as problem:
+                assert problem.errno == errno.EIO
+                return False
+        return True
+
+    def drawn_thrice():
+        assert read(), "it has ended by itself"
         return seen.count(b"\x1b[H") >= 3
     wait_until(drawn_thrice, 30, "the screen to be drawn three times")
     program.send_signal(signal.SIGINT)
-    while program.poll() is None:  # what it still draws must be read
-        if select.select([ours], [], [], 0.1)[0]:
-            seen += os.read(ours, 65536)
-    try:
-        while select.select([ours], [], [], 0)[0]:
-            seen += os.read(ours, 65536)
-    except OSError:  # EIO: the other end is closed
+    while read():  # what it still draws must be read, or it could not end
         pass
+    program.wait(30)
     os.close(ours)
     assert program.returncode == 0
     assert seen.rstrip().endswith(b"\x1b[?25h"), "the cursor is back"

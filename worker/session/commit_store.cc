@@ -10,7 +10,6 @@ namespace cosigner::worker {
 
 namespace {
 
-constexpr std::int64_t kRetryStoreUs = 1'000'000;
 constexpr std::size_t kMaxRefusals = 256;
 
 }  // namespace

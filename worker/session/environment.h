@@ -16,6 +16,9 @@ namespace cosigner::worker {
 
 enum class LogLevel : std::uint8_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4 };
 
+/// When the supervisor's store failed or did not answer, it is asked again after this long.
+inline constexpr std::int64_t kRetryStoreUs = 1'000'000;
+
 struct Environment {
   std::string cluster;
   std::string node;

@@ -6,11 +6,7 @@
 
 namespace cosigner::worker {
 
-namespace {
-
-constexpr std::int64_t kRetryStoreUs = 1'000'000;
-
-}  // namespace
+namespace {}  // namespace
 
 Pairs::Pairs(Environment& environment, Peers& peers, KeyRing& keys,
              std::vector<ipc::PairStanding> standings)

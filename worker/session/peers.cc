@@ -282,8 +282,10 @@ std::optional<std::int64_t> Peers::next_deadline() const {
 }
 
 bool Peers::quiet() const {
-  return std::ranges::all_of(
-      peers_, [](const auto& entry) { return !entry.second.link || entry.second.link->quiet(); });
+  return std::ranges::all_of(peers_, [](const auto& entry) {
+    const Peer& peer = entry.second;
+    return !peer.present || !peer.link || peer.link->quiet();
+  });
 }
 
 }  // namespace cosigner::worker

@@ -79,6 +79,8 @@ class Peers {
   /// Retransmits; returns the nodes to which something could not be delivered.
   std::vector<std::string> on_timer();
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
+  /// Nothing is on its way to a node that is there. What a node that went was still to get keeps
+  /// no worker from leaving.
   [[nodiscard]] bool quiet() const;
 
  private:

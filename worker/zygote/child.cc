@@ -12,12 +12,11 @@
 #include <span>
 
 #include "worker/crash/crash_handler.h"
+#include "worker/exit_status.h"
 #include "worker/zygote/warm_up.h"
 
 namespace cosigner::worker {
 namespace {
-
-constexpr int kExitOrphan = 71;  // EX_OSERR: nobody is there to report to
 
 std::span<char> title_area;
 

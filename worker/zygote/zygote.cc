@@ -12,13 +12,12 @@
 #include <new>
 
 #include "ipc/seqpacket.h"
+#include "worker/exit_status.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/clone_into.h"
 
 namespace cosigner::worker {
 namespace {
-
-constexpr int kExitSoftware = 70;  // EX_SOFTWARE
 
 // One page that the zygote shares with its intermediates: where they leave the worker's pid.
 class SharedPid {

@@ -52,7 +52,7 @@ TEST_CASE("quantiles are nearest ranks") {
 }
 
 TEST_CASE("a message comes from exactly one place, byte for byte") {
-  test::TemporaryDirectory directory;
+  cosigner::test::TemporaryDirectory directory;
   const std::string bytes("\0\n\xff text \0", 9);
   std::ofstream(directory.path() / "m", std::ios::binary) << bytes;
   const auto from_file =
@@ -69,7 +69,7 @@ TEST_CASE("a message comes from exactly one place, byte for byte") {
 }
 
 TEST_CASE("a file appears whole, an existing one is overwritten") {
-  test::TemporaryDirectory directory;
+  cosigner::test::TemporaryDirectory directory;
   const auto path = directory.path() / "out";
   REQUIRE(write_file(path.string(), "first, longer"));
   REQUIRE(write_file(path.string(), "second"));

@@ -15,7 +15,7 @@ using namespace cosigner::dkls23;
 using namespace cosigner::dkls23::test;
 
 namespace {
-const Digest kSid = digest_of("a base OT");
+const Digest kOtSid = digest_of("a base OT");
 }
 
 TEST_CASE("checklist: hash to curve is try and increment on x: two implementations agree") {
@@ -24,7 +24,7 @@ TEST_CASE("checklist: hash to curve is try and increment on x: two implementatio
   // discrete logarithm.
   for (std::uint32_t i = 0; i < 64; ++i) {
     TaggedHash input(tag::kBaseOtHash);
-    input.part(kSid).part_u32(i);
+    input.part(kOtSid).part_u32(i);
     const Point got = hash_to_curve_vartime(input);
 
     const Digest prefix = Sha256().update(as_bytes(tag::kBaseOtHash.name)).finish();
@@ -33,7 +33,7 @@ TEST_CASE("checklist: hash to curve is try and increment on x: two implementatio
       std::array<Digest, 2> blocks;
       for (std::uint32_t block = 0; block < 2; ++block) {
         const ByteVector parts =
-            Writer().bytes(kSid).u32(4).u32(i).u32(4).u32(counter).u32(4).u32(block).take();
+            Writer().bytes(kOtSid).u32(4).u32(i).u32(4).u32(counter).u32(4).u32(block).take();
         blocks[block] = Sha256().update(prefix).update(prefix).update(parts).finish();
       }
       ByteVector candidate{static_cast<std::uint8_t>(2 + (blocks[0].data[0] & 1U))};
@@ -47,8 +47,8 @@ TEST_CASE("checklist: hash to curve is try and increment on x: two implementatio
 
 TEST_CASE("base OT gives the chooser exactly the chosen keys") {
   SeededRandom random(1);
-  const BaseOtChooser chooser(kSid, random);
-  const auto sent = base_ot_send(kSid, chooser.message(), random);
+  const BaseOtChooser chooser(kOtSid, random);
+  const auto sent = base_ot_send(kOtSid, chooser.message(), random);
   REQUIRE(sent);
   const auto keys = chooser.finish(sent->reply);
   REQUIRE(keys);
@@ -68,7 +68,7 @@ TEST_CASE("checklist: endemic messages are uniform per slot: nothing public tell
   std::array<std::array<int, 2>, kFeatures> ones{};  // [feature][is the chosen slot]
   int samples = 0;
   for (int run = 0; run < cosigner::test::rounds(8, 100); ++run) {
-    const BaseOtChooser chooser(kSid, random);
+    const BaseOtChooser chooser(kOtSid, random);
     for (std::size_t j = 0; j < kLambda; ++j, ++samples) {
       const std::size_t choice = bit_of(chooser.choices(), j);
       for (std::size_t slot = 0; slot < 2; ++slot) {
@@ -80,7 +80,7 @@ TEST_CASE("checklist: endemic messages are uniform per slot: nothing public tell
         ones[2][chosen] += bytes[32] & 1;
         // Whether the first try of this slot's hash lies on the curve.
         TaggedHash hash(tag::kBaseOtHash);
-        hash.part(kSid).part_u8(static_cast<std::uint8_t>(slot));
+        hash.part(kOtSid).part_u8(static_cast<std::uint8_t>(slot));
         hash.part_u32(static_cast<std::uint32_t>(j)).part(other).part_u32(0);
         std::array<std::uint8_t, 33> candidate;
         hash.expand_into(candidate);
@@ -99,8 +99,8 @@ TEST_CASE("checklist: endemic messages are uniform per slot: nothing public tell
 
 TEST_CASE("checklist: all-zero, identity, non-canonical and hybrid encodings are rejected") {
   SeededRandom random(3);
-  const BaseOtChooser chooser(kSid, random);
-  const auto sent = base_ot_send(kSid, chooser.message(), random);
+  const BaseOtChooser chooser(kOtSid, random);
+  const auto sent = base_ot_send(kOtSid, chooser.message(), random);
   REQUIRE(sent);
   const std::string field = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f";
   for (const std::string& bad :
@@ -119,7 +119,7 @@ TEST_CASE("checklist: all-zero, identity, non-canonical and hybrid encodings are
     for (const std::size_t at : {std::size_t{0}, std::size_t{33}, kBaseOtMessageBytes - 33}) {
       ByteVector message = chooser.message();
       std::ranges::copy(bytes, message.begin() + static_cast<std::ptrdiff_t>(at));
-      CHECK(base_ot_send(kSid, message, random).error() == Refusal::kMalformed);
+      CHECK(base_ot_send(kOtSid, message, random).error() == Refusal::kMalformed);
       ByteVector reply = sent->reply;
       std::ranges::copy(bytes, reply.begin() + static_cast<std::ptrdiff_t>(at));
       CHECK(chooser.finish(reply).error() == Refusal::kMalformed);
@@ -134,7 +134,7 @@ TEST_CASE("checklist: all-zero, identity, non-canonical and hybrid encodings are
   CHECK_FALSE(Point::decode_uncompressed(hybrid));
   hybrid[0] = 7;
   CHECK_FALSE(Point::decode_uncompressed(hybrid));
-  CHECK(base_ot_send(kSid, ByteView(chooser.message()).first(100), random).error() ==
+  CHECK(base_ot_send(kOtSid, ByteView(chooser.message()).first(100), random).error() ==
         Refusal::kMalformed);
   CHECK(chooser.finish(ByteView(sent->reply).first(100)).error() == Refusal::kMalformed);
 }
@@ -142,23 +142,23 @@ TEST_CASE("checklist: all-zero, identity, non-canonical and hybrid encodings are
 TEST_CASE("a base OT message that makes M the identity is refused") {
   // slot0 = −Hash(0, 0, slot1) gives M_0 = identity.
   SeededRandom random(4);
-  const BaseOtChooser chooser(kSid, random);
+  const BaseOtChooser chooser(kOtSid, random);
   ByteVector message = chooser.message();
   TaggedHash hash(tag::kBaseOtHash);
-  hash.part(kSid).part_u8(0).part_u32(0).part(ByteView(message).subspan(33, 33));
+  hash.part(kOtSid).part_u8(0).part_u32(0).part(ByteView(message).subspan(33, 33));
   const Bytes<33> crafted = hash_to_curve_vartime(hash).negated().encode();
   std::ranges::copy(crafted.data, message.begin());
-  CHECK(base_ot_send(kSid, message, random).error() == Refusal::kMalformed);
+  CHECK(base_ot_send(kOtSid, message, random).error() == Refusal::kMalformed);
 }
 
 TEST_CASE(
     "PPRF: the evaluator holds every leaf but the one at Δ, any tampering is a failed check") {
   SeededRandom random(5);
-  const BaseOtChooser chooser(kSid, random);
-  const auto sent = base_ot_send(kSid, chooser.message(), random);
+  const BaseOtChooser chooser(kOtSid, random);
+  const auto sent = base_ot_send(kOtSid, chooser.message(), random);
   const auto keys = chooser.finish(sent->reply);
-  const PprfBuilt built = pprf_build(kSid, sent->keys);
-  const auto state = pprf_evaluate(kSid, chooser.choices(), *keys, built.message);
+  const PprfBuilt built = pprf_build(kOtSid, sent->keys);
+  const auto state = pprf_evaluate(kOtSid, chooser.choices(), *keys, built.message);
   REQUIRE(state);
   for (std::size_t g = 0; g < kGroups; ++g) {
     const unsigned missing =
@@ -175,7 +175,7 @@ TEST_CASE(
   for (std::size_t at = 0; at < kPprfMessageBytes; at += 8) {
     ByteVector bad = built.message;
     bad[at] = static_cast<std::uint8_t>(bad[at] ^ 1U);
-    const auto result = pprf_evaluate(kSid, chooser.choices(), *keys, bad);
+    const auto result = pprf_evaluate(kOtSid, chooser.choices(), *keys, bad);
     const bool correction = at % kPprfGroupBytes < 2 * kSeedBytes;
     if (result) {
       CHECK(correction);
@@ -185,6 +185,7 @@ TEST_CASE(
     }
   }
   CHECK(accepted == kGroups * 2);  // one of the two corrections of 16 bytes, each probed twice
-  CHECK(pprf_evaluate(kSid, chooser.choices(), *keys, ByteView(built.message).subspan(1)).error() ==
-        Refusal::kMalformed);
+  CHECK(
+      pprf_evaluate(kOtSid, chooser.choices(), *keys, ByteView(built.message).subspan(1)).error() ==
+      Refusal::kMalformed);
 }

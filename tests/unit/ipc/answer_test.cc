@@ -12,9 +12,9 @@ using namespace cosigner;
 
 namespace {
 
-constexpr std::uint64_t kNow = 1'790'000'000;
+constexpr std::uint64_t kNowSeconds = 1'790'000'000;
 
-IdentityKey key_of(std::uint8_t fill) {
+IdentityKey identity_of(std::uint8_t fill) {
   return IdentityKey::from_seed(*SecretBytes<32>::from(ByteVector(32, fill)));
 }
 
@@ -23,9 +23,9 @@ struct Cluster {
   std::vector<std::string> names = {"node1", "node2", "node3"};
   std::vector<IdentityKey> identities;
   std::vector<ipc::Peer> peers;
-  IdentityKey client = key_of(9);
+  IdentityKey client = identity_of(9);
   // Stands in for the shared key: one signer makes the same signatures that t nodes would.
-  IdentityKey group = key_of(50);
+  IdentityKey group = identity_of(50);
   Request sign;
   Request keygen;
   SessionId sign_session;
@@ -33,15 +33,15 @@ struct Cluster {
 
   Cluster() {
     for (std::uint8_t i = 0; i < 3; ++i) {
-      identities.push_back(key_of(static_cast<std::uint8_t>(10 + i)));
+      identities.push_back(identity_of(static_cast<std::uint8_t>(10 + i)));
       peers.push_back({names[i], identities[i].public_key()});
     }
     sign.cluster = "demo";
     sign.initiator = client.public_key();
     sign.user = "alice";
     sign.key = "main";
-    sign.issued_at_ms = kNow * 1000;
-    sign.expires_at_ms = kNow * 1000 + 1000;
+    sign.issued_at_ms = kNowSeconds * 1000;
+    sign.expires_at_ms = kNowSeconds * 1000 + 1000;
     sign.message = to_vector(as_bytes("hello"));
     keygen = sign;
     keygen.operation = Operation::kKeygen;
@@ -135,7 +135,7 @@ struct Cluster {
   // As the gateway of node `i` refuses.
   [[nodiscard]] AnswerEnvelope refuse(std::size_t i, const RequestAnswer& answer,
                                       CertificateRole role = CertificateRole::kGateway) const {
-    const IdentityKey gateway = key_of(static_cast<std::uint8_t>(30 + i));
+    const IdentityKey gateway = identity_of(static_cast<std::uint8_t>(30 + i));
     Certificate certificate{.cluster = "demo",
                             .node = names[i],
                             .role = role,
@@ -143,8 +143,8 @@ struct Cluster {
                             .generation = 8,
                             .x25519 = {},
                             .ed25519 = gateway.public_key(),
-                            .not_before = kNow - 10,
-                            .not_after = kNow + 3590,
+                            .not_before = kNowSeconds - 10,
+                            .not_after = kNowSeconds + 3590,
                             .signature = {}};
     sign_certificate(certificate, identities[i]);
     AnswerEnvelope out;
@@ -162,7 +162,7 @@ Error error_of(ErrorCode code, bool executed = false) {
   return out;
 }
 
-bool fed(ClientRules& rules, const AnswerEnvelope& envelope, std::uint64_t now = kNow) {
+bool fed(ClientRules& rules, const AnswerEnvelope& envelope, std::uint64_t now = kNowSeconds) {
   return rules.feed(encode_answer_envelope(envelope), now);
 }
 
@@ -331,7 +331,7 @@ TEST_CASE("the client takes the first success that verifies, whoever lies before
   refused(cluster.wrap(0, altered([](SignResult& r) { r.signature[5] ^= 1; })));
   refused(cluster.wrap(0, altered([](SignResult& r) { r.signature.clear(); })));
   refused(cluster.wrap(0, altered([](SignResult& r) { r.scheme = Scheme::kBip340Secp256k1; })));
-  const IdentityKey other = key_of(51);
+  const IdentityKey other = identity_of(51);
   refused(cluster.wrap(0, altered([&](SignResult& r) {
                          r.public_key = to_vector(other.public_key());
                          r.signature = to_vector(other.sign(cluster.sign.message));
@@ -352,7 +352,7 @@ TEST_CASE("the client takes the first success that verifies, whoever lies before
   envelope = cluster.wrap(0, cluster.signed_answer());
   std::get<Statement>(envelope.origin).signature.data[0] ^= 1;
   refused(envelope);
-  CHECK_FALSE(rules.feed(as_bytes("junk"), kNow));
+  CHECK_FALSE(rules.feed(as_bytes("junk"), kNowSeconds));
   ++rejected;
 
   CHECK(fed(rules, cluster.wrap(2, cluster.signed_answer())));
@@ -385,7 +385,7 @@ TEST_CASE("errors count once for each node, n-t+1 of them make one") {
     CHECK(rules.outcome().ok());
   }
   SECTION("refusals that nobody authentic signed do not count") {
-    CHECK_FALSE(fed(rules, cluster.refuse(1, answer(ErrorCode::kDenied)), kNow + 10'000));
+    CHECK_FALSE(fed(rules, cluster.refuse(1, answer(ErrorCode::kDenied)), kNowSeconds + 10'000));
     CHECK_FALSE(
         fed(rules, cluster.refuse(1, answer(ErrorCode::kDenied), CertificateRole::kWorker)));
     AnswerEnvelope envelope = cluster.refuse(1, answer(ErrorCode::kDenied));

@@ -18,11 +18,11 @@ namespace {
 
 template <class... Messages>
 struct List {};
-using All =
+using AllMessages =
     List<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work, Answer,
          StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult, ResultLookup,
          ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed, Tick, StartKeys,
-         StartKeysTaken, Sandboxed, Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair,
+         StartKeysTaken, Sandboxed, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
          PresignatureStock, Heartbeat, Drain, Log, Reconfigured, GatewayHello, GatewayStart,
          GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer,
          PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState, WorkerMetrics,
@@ -137,7 +137,7 @@ bool takes(std::size_t kind) {
 TEST_CASE("every message survives a round trip through a frame") {
   SeededRandom random(1);
   int count = 0;
-  each(All{}, [&]<class Message>(Message message) {
+  each(AllMessages{}, [&]<class Message>(Message message) {
     fill(message, random);
     const auto bytes = encode_frame(message, 77);
     REQUIRE(bytes);
@@ -155,7 +155,7 @@ TEST_CASE("every message survives a round trip through a frame") {
 
 TEST_CASE("every truncation and every extra byte of every message is refused") {
   SeededRandom random(2);
-  each(All{}, [&]<class Message>(Message message) {
+  each(AllMessages{}, [&]<class Message>(Message message) {
     fill(message, random);
     SecretVector bytes = encode(message);
     for (std::size_t size = 0; size < bytes.size(); ++size) {
@@ -169,7 +169,7 @@ TEST_CASE("every truncation and every extra byte of every message is refused") {
 TEST_CASE("every field of every message: missing, doubled, of another type") {
   SeededRandom random(3);
   const auto kinds = values_of_all_kinds();
-  each(All{}, [&]<class Message>(Message message) {
+  each(AllMessages{}, [&]<class Message>(Message message) {
     fill(message, random);
     const auto fields = fields_of(message);
     REQUIRE(decode<Message>(as_view(join(fields))));

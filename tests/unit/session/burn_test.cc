@@ -4,6 +4,7 @@
 
 #include "tests/support/ecdsa_cluster.h"
 #include "tests/support/full.h"
+#include "tests/support/request_answers.h"
 #include "worker/session/presign_messages.h"
 
 using namespace cosigner;
@@ -11,10 +12,6 @@ using namespace cosigner::test;
 using namespace cosigner::worker;
 
 namespace {
-
-const Error* error_of(const RequestAnswer& answer) {
-  return std::get_if<Error>(&answer.content);
-}
 
 /// Runs signatures until the cheat has been caught; all honest nodes always get theirs.
 void sign_until_caught(EcdsaCluster& cluster, const std::string& victim, const std::string& cheat) {

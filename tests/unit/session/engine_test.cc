@@ -3,15 +3,12 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/engine_cluster.h"
+#include "tests/support/request_answers.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
 
 namespace {
-
-const Error* error_of(const RequestAnswer& answer) {
-  return std::get_if<Error>(&answer.content);
-}
 
 ErrorCode code_of(const RequestAnswer& answer) {
   const Error* error = error_of(answer);
@@ -445,6 +442,30 @@ TEST_CASE("drain ends every request by its deadline, each with one answer", "[en
   cluster.run(20 * kSecond);
   CHECK(cluster.work(id).answers.size() == 1);
   CHECK(cluster.node(0).engine->sessions() == 0);
+}
+
+TEST_CASE("a drain does not wait for a node that has gone", "[engine]") {
+  EngineCluster cluster(14, 3);
+  cluster.settings.delivery_attempts = 1000;  // longer than the test
+  cluster.make_key("k", 2);
+  // n2 says hello, is started, and is gone.
+  cluster.node(2).cut = true;
+  bool heard = false;
+  cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& /*payload*/) {
+    heard = heard || from == "n2";
+    return !(heard && to == "n2");
+  };
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1").envelope);
+  REQUIRE(cluster.run(5 * kSecond, [&] { return heard; }));
+  cluster.run(100 * kMs);
+  cluster.node(2).cut = false;
+  REQUIRE(cluster.settle({works[0]}));
+  CHECK(cluster.answer(works[0]).ok());
+  cluster.node(0).engine->drain(cluster.clock(), cluster.now() + 60 * kSecond);
+  cluster.run(5 * kSecond);
+  REQUIRE_FALSE(cluster.node(0).engine->idle());  // it may only be late
+  cluster.set_present(cluster.node(1), false);
+  CHECK(cluster.node(0).engine->idle());
 }
 
 TEST_CASE("certificates are renewed in time and sessions go on", "[engine]") {

@@ -3,6 +3,7 @@
 
 #include "tests/support/double_agent.h"
 #include "tests/support/impostor.h"
+#include "tests/support/request_answers.h"
 #include "worker/session/rendezvous.h"
 
 using namespace cosigner;
@@ -10,10 +11,6 @@ using namespace cosigner::test;
 using namespace cosigner::worker;
 
 namespace {
-
-const Error* error_of(const RequestAnswer& answer) {
-  return std::get_if<Error>(&answer.content);
-}
 
 /// Makes `liar` alter its packets from now on. The agent must outlive the cluster's runs.
 std::shared_ptr<DoubleAgent> turn(EngineCluster& cluster, const std::string& liar,

@@ -11,7 +11,7 @@ using namespace cosigner::worker;
 namespace {
 
 /// A factory whose next signing throws at its first message.
-class ThrowingOnce final : public ProtocolFactory {
+class ThrowingAtFirst final : public ProtocolFactory {
  public:
   [[nodiscard]] Result<std::unique_ptr<Protocol>> sign(SignParameters parameters,
                                                        Random& random) override {
@@ -53,8 +53,8 @@ void restart(EngineCluster& cluster, EngineCluster::Node& node) {
 
 TEST_CASE("a coordinator whose session ended and was asked for again is no equivocator", "[view]") {
   EngineCluster cluster(7, 2);
-  auto owned = std::make_unique<ThrowingOnce>();
-  ThrowingOnce& factory = *owned;
+  auto owned = std::make_unique<ThrowingAtFirst>();
+  ThrowingAtFirst& factory = *owned;
   cluster.node(0).protocols = std::move(owned);
   cluster.make_key("k", 2);
   const SignedRequest request = cluster.coordinated_by("n1");

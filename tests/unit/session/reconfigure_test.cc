@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/engine_cluster.h"
+#include "tests/support/request_answers.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
@@ -22,10 +23,6 @@ ipc::Reconfigured as_it_is(EngineCluster& cluster) {
 void reconfigure(EngineCluster& cluster, const std::string& node, const ipc::Reconfigured& change) {
   cluster.node(node).engine->on_reconfigured(cluster.clock(), change);
   cluster.poke(cluster.node(node));
-}
-
-const Error& error_of(const RequestAnswer& answer) {
-  return std::get<Error>(answer.content);
 }
 
 }  // namespace
@@ -64,7 +61,7 @@ TEST_CASE("an initiator that is gone is unauthorized from then on, and authorise
   const auto refused = cluster.ask_all(cluster.sign(cluster.sign_request("k", {1})).envelope);
   REQUIRE(cluster.settle(refused, kSecond));
   for (const std::uint64_t id : refused) {
-    CHECK(error_of(cluster.answer(id)).code == ErrorCode::kUnauthorized);
+    CHECK(error_of(cluster.answer(id))->code == ErrorCode::kUnauthorized);
   }
   change.initiators = initiators;
   for (const char* name : {"n1", "n2", "n3"}) {
@@ -84,7 +81,7 @@ TEST_CASE("limits change: what is over a new one is refused", "[engine]") {
   const std::uint64_t work = cluster.ask(
       cluster.node("n1"), cluster.sign(cluster.sign_request("k", ByteVector(2000, 1))).envelope);
   REQUIRE(cluster.settle({work}, kSecond));
-  CHECK(error_of(cluster.answer(work)).code == ErrorCode::kBadRequest);
+  CHECK(error_of(cluster.answer(work))->code == ErrorCode::kBadRequest);
 }
 
 TEST_CASE("a peer that is gone is not heard, and the others sign without it", "[engine]") {

@@ -7,16 +7,13 @@
 #include "tests/support/field_alterer.h"
 #include "tests/support/full.h"
 #include "tests/support/impostor.h"
+#include "tests/support/request_answers.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
 using namespace cosigner::worker;
 
 namespace {
-
-const Error* error_of(const RequestAnswer& answer) {
-  return std::get_if<Error>(&answer.content);
-}
 
 /// n1 has banned n3: caught at round 1 or 2.
 void make_ban(EcdsaCluster& cluster) {

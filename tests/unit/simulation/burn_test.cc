@@ -10,11 +10,11 @@ using namespace cosigner::test;
 
 namespace {
 
-struct Shape {
+struct BurnShape {
   std::size_t nodes;
   std::uint16_t threshold;
 };
-constexpr Shape kShapes[] = {{3, 2}, {4, 2}, {4, 3}};
+constexpr BurnShape kBurnShapes[] = {{3, 2}, {4, 2}, {4, 3}};
 
 bool signing(const worker::Round& round) {
   const std::size_t size = round.payload.size();
@@ -23,7 +23,7 @@ bool signing(const worker::Round& round) {
 
 void run_burns(std::uint64_t seed) {
   CAPTURE(seed);
-  const Shape shape = kShapes[seed % std::size(kShapes)];
+  const BurnShape shape = kBurnShapes[seed % std::size(kBurnShapes)];
   EcdsaCluster cluster(seed, shape.nodes, shape.threshold);
   const std::string cheat = "n" + std::to_string(shape.nodes);
   std::vector<std::string> honest;

@@ -35,7 +35,7 @@ class FullDisk {
   void (*before_)(int) = SIG_DFL;
 };
 
-ipc::StoreResult result(std::uint8_t number, std::size_t bytes) {
+ipc::StoreResult result_of(std::uint8_t number, std::size_t bytes) {
   ipc::StoreResult out;
   out.session.data.fill(number);
   out.id.data.fill(number);
@@ -122,7 +122,7 @@ TEST_CASE("store thread: what does not fit the disk fails alone, and nothing fai
       thread->submit(
           StoreThread::Urgency::kBehind,
           [number, bytes = i == kTooLarge ? 1U << 20 : 100U](Store& inside) {
-            return inside.store_result("alice", result(number, bytes));
+            return inside.store_result("alice", result_of(number, bytes));
           },
           [&](const Expected<void>& done) { stored.push_back(done.has_value()); });
     }
@@ -145,7 +145,7 @@ TEST_CASE("store thread: what does not fit the disk fails alone, and nothing fai
   for (int i = 0; i < kJobs; ++i) {
     INFO(i);
     REQUIRE(stored[static_cast<std::size_t>(i)] == (i != kTooLarge));
-    const ipc::StoreResult one = result(static_cast<std::uint8_t>(i + 1), 0);
+    const ipc::StoreResult one = result_of(static_cast<std::uint8_t>(i + 1), 0);
     const auto found = store->find_result(
         "alice", {.order = 1, .session = one.session, .initiator = one.initiator, .id = one.id});
     REQUIRE(found);

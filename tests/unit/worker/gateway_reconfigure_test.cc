@@ -11,7 +11,7 @@ using namespace cosigner::worker;
 
 namespace {
 
-constexpr std::uint64_t kWall = 1'800'000'000'000;
+constexpr std::uint64_t kWallMs = 1'800'000'000'000;
 
 ipc::Initiator desk(const IdentityKey& client) {
   return {.name = "desk",
@@ -29,15 +29,15 @@ Request sign_for(const IdentityKey& client, Random& random) {
   out.user = "alice";
   out.key = "main";
   out.id = random.bytes<RequestId>();
-  out.issued_at_ms = kWall;
-  out.expires_at_ms = kWall + 60'000;
+  out.issued_at_ms = kWallMs;
+  out.expires_at_ms = kWallMs + 60'000;
   out.message = {1, 2, 3};
   return out;
 }
 
 bool passes(RequestGate& gate, const Request& request, const IdentityKey& client) {
   return std::holds_alternative<RequestGate::Passed>(
-      gate.check(1000, kWall, "", sign_request(request, client)->envelope));
+      gate.check(1000, kWallMs, "", sign_request(request, client)->envelope));
 }
 
 struct Peer {
@@ -53,8 +53,8 @@ struct Peer {
                             .generation = 5,
                             .x25519 = {},
                             .ed25519 = ed25519_public_key(key),
-                            .not_before = kWall / 1000 - 10,
-                            .not_after = kWall / 1000 + 3590,
+                            .not_before = kWallMs / 1000 - 10,
+                            .not_after = kWallMs / 1000 + 3590,
                             .signature = {}};
     sign_certificate(certificate, identity);
     return encode_beacon({count, false}, encode_certificate(certificate), key);
@@ -79,7 +79,7 @@ TEST_CASE("the gate: peers, initiators, rates and sizes change, what was seen st
   const auto forwards = [&](std::string_view node) {
     const Request request = sign_for(client, random);
     return std::holds_alternative<RequestGate::Passed>(
-        gate.check(1000, kWall, node, sign_request(request, client)->envelope));
+        gate.check(1000, kWallMs, node, sign_request(request, client)->envelope));
   };
   CHECK(forwards("node2"));
   CHECK_FALSE(forwards("node4"));
@@ -93,7 +93,7 @@ TEST_CASE("the gate: peers, initiators, rates and sizes change, what was seen st
   CHECK_FALSE(passes(gate, large, client));
   Request replay = first;
   replay.message = {9};
-  const auto verdict = gate.check(1000, kWall, "", sign_request(replay, client)->envelope);
+  const auto verdict = gate.check(1000, kWallMs, "", sign_request(replay, client)->envelope);
   REQUIRE(std::holds_alternative<RequestGate::Refused>(verdict));
   CHECK(std::get<Error>(std::get<RequestGate::Refused>(verdict).answer.content).code ==
         ErrorCode::kReplayed);
@@ -115,8 +115,8 @@ TEST_CASE("presence: who stays is still there, who goes or changes its identity 
     return ipc::Peer{peer.node, peer.identity.public_key()};
   };
   PresenceTable table("test", "node1", {{"node1", {}}, listed(two), listed(three)}, 1500);
-  REQUIRE(table.on_beacon(1000, kWall / 1000, "node2", two.beacon(1)));
-  REQUIRE(table.on_beacon(1000, kWall / 1000, "node3", three.beacon(1)));
+  REQUIRE(table.on_beacon(1000, kWallMs / 1000, "node2", two.beacon(1)));
+  REQUIRE(table.on_beacon(1000, kWallMs / 1000, "node3", three.beacon(1)));
 
   auto changes = table.reconfigure({{"node1", {}}, listed(two), listed(four)}, 3000);
   REQUIRE(changes.size() == 1);
@@ -124,16 +124,16 @@ TEST_CASE("presence: who stays is still there, who goes or changes its identity 
   CHECK_FALSE(changes.front().present);
   CHECK(table.present("node2"));
   CHECK_FALSE(table.present("node4"));
-  CHECK_FALSE(table.on_beacon(1000, kWall / 1000, "node3", three.beacon(2)));
-  CHECK(table.on_beacon(1000, kWall / 1000, "node4", four.beacon(1)));
-  CHECK_FALSE(table.on_beacon(1000, kWall / 1000, "node2", two.beacon(1)));  // heard before
-  CHECK(table.on_timer(4000).empty());                                       // the new timeout
+  CHECK_FALSE(table.on_beacon(1000, kWallMs / 1000, "node3", three.beacon(2)));
+  CHECK(table.on_beacon(1000, kWallMs / 1000, "node4", four.beacon(1)));
+  CHECK_FALSE(table.on_beacon(1000, kWallMs / 1000, "node2", two.beacon(1)));  // heard before
+  CHECK(table.on_timer(4000).empty());                                         // the new timeout
   CHECK(table.on_timer(4001).size() == 2);
 
-  REQUIRE(table.on_beacon(5000, kWall / 1000, "node2", two.beacon(2)));
+  REQUIRE(table.on_beacon(5000, kWallMs / 1000, "node2", two.beacon(2)));
   Peer impostor = make("node2");
   changes = table.reconfigure({{"node1", {}}, listed(impostor)}, 3000);
   CHECK_FALSE(table.present("node2"));
-  CHECK_FALSE(table.on_beacon(5000, kWall / 1000, "node2", two.beacon(3)));
-  CHECK(table.on_beacon(5000, kWall / 1000, "node2", impostor.beacon(1)));
+  CHECK_FALSE(table.on_beacon(5000, kWallMs / 1000, "node2", two.beacon(3)));
+  CHECK(table.on_beacon(5000, kWallMs / 1000, "node2", impostor.beacon(1)));
 }

@@ -189,11 +189,11 @@ TEST_CASE("a broker that restarts is no reason for a worker to end") {
 TEST_CASE("an idle worker's private memory and the time to ready") {
   Node node;
   std::vector<TestChild> workers;
-  std::vector<double> milliseconds;
+  std::vector<double> ready_ms;
   for (int i = 0; i < 20; ++i) {
     const auto began = std::chrono::steady_clock::now();
     workers.push_back(node.ready_worker("user" + std::to_string(i)));
-    milliseconds.push_back(
+    ready_ms.push_back(
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
             .count());
   }
@@ -202,11 +202,10 @@ TEST_CASE("an idle worker's private memory and the time to ready") {
   for (const TestChild& worker : workers) {
     total += private_kib(worker.pid());
   }
-  std::ranges::sort(milliseconds);
+  std::ranges::sort(ready_ms);
   const std::size_t mean = total / workers.size();
   std::cout << "idle worker: private " << mean << " KiB; order to ready p50 "
-            << milliseconds[milliseconds.size() / 2] << " ms, worst " << milliseconds.back()
-            << " ms\n";
+            << ready_ms[ready_ms.size() / 2] << " ms, worst " << ready_ms.back() << " ms\n";
 #if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
   CHECK(mean <= 614);  // 0.6 MiB
 #endif
