@@ -1,7 +1,7 @@
 #pragma once
 // Named places where a test can make a worker fail: COSIGNER_FAULT_POINT("request.received"). In
 // the programs we ship they are nothing at all. Only the test program cosigner-worker-faults
-// (tests/faults), which compiles the two sources that have them once more, knows how to fail; each
+// (tests/faults), which compiles the sources that have them once more, knows how to fail; each
 // of its points leaves the text "COSIGNER_FAULT_POINT:<name>" in it, by which a test shows that the
 // shipped programs have none.
 
