@@ -1,9 +1,9 @@
 // What workers say. User and generation are those of the socket; what a frame claims about itself
-// concerns that one user and nobody else.
+// concerns that one user and nobody else. Their starts are in worker_start.cc, their orders at the
+// store in worker_store.cc.
 
 #include "ipc/answer.h"
 #include "ipc/names.h"
-#include "ipc/start_keys.h"
 #include "supervisor/log/log.h"
 #include "supervisor/service/worker_pool.h"
 
@@ -12,15 +12,8 @@ namespace {
 
 constexpr std::uint32_t kLogLinesPerSecond = 50;
 constexpr std::uint32_t kWakesPerSecond = 500;
-/// A worker writes a result for each signature, and a group commit of them takes milliseconds: far
-/// fewer than these are under way in a worker that means well.
-constexpr std::size_t kMaxStoreOrders = 1024;
-constexpr std::size_t kMaxStoreBytes = 16U << 20;
-constexpr std::int64_t kRenewAtMostEveryMs = 1000;
 /// How many keys' stocks are remembered of one worker.
 constexpr std::size_t kKeysWithPresignatures = 1024;
-/// A result is never kept longer than the longest request lives, and a day.
-constexpr std::uint64_t kLongestKeepMs = 402ULL * 24 * 3600 * 1000;
 
 spdlog::level::level_enum log_level(std::uint8_t level) {
   switch (level) {
@@ -162,100 +155,6 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
   pump();
 }
 
-// ---- starting
-
-void WorkerPool::on_hello(Worker& worker, const ipc::WorkerHello& hello) {
-  if (worker.hello) {
-    distrust(worker, "it said hello twice");
-    return;
-  }
-  worker.hello = hello;
-  registry_.greeted(worker.holder.generation);
-  start_if_complete(worker);
-}
-
-void WorkerPool::start_if_complete(Worker& worker) {
-  if (!worker.hello || !worker.loaded || worker.starting) {
-    return;
-  }
-  worker.starting = true;
-  auto parts = ipc::split_start_keys(std::move(worker.loaded->keys));
-  if (!parts) {
-    distrust(worker, parts.error().message);
-    return;
-  }
-  worker.key_parts.assign(std::make_move_iterator(parts->begin()),
-                          std::make_move_iterator(parts->end()));
-  continue_start(worker);
-}
-
-void WorkerPool::on_keys_taken(Worker& worker, const ipc::StartKeysTaken& taken) {
-  if (!worker.starting || worker.started || taken.keys != worker.keys_sent) {
-    distrust(worker, "it acknowledged keys that were not sent");
-    return;
-  }
-  continue_start(worker);
-}
-
-void WorkerPool::continue_start(Worker& worker) {
-  std::vector<ipc::StoredKey> part = std::move(worker.key_parts.front());
-  worker.key_parts.pop_front();
-  if (!worker.key_parts.empty()) {
-    worker.keys_sent += static_cast<std::uint32_t>(part.size());
-    send(worker, ipc::StartKeys{.keys = std::move(part)});
-    return;
-  }
-  const std::uint64_t now_s = wall_seconds();
-  auto access = issuer_.broker_access(worker.holder, worker.hello->broker_key, now_s);
-  if (!access) {
-    distrust(worker, access.error().message);
-    return;
-  }
-  ipc::WorkerStart start;
-  start.cluster = config_.cluster;
-  start.node = config_.node;
-  start.user = worker.holder.user;
-  start.generation = worker.holder.generation;
-  start.certificate = issuer_.worker_certificate(worker.holder, worker.hello->channel_key,
-                                                 worker.hello->signing_key, now_s);
-  start.broker = std::move(*access);
-  start.sealing_key = issuer_.sealing_key(worker.holder.user);
-  start.peers = config_.peers;
-  start.initiators = config_.initiators;
-  start.keys = std::move(part);
-  for (const PairRecord& pair : worker.loaded->pairs) {
-    start.pairs.push_back(pair.standing());
-  }
-  start.present = outlets_.present();
-  start.settings = config_.sessions;
-  worker.loaded.emplace();  // it is the worker's now
-  worker.started = true;
-  send(worker, start);
-  for (const ipc::RenewPair& order : std::exchange(worker.renew_orders, {})) {
-    send(worker, order);
-  }
-}
-
-void WorkerPool::on_renew(Worker& worker) {
-  const std::int64_t now = monotonic_ms();
-  if (!worker.started || now < worker.renewed_at + kRenewAtMostEveryMs) {
-    return;
-  }
-  worker.renewed_at = now;
-  const std::uint64_t now_s = wall_seconds();
-  auto access = issuer_.broker_access(worker.holder, worker.hello->broker_key, now_s);
-  if (!access) {
-    return;
-  }
-  ipc::Renewed renewed;
-  renewed.certificate = issuer_.worker_certificate(worker.holder, worker.hello->channel_key,
-                                                   worker.hello->signing_key, now_s);
-  renewed.broker = std::move(*access);
-  send(worker, renewed);
-}
-
-// ---- answers, wake-ups, logs
-
 void WorkerPool::on_answer(Worker& worker, ipc::Answer answer) {
   const auto info = registry_.answer(monotonic_ms(), worker.holder.generation, answer.request);
   if (!info) {
@@ -325,173 +224,6 @@ void WorkerPool::on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics) {
   if (!metrics_.absorb(metrics)) {
     distrust(worker, "it counted what there is not");
   }
-}
-
-void WorkerPool::note_stored(StoreOperation operation, std::int64_t ordered_us) {
-  metrics_.stored(operation, static_cast<std::uint64_t>(monotonic_us() - ordered_us));
-}
-
-// ---- the store
-
-void WorkerPool::order_begins(Worker& worker, std::size_t bytes) {
-  ++worker.store_orders;
-  worker.store_bytes += bytes;
-  if (!worker.held_back && worker.channel &&
-      (worker.store_orders >= kMaxStoreOrders || worker.store_bytes >= kMaxStoreBytes)) {
-    worker.held_back = true;
-    worker.channel->pause();
-  }
-}
-
-void WorkerPool::order_ends(std::uint64_t generation, std::size_t bytes) {
-  Worker* worker = find(generation);
-  if (worker == nullptr) {
-    return;
-  }
-  --worker->store_orders;
-  worker->store_bytes -= bytes;
-  if (worker->held_back && worker->channel && worker->store_orders < kMaxStoreOrders / 2 &&
-      worker->store_bytes < kMaxStoreBytes / 2) {
-    worker->held_back = false;
-    worker->channel->resume();
-  }
-}
-
-void WorkerPool::confirm(std::uint64_t generation, std::uint64_t order,
-                         const Expected<void>& outcome, ByteVector statement) {
-  Worker* worker = find(generation);
-  if (worker == nullptr || order == 0) {
-    return;
-  }
-  ipc::Stored stored;
-  stored.order = order;
-  stored.ok = outcome.has_value();
-  if (!outcome) {
-    stored.error_name = error_name(outcome.error().code);
-    stored.error_message = outcome.error().message;
-    if (outcome.error().code == ErrorCode::kStorageFailed) {
-      log_about(about(worker->holder.user, generation), spdlog::level::err, "{}",
-                outcome.error().message);
-    }
-  } else {
-    stored.statement = std::move(statement);
-  }
-  send(*worker, stored);
-  pump();
-}
-
-void WorkerPool::on_store_pending(Worker& worker, ipc::StorePending order) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  const std::uint64_t number = order.order;
-  auto key = std::make_shared<ipc::StoredKey>(std::move(order.key));
-  submit_for(
-      worker, StoreThread::Urgency::kNow, key->record.size() + key->sealed_share.size(),
-      [user, key](Store& store) { return store.store_pending(user, *key); },
-      [this, user, generation, number, key, ordered = monotonic_us()](const Expected<void>& done) {
-        note_stored(StoreOperation::kPending, ordered);
-        ByteVector statement;
-        if (done) {
-          statement = encode_statement(
-              issuer_.statement(StatementKind::kKeyAcknowledgement, {user, generation}, key->key,
-                                key->epoch, key->session, acknowledgement_digest(key->record)));
-        }
-        confirm(generation, number, done, std::move(statement));
-      });
-}
-
-void WorkerPool::on_store_activate(Worker& worker, ipc::StoreActivate order) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  const std::uint64_t number = order.order;
-  submit_for(
-      worker, StoreThread::Urgency::kNow, 0,
-      [user, order = std::move(order)](Store& store) { return store.activate(user, order); },
-      [this, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
-        note_stored(StoreOperation::kActivate, ordered);
-        confirm(generation, number, done, {});
-      });
-}
-
-void WorkerPool::on_store_discard(Worker& worker, ipc::StoreDiscard order) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  const std::uint64_t number = order.order;
-  submit_for(
-      worker, StoreThread::Urgency::kNow, 0,
-      [user, order = std::move(order)](Store& store) { return store.discard(user, order); },
-      [this, generation, number](const Expected<void>& done) {
-        confirm(generation, number, done, {});
-      });
-}
-
-void WorkerPool::on_store_refusal(Worker& worker, ipc::StoreRefusal order) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  if (!valid_key_name(order.key)) {
-    confirm(generation, order.order, fail(ErrorCode::kBadRequest, "this is no key name"), {});
-    return;
-  }
-  submit_for(
-      worker, StoreThread::Urgency::kNow, 0,
-      [user, order](Store& store) { return store.refuse(user, order); },
-      [this, user, generation, order](const Expected<void>& done) {
-        ByteVector statement;
-        if (done) {
-          statement = encode_statement(issuer_.statement(StatementKind::kKeyRefusal,
-                                                         {user, generation}, order.key, order.epoch,
-                                                         order.session, order.digest));
-        }
-        confirm(generation, order.order, done, std::move(statement));
-      });
-}
-
-void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  const std::uint64_t number = result.order;
-  result.keep_until_ms = std::min(result.keep_until_ms, wall_ms() + kLongestKeepMs);
-  const std::size_t bytes = result.answer.size();
-  submit_for(
-      worker, number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow, bytes,
-      [user, result = std::move(result)](Store& store) { return store.store_result(user, result); },
-      [this, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
-        note_stored(StoreOperation::kResult, ordered);
-        if (!done && number == 0) {
-          spdlog::warn("a result was not stored: {}", done.error().message);
-        }
-        confirm(generation, number, done, {});
-      });
-}
-
-void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
-  const std::string user = worker.holder.user;
-  const std::uint64_t generation = worker.holder.generation;
-  const std::uint64_t number = lookup.order;
-  submit_for(
-      worker, StoreThread::Urgency::kNow, 0,
-      [user, lookup = std::move(lookup)](Store& store) { return store.find_result(user, lookup); },
-      [this, generation, number, ordered = monotonic_us()](Expected<FoundResult> found) {
-        note_stored(StoreOperation::kLookup, ordered);
-        Worker* asking = find(generation);
-        if (asking == nullptr) {
-          return;
-        }
-        ipc::ResultFound reply;
-        reply.order = number;
-        if (!found) {
-          // Unreadable is not absent: other bytes under the same id would run as well.
-          log_about(about(asking->holder.user, generation), spdlog::level::err, "{}",
-                    found.error().message);
-          reply.failed = true;
-        } else {
-          reply.replayed = found->replayed;
-          reply.found = found->answer.has_value();
-          reply.answer = std::move(found->answer).value_or(ByteVector());
-        }
-        send(*asking, reply);
-        pump();
-      });
 }
 
 }  // namespace cosigner::supervisor

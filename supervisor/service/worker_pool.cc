@@ -1,44 +1,19 @@
 #include "supervisor/service/worker_pool.h"
 
-#include <sys/socket.h>
+#include <algorithm>
+#include <utility>
 
-#include <csignal>
-
-#include "ipc/answer.h"
-#include "ipc/seqpacket.h"
 #include "supervisor/log/log.h"
 
 namespace cosigner::supervisor {
 namespace {
 
-/// Generations reserved at a time: one durable write for as many forks.
-constexpr std::uint64_t kGenerationBlock = 1000;
-/// After a process is gone its socket ends at once, unless somebody holds a copy of it.
-constexpr std::uint64_t kSocketGraceMs = 1000;
 constexpr std::int64_t kPulseMs = 500;
 /// A pulse that comes later than this means that nothing was read meanwhile: libuv runs timers
 /// before it reads, so silence would be judged with the signs of life lying in the sockets. Less
 /// than the least unresponsive_s (1 s) with a pulse's time to spare.
 constexpr std::int64_t kPauseMs = 400;
 constexpr std::int64_t kPauseToldMs = 2000;
-/// worker/exit_status.h: an allocation failed.
-constexpr int kExitOutOfMemory = 72;
-
-bool suspicious(const ExitStatus& status) {
-  if (!status.signalled) {
-    return false;
-  }
-  switch (status.code) {
-    case SIGSEGV:
-    case SIGBUS:
-    case SIGILL:
-    case SIGABRT:
-    case SIGSYS:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -57,16 +32,6 @@ RegistryLimits registry_limits(const WorkerLimits& workers) {
                      .window_ms = std::int64_t{workers.restart_window_s} * 1000,
                      .backoff_first_ms = workers.backoff_first_ms,
                      .backoff_cap_ms = workers.backoff_cap_ms}};
-}
-
-ExitCause exit_cause(const ExitStatus& status) {
-  if (status.signalled) {
-    return {.kind = ExitKind::kSignal, .value = status.code, .crash = {}};
-  }
-  if (status.code == kExitOutOfMemory) {
-    return {.kind = ExitKind::kOutOfMemory, .value = status.code, .crash = {}};
-  }
-  return {.kind = ExitKind::kExited, .value = status.code, .crash = {}};
 }
 
 WorkerPool::WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issuer,
@@ -259,7 +224,7 @@ void WorkerPool::notice_pause() {
   }
 }
 
-// ---- actions
+// ---- the registry
 
 void WorkerPool::pump() {
   if (pumping_) {
@@ -290,271 +255,6 @@ void WorkerPool::arm() {
   } else {
     timer_.stop();
   }
-}
-
-void WorkerPool::perform(action::ReserveGenerations&) {
-  store_.submit(
-      StoreThread::Urgency::kNow,
-      [](Store& store) { return store.reserve_generations(kGenerationBlock); },
-      [this](const Expected<std::uint64_t>& first) {
-        if (!first) {
-          spdlog::error("no generations could be reserved: {}", first.error().message);
-        }
-        registry_.generations_reserved(monotonic_ms(), first.value_or(0),
-                                       first ? kGenerationBlock : 0);
-        pump();
-      });
-}
-
-void WorkerPool::perform(action::Fork& fork) {
-  const std::uint64_t generation = fork.generation;
-  auto pair = ipc::socket_pair(SOCK_STREAM);
-  auto crash_pipe = CrashPipe::open();
-  if (!pair || !crash_pipe) {
-    registry_.fork_failed(monotonic_ms(), generation,
-                          pair ? crash_pipe.error().message : pair.error().message);
-    return;
-  }
-  auto worker = std::make_unique<Worker>(fork.user, generation);
-  worker->ordered_us = monotonic_us();
-  ipc::FrameChannel::Handlers handlers;
-  handlers.on_frame = [this, raw = worker.get()](const ipc::Frame& frame) {
-    on_frame(*raw, frame);
-  };
-  handlers.on_close = [this, generation](ipc::CloseReason reason, std::string_view detail) {
-    socket_ended(generation, reason, detail);
-  };
-  auto channel = ipc::FrameChannel::open(loop_, std::move(pair->first), std::move(handlers));
-  if (!channel) {
-    registry_.fork_failed(monotonic_ms(), generation, channel.error().message);
-    return;
-  }
-  worker->channel = std::move(*channel);
-  worker->channel->set_generation(generation);
-  worker->crash_pipe = std::move(*crash_pipe);
-  Zygote::Ends ends{std::move(pair->second), worker->crash_pipe.take_writer()};
-  workers_.emplace(generation, std::move(worker));
-  load(fork.user, generation);  // while the process comes up
-  if (cgroups_) {
-    if (const auto made = cgroups_->make(generation); !made) {
-      spdlog::error("user={} generation={}: runs without a cgroup of its own: {}", fork.user,
-                    generation, made.error().message);
-    }
-  }
-  tree_.fork(
-      ipc::Role::kWorker, fork.user, generation, std::move(ends),
-      [this, generation](pid_t pid, const std::string& error) { forked(generation, pid, error); });
-}
-
-void WorkerPool::forked(std::uint64_t generation, pid_t pid, const std::string& error) {
-  Worker* worker = find(generation);
-  if (worker == nullptr) {
-    return;
-  }
-  worker->forking = false;
-  if (pid > 0) {
-    auto process = ChildProcess::watch(
-        loop_, pid, [this, generation](ExitStatus status) { exited(generation, status); });
-    if (process) {
-      worker->pid = pid;
-      worker->process = std::move(*process);
-      tree_.know(pid);
-      if (worker->kill_when_forked) {
-        worker->process->kill(SIGKILL);
-      }
-      return;
-    }
-    log_about(about(worker->holder.user, generation), spdlog::level::err, "{}",
-              process.error().message);
-    reap_child(pid);
-  } else {
-    log_about(about(worker->holder.user, generation), spdlog::level::warn, "fork failed: {}",
-              error);
-  }
-  if (cgroups_) {
-    cgroups_->leave(generation);
-  }
-  bury(generation);
-  registry_.fork_failed(monotonic_ms(), generation, error);
-  pump();
-}
-
-void WorkerPool::perform(action::Deliver& deliver) {
-  if (Worker* worker = find(deliver.generation)) {
-    ipc::Work work;
-    work.request = deliver.number;
-    work.envelope = std::move(deliver.envelope);
-    send(*worker, work);
-    metrics_.waited(static_cast<std::uint64_t>(monotonic_us() - deliver.arrived_us));
-  }
-}
-
-void WorkerPool::perform(action::Kill& kill) {
-  if (Worker* worker = find(kill.generation)) {
-    if (worker->process) {
-      worker->process->kill(SIGKILL);
-    } else {
-      worker->kill_when_forked = true;
-    }
-  }
-}
-
-void WorkerPool::perform(action::AskEvict& ask) {
-  if (Worker* worker = find(ask.generation)) {
-    ipc::EvictAsk message;
-    message.ask = ask.ask;
-    send(*worker, message);
-  }
-}
-
-void WorkerPool::perform(action::Drain& drain) {
-  if (Worker* worker = find(drain.generation)) {
-    ipc::Drain message;
-    message.deadline_ms = static_cast<std::uint32_t>(drain.deadline_ms);
-    send(*worker, message);
-  }
-}
-
-void WorkerPool::perform(action::Fail& fail) {
-  metrics_.answered(fail.info.operation, error_name(fail.error.code));
-  outlets_.decided({.user = fail.user,
-                    .generation = fail.generation,
-                    .operation = fail.info.operation,
-                    .key = fail.info.key,
-                    .session = fail.info.session,
-                    .outcome = error_name(fail.error.code)});
-  RequestAnswer answer{.session = fail.info.session,
-                       .operation = fail.info.operation,
-                       .user = fail.user,
-                       .key = fail.info.key,
-                       .content = std::move(fail.error)};
-  AnswerEnvelope envelope;
-  envelope.node = config_.node;
-  envelope.answer = encode_answer(answer);
-  envelope.origin =
-      issuer_.statement(StatementKind::kAnswer, {fail.user, fail.generation}, fail.info.key, 0,
-                        fail.info.session, answer_digest(envelope.answer));
-  outlets_.answer(fail.info, encode_answer_envelope(envelope));
-}
-
-void WorkerPool::perform(action::Changed& change) {
-  outlets_.on_change(change);
-  if (change.to == UserState::kAbsent || change.to == UserState::kBackoff ||
-      change.to == UserState::kQuarantined || change.to == UserState::kStarting) {
-    outlets_.on_evicted(change.user, std::nullopt);  // its old process is gone, whatever the reason
-  }
-}
-
-void WorkerPool::perform(action::EvictDeclined& declined) {
-  outlets_.on_evicted(declined.user,
-                      Error{.code = ErrorCode::kConflict,
-                            .message = "User '" + declined.user + "' has work in flight and stays.",
-                            .retryable = true,
-                            .peer = {},
-                            .peer_reason = {}});
-}
-
-// ---- endings
-
-void WorkerPool::distrust(Worker& worker, std::string_view why) {
-  log_about(about(worker.holder.user, worker.holder.generation), spdlog::level::warn, "killed: {}",
-            why);
-  registry_.socket_closed(monotonic_ms(), worker.holder.generation);
-  // A worker that was told to go counts as gone on its own; make sure of it.
-  if (worker.process) {
-    worker.process->kill(SIGKILL);
-  }
-}
-
-void WorkerPool::socket_ended(std::uint64_t generation, ipc::CloseReason reason,
-                              std::string_view detail) {
-  Worker* worker = find(generation);
-  if (worker == nullptr) {
-    return;
-  }
-  worker->socket_over = true;
-  if (reason == ipc::CloseReason::kProtocol) {
-    distrust(*worker, detail);
-  }
-  if (!worker->exit) {
-    // It closes its socket by ending; what else it may be up to, it is of no use any more.
-    registry_.socket_closed(monotonic_ms(), generation);
-  }
-  finish_if_over(*worker);
-  pump();
-}
-
-void WorkerPool::exited(std::uint64_t generation, ExitStatus status) {
-  Worker* worker = find(generation);
-  if (worker == nullptr) {
-    return;
-  }
-  tree_.forget(worker->pid);
-  worker->exit = status;
-  if (suspicious(status)) {
-    tree_.note_bad_death();
-  }
-  finish_if_over(*worker);
-  pump();
-}
-
-void WorkerPool::finish_if_over(Worker& worker) {
-  if (!worker.exit) {
-    return;
-  }
-  if (worker.socket_over) {
-    finish(worker);
-    return;
-  }
-  // Its last frames may still be in the socket.
-  const std::uint64_t generation = worker.holder.generation;
-  worker.exit_grace.emplace(loop_, [this, generation] {
-    if (Worker* found = find(generation)) {
-      finish(*found);
-      pump();
-    }
-  });
-  worker.exit_grace->start(kSocketGraceMs);
-}
-
-void WorkerPool::finish(Worker& worker) {
-  const std::uint64_t generation = worker.holder.generation;
-  ExitCause cause = exit_cause(*worker.exit);
-  settle_checks(worker);
-  if (cgroups_) {
-    if (cause.kind == ExitKind::kSignal && cause.value == SIGKILL &&
-        cgroups_->ran_out_of_memory(generation)) {
-      cause = {.kind = ExitKind::kOutOfMemory, .value = SIGKILL, .crash = {}};
-    }
-    cgroups_->leave(generation);
-  }
-  if (!worker.exit->clean()) {
-    log_about(about(worker.holder.user, generation), spdlog::level::warn, "{}", cause.text());
-    if (const auto record = worker.crash_pipe.read()) {
-      cause.crash = record->text();
-      cause.request = record->request;
-      const std::string session = record->session == SessionId{} ? "" : to_hex(record->session);
-      log_about(about(worker.holder.user, generation, session), spdlog::level::warn,
-                "crash record: {}", cause.crash);
-      outlets_.on_crash(worker.holder.user, generation, cause.crash);
-    }
-  }
-  bury(generation);
-  registry_.exited(monotonic_ms(), generation, cause);
-}
-
-void WorkerPool::bury(std::uint64_t generation) {
-  const auto found = workers_.find(generation);
-  if (found == workers_.end()) {
-    return;
-  }
-  found->second->socket_over = true;
-  if (found->second->channel) {
-    stray_frames_ += found->second->channel->stray_frames();
-  }
-  graveyard_.push_back(std::move(found->second));
-  workers_.erase(found);
-  burial_.start(0);
 }
 
 }  // namespace cosigner::supervisor

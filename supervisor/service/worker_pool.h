@@ -121,12 +121,18 @@ class WorkerPool {
 
  private:
   struct Worker;
-  // worker_pool.cc: actions and endings
+  // worker_pool.cc: inputs, questions, the registry's turns
   void pump();
   void arm();
   /// Tells the registry of a time in which this process did not run: stopped, frozen, or busy with
   /// one thing.
   void notice_pause();
+  void send_owed_presence(Worker& worker);
+  Worker* find(std::uint64_t generation);
+  template <class Message>
+  void send(Worker& worker, const Message& message);
+
+  // worker_actions.cc: what the registry wants done
   void perform(action::ReserveGenerations& wanted);
   void perform(action::Fork& fork);
   void perform(action::Deliver& deliver);
@@ -137,37 +143,32 @@ class WorkerPool {
   void perform(action::Changed& change);
   void perform(action::EvictDeclined& declined);
   void forked(std::uint64_t generation, pid_t pid, const std::string& error);
+
+  // worker_endings.cc: how a worker ends
   void exited(std::uint64_t generation, ExitStatus status);
   void socket_ended(std::uint64_t generation, ipc::CloseReason reason, std::string_view detail);
   void finish_if_over(Worker& worker);
-  void send_owed_presence(Worker& worker);
   void finish(Worker& worker);
   void bury(std::uint64_t generation);
-  Worker* find(std::uint64_t generation);
   /// A worker that speaks nonsense or does not read: ended.
   void distrust(Worker& worker, std::string_view why);
-  template <class Message>
-  void send(Worker& worker, const Message& message);
 
   // worker_frames.cc: what workers say
   void on_frame(Worker& worker, const ipc::Frame& frame);
   template <class Message, class Handle>
   void with(Worker& worker, const ipc::Frame& frame, Handle handle);
+  void on_answer(Worker& worker, ipc::Answer answer);
+  void on_wake(Worker& worker, ipc::Wake wake);
+  void on_log(Worker& worker, const ipc::Log& line);
+  void on_presignatures(Worker& worker, ipc::PresignatureStock stock);
+  void on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics);
+
+  // worker_start.cc: how a worker is started
   void on_hello(Worker& worker, const ipc::WorkerHello& hello);
   void start_if_complete(Worker& worker);
   void on_keys_taken(Worker& worker, const ipc::StartKeysTaken& taken);
   void continue_start(Worker& worker);
-  void on_answer(Worker& worker, ipc::Answer answer);
-  void on_store_pending(Worker& worker, ipc::StorePending order);
-  void on_store_activate(Worker& worker, ipc::StoreActivate order);
-  void on_store_discard(Worker& worker, ipc::StoreDiscard order);
-  void on_store_refusal(Worker& worker, ipc::StoreRefusal order);
-  void on_store_result(Worker& worker, ipc::StoreResult result);
-  void on_lookup(Worker& worker, ipc::ResultLookup lookup);
-  void on_wake(Worker& worker, ipc::Wake wake);
   void on_renew(Worker& worker);
-  void on_log(Worker& worker, const ipc::Log& line);
-  void on_presignatures(Worker& worker, ipc::PresignatureStock stock);
 
   // worker_pairs.cc: checks, burns, renewals
   /// What became of a check when its worker died, until the store has it.
@@ -196,6 +197,13 @@ class WorkerPool {
   /// A user's keys, bans and renewals, once nothing of it is unsettled.
   void load(const std::string& user, std::uint64_t generation);
 
+  // worker_store.cc: workers' orders at the store
+  void on_store_pending(Worker& worker, ipc::StorePending order);
+  void on_store_activate(Worker& worker, ipc::StoreActivate order);
+  void on_store_discard(Worker& worker, ipc::StoreDiscard order);
+  void on_store_refusal(Worker& worker, ipc::StoreRefusal order);
+  void on_store_result(Worker& worker, ipc::StoreResult result);
+  void on_lookup(Worker& worker, ipc::ResultLookup lookup);
   /// A worker's order at the store. A worker with kMaxStoreOrders or kMaxStoreBytes there is not
   /// read from until some are done: the store's queue must not grow at the pace of a captured
   /// process.
@@ -204,8 +212,6 @@ class WorkerPool {
                   Done done);
   void order_begins(Worker& worker, std::size_t bytes);
   void order_ends(std::uint64_t generation, std::size_t bytes);
-
-  void on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics);
   /// What a store order's end is worth to the metrics.
   void note_stored(StoreOperation operation, std::int64_t ordered_us);
   /// Stored, if the worker still lives.
