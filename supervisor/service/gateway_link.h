@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "ipc/uv_stream.h"
 #include "supervisor/metrics/node_metrics.h"
@@ -72,8 +73,19 @@ class GatewayLink {
   [[nodiscard]] std::uint64_t answers_lost() const { return answers_lost_; }
 
  private:
+  // gateway_link.cc: its life, and what goes out
   void try_start();
   void forked(std::uint64_t generation, pid_t pid, const std::string& error);
+  void on_socket_end(std::string_view why);
+  void exited(ExitStatus status);
+  void died(const std::string& why);
+  void kill(std::string_view why);
+  template <class Message>
+  bool send(const Message& message);
+  /// Whether it went out; a gateway that does not read is ended.
+  bool sent(ipc::SendStatus status, ipc::MessageType type);
+
+  // gateway_frames.cc: what it says
   void on_frame(const ipc::Frame& frame);
   template <class Message, class Handle>
   void with(const ipc::Frame& frame, Handle handle);
@@ -87,12 +99,6 @@ class GatewayLink {
   /// Tells of what has changed in the gateway's view, as often as it may.
   void settle();
   void on_renew();
-  void on_socket_end(std::string_view why);
-  void exited(ExitStatus status);
-  void died(const std::string& why);
-  void kill(std::string_view why);
-  template <class Message>
-  bool send(const Message& message);
 
   uv_loop_t* loop_;
   const Config& config_;
@@ -143,5 +149,10 @@ class GatewayLink {
   LoopTimer settle_timer_;    ///< a change waits for its time
   LoopTimer presence_timer_;  ///< peers that a new gateway does not hear of are absent
 };
+
+template <class Message>
+bool GatewayLink::send(const Message& message) {
+  return channel_ && sent(channel_->send(message), Message::kType);
+}
 
 }  // namespace cosigner::supervisor
