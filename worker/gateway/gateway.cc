@@ -1,112 +1,27 @@
+// The gateway's life: what the supervisor says to it, and what it says with time.
+
 #include "worker/gateway/gateway.h"
 
 #include <unistd.h>
 #include <uv.h>
 
 #include <chrono>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
+#include <utility>
 
 #include "crypto/identity/certificate.h"
 #include "ipc/metrics_messages.h"
 #include "ipc/names.h"
-#include "ipc/uv_stream.h"
 #include "worker/exit_status.h"
-#include "worker/gateway/discovery.h"
-#include "worker/gateway/presence.h"
-#include "worker/gateway/request_gate.h"
-#include "worker/nats/broker_connection.h"
-#include "worker/process.h"
+#include "worker/gateway/gateway_impl.h"
 #include "worker/sandbox/sandbox.h"
 
 namespace cosigner::worker {
 namespace {
 
-/// Clients waiting for an answer through this gateway; beyond it requests are refused as
-/// overloaded.
-constexpr std::size_t kMaxPending = 1U << 16;
-/// Answers to service discovery, a second: anybody on the broker may ask.
-constexpr double kDiscoveriesPerSecond = 50;
 /// Ask for a new certificate this long before the present one ends.
 constexpr std::uint64_t kRenewBeforeSeconds = 900;
 
-std::uint64_t wall_ms() {
-  using namespace std::chrono;
-  return static_cast<std::uint64_t>(
-      duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
-}
-
-class Gateway {
- public:
-  Gateway(uv_loop_t* loop, std::uint64_t generation) : loop_(loop), generation_(generation) {}
-
-  bool open(int socket_fd);
-  void finish();
-
- private:
-  // supervisor
-  void on_frame(const ipc::Frame& frame);
-  void start(ipc::GatewayStart start);
-  void reconfigure(ipc::Reconfigured change);
-  [[nodiscard]] std::vector<std::string> other_nodes() const;
-  void start_timer();
-  void answer(const ipc::GatewayAnswer& answer);
-  void publish_request(const ipc::PublishRequest& request);
-  void drain();
-
-  // broker
-  void on_message(const BrokerMessage& message);
-  void on_state(const BrokerStateChange& change);
-  void on_request(std::string_view woken_by, const BrokerMessage& message);
-  void on_inbox(std::string_view token, const BrokerMessage& message);
-  void on_beacon(std::string_view node, const BrokerMessage& message);
-  void on_discovery(const BrokerMessage& message);
-
-  void on_timer();
-  void send_beacon(bool bye);
-  void send_metrics();
-  void report(const std::vector<PresenceChange>& changes);
-  void publish_refusal(const std::string& inbox, const RequestAnswer& answer);
-  void log(std::uint8_t level, std::string message);
-  [[nodiscard]] std::int64_t now_ms() const { return static_cast<std::int64_t>(uv_now(loop_)); }
-  /// The subject's tail behind `prefix_ + middle`, if it begins so.
-  [[nodiscard]] std::optional<std::string_view> tail(std::string_view subject,
-                                                     std::string_view middle) const;
-
-  uv_loop_t* loop_;
-  std::uint64_t generation_;
-  SystemRandom random_;
-  Ed25519SecretKey signing_key_ = ed25519_generate(random_);
-  Ed25519SecretKey broker_key_ = ed25519_generate(random_);
-  std::unique_ptr<ipc::FrameChannel> supervisor_;
-  uv_timer_t timer_{};
-
-  ipc::GatewayStart start_;
-  std::string prefix_;  ///< "cosigner.<cluster>."
-  std::string inbox_;   ///< "_INBOX.<node>.<generation>."
-  std::uint64_t certificate_ends_ = 0;
-  bool renewal_asked_ = false;
-  std::unique_ptr<RequestGate> gate_;
-  std::unique_ptr<PresenceTable> presence_;
-  std::unique_ptr<BrokerConnection> broker_;
-  std::optional<ThreadCounter> threads_;  ///< from the start to the first subscription
-  bool ready_sent_ = false;
-  bool draining_ = false;
-
-  std::uint64_t next_request_ = 1;
-  struct Pending {
-    std::string inbox;  ///< the client's
-    std::uint64_t since_ns = 0;
-  };
-  std::map<std::uint64_t, Pending> pending_;  ///< by our request number
-  std::unique_ptr<Discovery> discovery_;
-  TokenBucket discoveries_{kDiscoveriesPerSecond};
-  std::set<std::uint64_t> publishes_;  ///< control-socket requests that still want answers
-  std::uint64_t beacons_ = 0;
-  std::uint64_t dropped_packets_ = 0;
-};
+}  // namespace
 
 // ---- supervisor
 
@@ -306,156 +221,6 @@ void Gateway::finish() {
   }
 }
 
-// ---- broker
-
-std::optional<std::string_view> Gateway::tail(std::string_view subject,
-                                              std::string_view middle) const {
-  if (!subject.starts_with(prefix_)) {
-    return std::nullopt;
-  }
-  subject.remove_prefix(prefix_.size());
-  if (!subject.starts_with(middle)) {
-    return std::nullopt;
-  }
-  subject.remove_prefix(middle.size());
-  return subject;
-}
-
-void Gateway::on_message(const BrokerMessage& message) {
-  if (message.subject.starts_with(inbox_)) {
-    on_inbox(std::string_view(message.subject).substr(inbox_.size()), message);
-  } else if (message.subject.starts_with("$SRV.")) {
-    on_discovery(message);
-  } else if (message.subject == prefix_ + "request") {
-    on_request("", message);
-  } else if (const auto from = tail(message.subject, "gateway.all.")) {
-    on_beacon(*from, message);
-  } else if (const auto peer = tail(message.subject, "gateway." + start_.node + ".")) {
-    on_request(*peer, message);
-  } else {
-    ++dropped_packets_;
-  }
-}
-
-void Gateway::on_state(const BrokerStateChange& change) {
-  if (change.state == BrokerState::kClosed) {
-    finish();
-    _exit(0);
-  }
-  const bool connected = change.state == BrokerState::kSubscribed;
-  ipc::BrokerState state;
-  state.connected = connected;
-  state.detail = change.detail;
-  supervisor_->send(state);
-  if (!connected) {
-    report(presence_->on_disconnected());
-    return;
-  }
-  send_beacon(false);
-  if (!std::exchange(ready_sent_, true)) {
-    ipc::GatewayReady ready;
-    ready.threads = threads_->count();
-    threads_.reset();
-    supervisor_->send(ready);
-  }
-}
-
-void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message) {
-  if (draining_) {
-    return;
-  }
-  // Answers go to inboxes only: a reply subject cannot make this gateway publish anywhere else.
-  const bool wants_answer = message.reply.starts_with("_INBOX.");
-  if (woken_by.empty() && !wants_answer) {
-    ++dropped_packets_;
-    return;
-  }
-  auto verdict = gate_->check(now_ms(), wall_ms(), woken_by, message.payload);
-  if (const auto* refused = std::get_if<RequestGate::Refused>(&verdict)) {
-    if (const auto* error = std::get_if<Error>(&refused->answer.content)) {
-      discovery_->refused(error_name(error->code));
-    }
-    if (wants_answer && woken_by.empty()) {
-      publish_refusal(message.reply, refused->answer);
-    }
-    return;
-  }
-  auto* passed = std::get_if<RequestGate::Passed>(&verdict);
-  if (passed == nullptr) {
-    return;
-  }
-  const auto overloaded = [&] {
-    if (woken_by.empty()) {
-      publish_refusal(message.reply,
-                      error_answer(passed->request, passed->session,
-                                   Error{.code = ErrorCode::kOverloaded,
-                                         .message = "too many requests wait at this gateway",
-                                         .retryable = true,
-                                         .retry_after_ms = 1000,
-                                         .peer = {},
-                                         .peer_reason = {}}));
-    }
-  };
-  if (pending_.size() >= kMaxPending) {
-    overloaded();
-    return;
-  }
-  ipc::GatewayRequest request;
-  request.request = next_request_++;
-  request.user = passed->request.user;
-  request.key = passed->request.key;
-  request.operation = operation_name(passed->request.operation);
-  request.woken_by = woken_by;
-  request.session = passed->session;
-  request.envelope = message.payload;
-  if (!ipc::accepted(supervisor_->send(request))) {
-    overloaded();
-  } else if (woken_by.empty()) {
-    pending_.emplace(request.request, Pending{message.reply, uv_hrtime()});
-  }
-}
-
-void Gateway::on_inbox(std::string_view token, const BrokerMessage& message) {
-  std::uint64_t publish = 0;
-  for (const char c : token) {
-    if (c < '0' || c > '9') {
-      return;
-    }
-    publish = publish * 10 + static_cast<std::uint64_t>(c - '0');
-  }
-  if (message.no_responders || !publishes_.contains(publish)) {
-    return;
-  }
-  ipc::PublishedAnswer answer;
-  answer.publish = publish;
-  answer.envelope = message.payload;
-  supervisor_->send(answer);
-}
-
-void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
-  const auto change = presence_->on_beacon(now_ms(), wall_ms() / 1000, node, message.payload);
-  if (!change) {
-    ++dropped_packets_;
-    return;
-  }
-  if (*change) {
-    report({**change});
-    if ((*change)->present) {
-      send_beacon(false);  // a newcomer need not wait for our next interval
-    }
-  }
-}
-
-void Gateway::on_discovery(const BrokerMessage& message) {
-  if (!message.reply.starts_with("_INBOX.") || !discoveries_.take(now_ms())) {
-    ++dropped_packets_;
-    return;
-  }
-  if (const auto text = discovery_->answer(message.subject)) {
-    (void)broker_->publish({message.reply, "", to_vector(as_bytes(*text))});
-  }
-}
-
 // ---- time
 
 void Gateway::on_timer() {
@@ -505,16 +270,6 @@ void Gateway::report(const std::vector<PresenceChange>& changes) {
   }
 }
 
-void Gateway::publish_refusal(const std::string& inbox, const RequestAnswer& answer) {
-  const ByteVector encoded = encode_answer(answer);
-  AnswerEnvelope envelope{
-      .node = start_.node,
-      .answer = encoded,
-      .origin = GatewaySignature{.certificate = start_.certificate,
-                                 .signature = ed25519_sign(signing_key_, answer_digest(encoded))}};
-  (void)broker_->publish({inbox, "", encode_answer_envelope(envelope)});
-}
-
 void Gateway::log(std::uint8_t level, std::string message) {
   ipc::Log line;
   line.level = level;
@@ -522,7 +277,11 @@ void Gateway::log(std::uint8_t level, std::string message) {
   supervisor_->send(line);
 }
 
-}  // namespace
+std::uint64_t Gateway::wall_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(
+      duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
 
 int run_gateway(int socket_fd, std::uint64_t generation) {
   uv_loop_t loop;
