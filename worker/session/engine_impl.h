@@ -48,14 +48,16 @@ class SessionEngine::Impl {
   void on_stored(const ipc::Stored& stored);
   void on_renewed(const ipc::Renewed& renewed);
   void on_renew_pair(const ipc::RenewPair& order) { pairs_.on_order(order); }
-  /// At the end of every input: renewals that peers have agreed to.
-  void begin_renewals();
   void on_reconfigured(ipc::Reconfigured change);
   void on_timer();
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();
   [[nodiscard]] bool idle() const;
   void forget_old() { results_.forget_old(environment_.now.monotonic_us); }
+
+  // settling.cc
+  /// At the end of every input: renewals that peers have agreed to.
+  void begin_renewals();
 
   void at(Now now) { environment_.now = now; }
   Environment& environment() { return environment_; }
@@ -113,7 +115,7 @@ class SessionEngine::Impl {
   void take_early_hellos(const SessionId& id);
   void expire_lookups();
 
-  // engine.cc
+  // settling.cc
   /// Runs `body` on the session, then settles what came of it. An exception fails this session
   /// alone; only a refused allocation goes on to the caller.
   template <class Body>
@@ -137,6 +139,8 @@ class SessionEngine::Impl {
   void schedule(const SessionId& id, Running& running);
   template <class Body>
   void touch_all(Body&& body);
+
+  // engine.cc
   void renew_if_due();
 
   // routing.cc
