@@ -1,7 +1,7 @@
 #pragma once
-// Encodes and strictly decodes every struct with `fields()` (ipc/messages.h) as a msgpack array in
-// the order of its fields: exact count, exact types, integers within the range of their type, known
-// enumerators, bounded sizes, loggable text, nothing left over. Never throws on input.
+// Encodes and strictly decodes every struct with `fields()` (ipc/message_types.h) as a msgpack
+// array in the order of its fields: exact count, exact types, integers within the range of their
+// type, known enumerators, bounded sizes, loggable text, nothing left over. Never throws on input.
 
 #include <concepts>
 #include <limits>

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "ipc/error.h"
 #include "ipc/messages.h"
 
 namespace cosigner::ipc {

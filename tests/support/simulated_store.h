@@ -11,6 +11,7 @@
 
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/identity/statement.h"
+#include "ipc/error.h"
 #include "ipc/messages.h"
 
 namespace cosigner::test {
