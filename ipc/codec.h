@@ -12,7 +12,7 @@
 
 #include "crypto/base/secret.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "ipc/pack.h"
 #include "ipc/tree.h"
 

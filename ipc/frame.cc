@@ -1,7 +1,7 @@
 #include "ipc/frame.h"
 
 #include "crypto/base/wire.h"
-#include "ipc/messages.h"
+#include "ipc/message_types.h"
 
 namespace cosigner::ipc {
 namespace {

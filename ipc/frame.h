@@ -10,7 +10,7 @@
 #include "crypto/base/secret.h"
 #include "ipc/codec.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_types.h"
 
 namespace cosigner::ipc {
 

@@ -12,7 +12,7 @@
 #include "crypto/identity/statement.h"
 #include "crypto/protocol/protocol.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner {
 

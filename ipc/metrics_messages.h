@@ -3,7 +3,12 @@
 // their way to the HTTP listener. Counts are what came since the last frame of the kind: whoever
 // dies takes at most half a second of them along. No user, key or session is named.
 
-#include "ipc/messages.h"
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "crypto/base/bytes.h"
+#include "ipc/message_types.h"
 
 namespace cosigner::ipc {
 

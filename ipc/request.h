@@ -23,7 +23,7 @@
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/protocol/protocol.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner {
 

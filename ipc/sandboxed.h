@@ -2,7 +2,9 @@
 // What a worker says about its walls once they stand, before the first byte from the network: only
 // what its supervisor cannot see from outside (supervisor/process/sandbox_view.h).
 
-#include "ipc/messages.h"
+#include <cstdint>
+
+#include "ipc/message_types.h"
 
 namespace cosigner::ipc {
 

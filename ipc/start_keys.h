@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner::ipc {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner::supervisor {
 

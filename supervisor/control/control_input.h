@@ -5,6 +5,7 @@
 #include <optional>
 #include <variant>
 
+#include "ipc/control_messages.h"
 #include "ipc/frame.h"
 
 namespace cosigner::supervisor {

@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "ipc/messages.h"
 #include "ipc/uv_stream.h"
 #include "supervisor/service/clock.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "crypto/protocol/protocol.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "supervisor/ctl/control_client.h"
 
 namespace cosigner::ctl {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "ipc/control_messages.h"
 #include "ipc/frame.h"
-#include "ipc/messages.h"
 #include "ipc/unique_fd.h"
 #include "supervisor/ctl/exit_status.h"
 

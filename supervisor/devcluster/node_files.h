@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "supervisor/devcluster/broker_config.h"
 #include "supervisor/devcluster/layout.h"
 

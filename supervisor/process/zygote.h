@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "ipc/frame.h"
-#include "ipc/messages.h"
 #include "ipc/unique_fd.h"
+#include "ipc/zygote_messages.h"
 #include "supervisor/process/child.h"
 
 namespace cosigner::supervisor {

@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "ipc/child_messages.h"
+#include "ipc/gateway_messages.h"
 #include "ipc/uv_stream.h"
 #include "supervisor/metrics/node_metrics.h"
 #include "supervisor/process/crash_pipe.h"

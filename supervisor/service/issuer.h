@@ -7,7 +7,7 @@
 
 #include "crypto/identity/statement.h"
 #include "ipc/key_file.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "supervisor/broker/nkey.h"
 #include "supervisor/config/config.h"
 

@@ -11,9 +11,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ipc/child_messages.h"
+#include "ipc/gateway_messages.h"
+#include "ipc/pair_messages.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
+#include "ipc/store_messages.h"
 #include "ipc/uv_stream.h"
+#include "ipc/worker_messages.h"
 #include "supervisor/log/audit.h"
 #include "supervisor/metrics/node_metrics.h"
 #include "supervisor/process/crash_pipe.h"

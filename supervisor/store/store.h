@@ -18,7 +18,8 @@
 
 #include "crypto/identity/statement.h"
 #include "ipc/key_file.h"
-#include "ipc/messages.h"
+#include "ipc/pair_messages.h"
+#include "ipc/store_messages.h"
 #include "supervisor/store/sqlite.h"
 
 namespace cosigner::supervisor {

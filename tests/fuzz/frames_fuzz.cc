@@ -2,6 +2,7 @@
 // decodes must encode to something that decodes to the same again.
 
 #include "ipc/frame.h"
+#include "ipc/messages.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
 #include "tests/fuzz/require.h"

@@ -8,6 +8,7 @@
 
 #include "ipc/answer.h"
 #include "ipc/frame.h"
+#include "ipc/messages.h"
 #include "ipc/pack.h"
 #include "ipc/request.h"
 #include "ipc/sandboxed.h"

@@ -12,7 +12,8 @@
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/identity/statement.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/pair_messages.h"
+#include "ipc/store_messages.h"
 
 namespace cosigner::test {
 

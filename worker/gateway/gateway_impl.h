@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ipc/child_messages.h"
+#include "ipc/gateway_messages.h"
 #include "ipc/uv_stream.h"
 #include "worker/gateway/discovery.h"
 #include "worker/gateway/presence.h"

@@ -13,7 +13,7 @@
 #include "crypto/base/bytes.h"
 #include "crypto/identity/ed25519_key.h"
 #include "ipc/error.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner::worker {
 

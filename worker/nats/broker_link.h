@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "crypto/identity/ed25519_key.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "worker/nats/broker_event.h"
 #include "worker/nats/outbox.h"
 

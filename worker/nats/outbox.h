@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "crypto/base/bytes.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner::worker {
 

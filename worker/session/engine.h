@@ -12,8 +12,11 @@
 
 #include "crypto/base/random.h"
 #include "crypto/base/secret.h"
-#include "ipc/messages.h"
+#include "ipc/child_messages.h"
 #include "ipc/metrics_messages.h"
+#include "ipc/pair_messages.h"
+#include "ipc/store_messages.h"
+#include "ipc/worker_messages.h"
 
 namespace cosigner::worker {
 

@@ -9,7 +9,7 @@
 #include "crypto/base/seal.h"
 #include "crypto/protocol/protocol.h"
 #include "ipc/key_record.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 
 namespace cosigner::worker {
 

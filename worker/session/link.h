@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "crypto/channel/channel.h"
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "worker/session/counters.h"
 #include "worker/session/packet.h"
 

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "ipc/messages.h"
+#include "ipc/zygote_messages.h"
 
 namespace cosigner::worker {
 

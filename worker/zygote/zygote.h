@@ -11,7 +11,7 @@
 #include <functional>
 #include <string>
 
-#include "ipc/messages.h"
+#include "ipc/zygote_messages.h"
 
 namespace cosigner::worker {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "supervisor/broker/jwt.h"
 #include "supervisor/ctl/setup/own_files.h"
 #include "supervisor/ctl/setup/tls_authority.h"

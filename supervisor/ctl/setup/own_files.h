@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ipc/messages.h"
+#include "ipc/message_parts.h"
 #include "supervisor/ctl/setup/card.h"
 #include "supervisor/ctl/setup/node_directory.h"
 

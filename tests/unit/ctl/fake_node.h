@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/control_messages.h"
 #include "ipc/frame.h"
 #include "ipc/unique_fd.h"
 #include "tests/unit/ctl/temporary_directory.h"

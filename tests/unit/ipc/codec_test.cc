@@ -7,6 +7,7 @@
 
 #include "crypto/base/random.h"
 #include "ipc/frame.h"
+#include "ipc/messages.h"
 #include "ipc/metrics_messages.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/base/random.h"
+#include "ipc/worker_messages.h"
 #include "tests/support/full.h"
 
 using namespace cosigner;

@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "ipc/seqpacket.h"
+#include "ipc/worker_messages.h"
+#include "ipc/zygote_messages.h"
 #include "tests/support/full.h"
 
 using namespace cosigner;

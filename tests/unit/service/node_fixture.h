@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "ipc/frame.h"
-#include "ipc/messages.h"
+#include "ipc/zygote_messages.h"
 #include "supervisor/config/config.h"
 #include "supervisor/devcluster/node_files.h"
 #include "supervisor/service/issuer.h"

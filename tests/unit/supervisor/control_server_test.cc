@@ -15,7 +15,9 @@
 #include <chrono>
 #include <filesystem>
 
+#include "ipc/control_messages.h"
 #include "ipc/pack.h"
+#include "ipc/worker_messages.h"
 #include "supervisor/control/peer_rights.h"
 
 using namespace cosigner;

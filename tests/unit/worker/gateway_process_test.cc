@@ -6,6 +6,8 @@
 #include "broker_client.h"
 #include "crypto/identity/certificate.h"
 #include "ipc/answer.h"
+#include "ipc/child_messages.h"
+#include "ipc/gateway_messages.h"
 #include "ipc/request.h"
 #include "nats_server.h"
 #include "test_supervisor.h"

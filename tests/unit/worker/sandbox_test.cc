@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/zygote_messages.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
 #include "worker/exit_status.h"

@@ -11,10 +11,13 @@
 
 #include "crypto/identity/certificate.h"
 #include "ipc/answer.h"
+#include "ipc/child_messages.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
 #include "ipc/sandboxed.h"
 #include "ipc/start_keys.h"
+#include "ipc/store_messages.h"
+#include "ipc/worker_messages.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
 #include "worker/user/subjects.h"

@@ -10,6 +10,8 @@
 #include "ipc/answer.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
+#include "ipc/store_messages.h"
+#include "ipc/worker_messages.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
 #include "tests/support/secret_patterns.h"
