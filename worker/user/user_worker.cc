@@ -42,7 +42,7 @@ UserWorker::UserWorker(int socket, std::uint64_t generation) : generation_(gener
 
   auto channel = ipc::FrameChannel::open(
       &loop_, ipc::UniqueFd(socket),
-      {.on_frame = [this](ipc::Frame frame) { on_frame(frame); },
+      {.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); },
        .on_close = [this](ipc::CloseReason reason, std::string_view) { on_channel_end(reason); },
        .on_exception = {}});
   if (!channel) {

@@ -127,7 +127,7 @@ void UserWorker::on_start(ipc::WorkerStart start) {
   broker_ = std::make_unique<BrokerConnection>(
       &loop_, std::move(options), std::move(broker_key_),
       BrokerConnection::Handlers{
-          .on_message = [this](BrokerMessage message) { on_message(message); },
+          .on_message = [this](const BrokerMessage& message) { on_message(message); },
           .on_state = [this](const BrokerStateChange& change) { on_broker_state(change); },
           .on_problem = [this](const BrokerProblem& problem) { on_broker_problem(problem); },
           .on_batch_end = {}});
