@@ -52,6 +52,8 @@ namespace {
 /// How long `evict` asks a worker that says no, and how often.
 constexpr std::int64_t kEvictPatienceMs = 1000;
 constexpr std::uint32_t kAuditedRefusalsPerSecond = 20;
+/// Who floods the socket is not to flood the journal.
+constexpr std::uint32_t kLoggedRefusalsPerSecond = 1;
 constexpr std::uint64_t kEvictAgainMs = 30;
 
 ByteVector empty_body() {
@@ -121,12 +123,10 @@ void Commands::look_groups_up() {
 }
 
 void Commands::log_refusal(const ControlPeer& peer, const std::string& command) {
-  const std::int64_t now = monotonic_ms();
-  if (now < refusal_logged_at_ + 1000) {
+  if (!refusals_logged_.take(monotonic_ms(), kLoggedRefusalsPerSecond)) {
     ++refusals_unlogged_;
     return;
   }
-  refusal_logged_at_ = now;
   spdlog::warn("control: uid {} (pid {}) was refused '{}'; {} refusals since the last such line",
                peer.uid, peer.pid, ipc::make_loggable(command),
                std::exchange(refusals_unlogged_, 0));

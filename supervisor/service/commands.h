@@ -72,13 +72,13 @@ class Commands {
   };
   void ask_again();
 
-  /// At most one line a second: who floods the socket is not to flood the journal.
+  /// Those that get no line of their own are counted in the next.
   void log_refusal(const ControlPeer& peer, const std::string& command);
 
   Node& node_;
   PeerRights rights_;
   PerSecond refusals_audited_;
-  std::int64_t refusal_logged_at_ = 0;
+  PerSecond refusals_logged_;
   std::uint64_t refusals_unlogged_ = 0;
   std::multimap<std::string, Waiting> waiting_;
   LoopTimer ask_timer_;
