@@ -221,6 +221,23 @@ Expected<RequestAnswer> decode_answer(ByteView bytes) {
   return out;
 }
 
+std::string_view answer_outcome(ByteView bytes) {
+  const std::string_view unreadable = error_name(ErrorCode::kInternal);
+  const auto tree = ipc::Tree::parse(bytes, kAnswerLimits);
+  if (!tree) {
+    return unreadable;
+  }
+  ipc::MapReader in(tree->root(), "answer");
+  const bool known = in.unsigned_integer("version") == kAnswerVersion;
+  const bool ok = in.boolean("ok");
+  const auto content = in.node(ok ? "result" : "error");
+  if (!known || in.failed() || !content) {
+    return unreadable;
+  }
+  return ok ? "ok"
+            : error_name(error_from_name(ipc::MapReader(*content, "error").text("name", 64)));
+}
+
 RequestAnswer error_answer(const Request& request, const SessionId& session, Error error) {
   return {.session = session,
           .operation = std::string(operation_name(request.operation)),

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -64,6 +65,9 @@ struct RequestAnswer {
 [[nodiscard]] ByteVector encode_answer(const RequestAnswer& answer);
 /// Strict in what this release knows; an unknown error name decodes as `internal`.
 [[nodiscard]] Expected<RequestAnswer> decode_answer(ByteView bytes);
+/// "ok", or the name of the error that an answer carries; "internal" for what is no answer. Reads
+/// no more than that: for whoever only counts answers and hands them on.
+[[nodiscard]] std::string_view answer_outcome(ByteView bytes);
 /// The answer that refuses `request`.
 [[nodiscard]] RequestAnswer error_answer(const Request& request, const SessionId& session,
                                          Error error);

@@ -30,16 +30,6 @@ spdlog::level::level_enum log_level(std::uint8_t level) {
   }
 }
 
-/// "ok", or the name of the error that the answer carries.
-std::string_view outcome_of(const ByteVector& answer) {
-  const auto decoded = decode_answer(answer);
-  if (!decoded) {
-    return error_name(ErrorCode::kInternal);
-  }
-  const auto* error = std::get_if<Error>(&decoded->content);
-  return error == nullptr ? "ok" : error_name(error->code);
-}
-
 }  // namespace
 
 template <class Message, class Handle>
@@ -166,7 +156,7 @@ void WorkerPool::on_answer(Worker& worker, ipc::Answer answer) {
                     .key = info->key,
                     .session = info->session,
                     .has_client = info->has_client,
-                    .outcome = outcome_of(answer.answer)});
+                    .outcome = answer_outcome(answer.answer)});
   if (!info->has_client) {
     return;
   }

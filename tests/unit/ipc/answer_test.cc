@@ -313,6 +313,38 @@ TEST_CASE("answers go round, and unknown error names become internal") {
   CHECK(std::get<Error>(answer->content).code == ErrorCode::kInternal);
 }
 
+TEST_CASE("what an answer says, read without the rest of it") {
+  const Cluster cluster;
+  CHECK(answer_outcome(encode_answer(cluster.signed_answer())) == "ok");
+  CHECK(answer_outcome(encode_answer(cluster.keygen_answer(cluster.record()))) == "ok");
+  for (const ErrorCode code : {ErrorCode::kPeerTimeout, ErrorCode::kBanned, ErrorCode::kInternal}) {
+    const ByteVector bytes =
+        encode_answer(error_answer(cluster.sign, cluster.sign_session, error_of(code)));
+    CHECK(answer_outcome(bytes) == error_name(code));
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      CHECK(answer_outcome(ByteView(bytes).first(i)) == "internal");
+    }
+  }
+  const auto answer = [](std::uint64_t version, bool ok, std::string_view content,
+                         const ByteVector& body) {
+    return ipc::MapPacker()
+        .unsigned_integer("version", version)
+        .boolean("ok", ok)
+        .raw(content, body)
+        .finish();
+  };
+  const ByteVector banned = ipc::MapPacker().text("name", "banned").finish();
+  const ByteVector nameless = ipc::MapPacker().text("message", "banned").finish();
+  CHECK(answer_outcome(answer(1, false, "error", banned)) == "banned");
+  CHECK(answer_outcome(answer(1, false, "error", nameless)) == "internal");
+  CHECK(answer_outcome(answer(1, false, "result", banned)) == "internal");
+  CHECK(answer_outcome(answer(1, true, "result", nameless)) == "ok");
+  CHECK(answer_outcome(answer(1, true, "error", banned)) == "internal");
+  CHECK(answer_outcome(answer(2, true, "result", nameless)) == "internal");
+  CHECK(answer_outcome({}) == "internal");
+  CHECK(answer_outcome(ByteVector(1, 0xc0)) == "internal");
+}
+
 TEST_CASE("the client takes the first success that verifies, whoever lies before it") {
   const Cluster cluster;
   ClientExpectation expected = cluster.expect(cluster.sign);
