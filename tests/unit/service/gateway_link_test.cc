@@ -9,33 +9,19 @@
 
 #include "supervisor/metrics/node_metrics.h"
 #include "tests/unit/service/node_fixture.h"
+#include "tests/unit/service/python_zygote.h"
 
 namespace cosigner::supervisor::test {
 namespace {
 
-/// A zygote in Python whose forks are gateways that do `behaviour` once they are ready: `send(type,
-/// fields)`, and `receive()` for the type of the next frame. Orders count from one, and generations
-/// here are always 7.
+/// A zygote whose forks are gateways that do `behaviour` once they are ready: `send(type, fields)`,
+/// and `receive()` for the type of the next frame. Generations here are always 7.
 std::string captured_gateway(const std::string& key_hex, const std::string& behaviour) {
-  return R"(import os, socket, struct, time
-def pack(value):
-    if isinstance(value, bool):
-        return b"\xc3" if value else b"\xc2"
-    if isinstance(value, int):
-        return struct.pack(">BQ", 0xcf, value)
-    if isinstance(value, str):
-        return struct.pack(">BI", 0xdb, len(value.encode())) + value.encode()
-    if isinstance(value, bytes):
-        return struct.pack(">BI", 0xc6, len(value)) + value
-    return struct.pack(">BI", 0xdd, len(value)) + b"".join(pack(each) for each in value)
-def frame(kind, fields, generation):
-    body = b"\x94\x01" + struct.pack(">BHBQ", 0xcd, kind, 0xcf, generation) + pack(fields)
-    return struct.pack(">I", len(body)) + body
-def gateway(fd):
+  return python_zygote(R"(def child(fd):
     pair = socket.socket(fileno=fd)
     pair.setblocking(True)
     key = bytes.fromhex(")" +
-         key_hex + R"(")
+                       key_hex + R"(")
     def send(kind, fields):
         pair.sendall(frame(kind, fields, 7))
     def exactly(size):
@@ -53,34 +39,10 @@ def gateway(fd):
     receive()
     send(62, [1])
 )" + behaviour +
-         R"(
+                       R"(
     while True:
         receive()
-zygote = socket.socket(fileno=3)
-zygote.send(frame(1, [os.getpid()], 0))
-order = 0
-while True:
-    data, fds, _, _ = socket.recv_fds(zygote, 1 << 16, 2)
-    if not data:
-        os._exit(0)
-    order += 1
-    reading, writing = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        child = os.fork()
-        if child == 0:
-            zygote.close()
-            os.close(reading)
-            os.close(writing)
-            gateway(fds[0])
-        os.write(writing, struct.pack(">I", child))
-        os._exit(0)
-    os.waitpid(middle, 0)
-    pid = struct.unpack(">I", os.read(reading, 4))[0]
-    for fd in (reading, writing, *fds):
-        os.close(fd)
-    zygote.send(frame(3, [order, pid, ""], 0))
-)";
+)");
 }
 
 /// Everything logged while it lives.

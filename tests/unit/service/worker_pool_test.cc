@@ -1,68 +1,16 @@
 // The pool around its registry: what processes do to it that only the whole of it shows.
 
-#include "supervisor/service/worker_pool.h"
-
-#include "supervisor/metrics/node_metrics.h"
-#include "tests/unit/service/node_fixture.h"
+#include "tests/unit/service/pool_fixture.h"
 
 namespace cosigner::supervisor::test {
 namespace {
 
-RequestInfo request_info() {
-  RequestInfo info;
-  info.gateway_generation = 1;
-  info.gateway_request = 1;
-  info.operation = "sign";
-  info.key = "k";
-  return info;
-}
-
 /// A pool whose zygote takes orders and answers none.
-struct MutePool {
-  Loop loop;
-  NodeFiles files;
-  SystemRandom random;
-  Issuer issuer;
-  std::unique_ptr<StoreThread> store;
-  ProcessTree tree;
-  NodeMetrics metrics{{.version = "test", .cluster = "dev", .node = "node1", .peers = {"node2"}}};
-  std::vector<ByteVector> answers;
-  int emptied = 0;
-  WorkerPool pool;
-
-  MutePool()
-      : issuer(load(files.config)),
-        store(files.open_store(loop, issuer)),
-        tree(loop.get(), files.mute_zygote(), random, [] {}),
-        pool(loop.get(), files.config, issuer, *store, tree, metrics, random,
-             {.answer = [this](const RequestInfo&,
-                               ByteVector envelope) { answers.push_back(std::move(envelope)); },
-              .wake = [](const ipc::PublishWake&) {},
-              .present = [] { return std::vector<std::string>{"node1"}; },
-              .on_change = [](const action::Changed&) {},
-              .on_crash = [](const std::string&, std::uint64_t, const std::string&) {},
-              .decided = [](const Decision&) {},
-              .on_evicted = [](const std::string&, const std::optional<Error>&) {},
-              .on_empty = [this] { ++emptied; },
-              .on_pair = [](const PairChange&) {}}) {
-    REQUIRE(tree.start());
-    REQUIRE(loop.until([this] { return tree.ready(); }));
-  }
-  ~MutePool() {
-    tree.stop();
-    if (tree.pid() != 0) {
-      ::kill(tree.pid(), SIGKILL);
-      loop.until([this] { return tree.pid() == 0; });
-    }
-  }
-  static Issuer load(const Config& config) {
-    auto issuer = Issuer::load(config);
-    REQUIRE(issuer);
-    return std::move(*issuer);
-  }
+struct MutePool : PoolNode {
+  MutePool() : PoolNode([](const NodeFiles& made) { return made.mute_zygote(); }) {}
   /// A user whose fork has been ordered and not answered.
   void begin_fork() {
-    pool.request("alice", request_info(), ByteVector(10));
+    request("alice");
     REQUIRE(loop.until([this] { return pool.registry().live() == 1; }));
     CHECK(emptied == 0);
   }

@@ -1,0 +1,140 @@
+// What the pool makes of what a worker says, and what it tells one.
+
+#include "ipc/key_record.h"
+#include "tests/unit/service/played_worker.h"
+
+namespace cosigner::supervisor::test {
+namespace {
+
+/// A key of alice's with OT state between node1 and node2.
+ipc::StorePending key_order(std::uint64_t order) {
+  KeyRecord record;
+  record.cluster = "dev";
+  record.user = "alice";
+  record.key = "main";
+  record.scheme = Scheme::kEcdsaSecp256k1;
+  record.epoch = 1;
+  record.threshold = 2;
+  record.participants = {{1, "node1"}, {2, "node2"}};
+  record.public_key = ByteVector(33, 2);
+  record.public_shares = {ByteVector(33, 2), ByteVector(33, 2)};
+  record.session.data.fill(3);
+  return {.order = order,
+          .key = {.key = record.key,
+                  .epoch = 1,
+                  .state = ipc::KeyState::kPending,
+                  .session = record.session,
+                  .record = encode_key_record(record),
+                  .sealed_share = ByteVector(100, 4),
+                  .certificate = {}}};
+}
+
+ipc::Burn burn(std::uint64_t order, bool failed, const std::string& key = "main") {
+  return {.order = order,
+          .key = key,
+          .epoch = 1,
+          .peer = "node2",
+          .failed = failed,
+          .sealed_share = ByteVector(90, 5)};
+}
+
+}  // namespace
+
+TEST_CASE("worker pool: a renewal ordered while the worker starts reaches it") {
+  PlayedPool node;
+  node.request("alice");
+  PlayedWorker worker(node, "alice");
+  node.await_store();  // what the worker is started with has been read
+  REQUIRE(node.pool.renew_pair("alice", {.key = "main", .epoch = 3, .peer = "node2"}));
+  REQUIRE(node.pool.renew_pair("alice", {.key = "other", .epoch = 1, .peer = "node2"}));
+  worker.say_hello();
+  const auto last = worker.await<ipc::RenewPair>(2);
+  CHECK(last.key == "other");
+  REQUIRE(worker.got().size() == 3);
+  CHECK(worker.got()[0].type == ipc::MessageType::kWorkerStart);
+  const auto first = ipc::decode<ipc::RenewPair>(worker.got()[1]);
+  REQUIRE(first);
+  CHECK(first->key == "main");
+  CHECK(first->epoch == 3);
+  CHECK(first->peer == "node2");
+  // Of a worker that has started the next is told at once.
+  REQUIRE(node.pool.renew_pair("alice", {.key = "third", .epoch = 1, .peer = "node2"}));
+  CHECK(worker.await<ipc::RenewPair>(3).key == "third");
+  CHECK(node.pool.registry().live() == 1);
+}
+
+TEST_CASE("worker pool: an erasure settles no check that is open") {
+  PlayedPool node;
+  node.request("alice");
+  PlayedWorker worker(node, "alice");
+  worker.start();
+  worker.say(key_order(1));
+  REQUIRE(worker.stored(1).ok);
+  worker.say(burn(2, true));
+  REQUIRE(worker.stored(2).ok);
+  REQUIRE(node.pairs.size() == 1);
+  CHECK(node.pairs[0].banned);
+
+  const ipc::Checking check{.key = "main", .epoch = 1, .peer = "node2"};
+  worker.say(check);
+  worker.say(burn(3, false));
+  REQUIRE(worker.stored(3).ok);
+  CHECK(node.pool.open_checks(worker.generation()) == 1);
+  worker.say(ipc::Checked{.key = "main", .epoch = 1, .peer = "node2"});
+  worker.say(burn(4, false));
+  REQUIRE(worker.stored(4).ok);
+  CHECK(node.pool.open_checks(worker.generation()) == 0);
+  CHECK(worker.serves());
+  CHECK(node.pool.pair_counters().checks == 1);
+  CHECK(node.pool.pair_counters().bans == 1);
+}
+
+TEST_CASE("worker pool: a worker whose burn is refused is ended, for it would stay silent") {
+  const auto ended_by = [](const ipc::Burn& order) {
+    PlayedPool node;
+    node.request("alice");
+    PlayedWorker worker(node, "alice");
+    worker.start();
+    worker.say(order);
+    REQUIRE(node.loop.until([&] { return !node.outcomes.empty(); }));
+    CHECK(node.outcomes == std::vector<std::string>{"worker_crashed"});
+    CHECK(node.answers.size() == 1);
+    CHECK(node.loop.until([&] { return worker.over(); }));
+  };
+  ended_by(burn(1, true, "nokey"));  // the store knows no such key
+  ipc::Burn stranger = burn(1, true);
+  stranger.peer = "node3";
+  ended_by(stranger);
+}
+
+TEST_CASE("worker pool: who does not read hears how the peers stand once it does") {
+  PlayedPool node;
+  node.request("alice");
+  PlayedWorker worker(node, "alice");
+  worker.start();
+  worker.channel().pause();
+  constexpr std::size_t kNews = 5000;  // more than the socket takes
+  for (std::size_t k = 0; k < kNews; ++k) {
+    node.pool.broadcast({.node = "node2", .present = false});
+  }
+  node.present = {"node1", "node2"};
+  node.pool.broadcast({.node = "node2", .present = true});
+  node.pool.tick();
+  CHECK(node.pool.ticks_dropped() == 1);
+  worker.channel().resume();
+  REQUIRE(node.loop.until([&] {
+    node.pool.tick();
+    return worker.count(ipc::MessageType::kTick) > 0;
+  }));
+  const std::size_t told = worker.count(ipc::MessageType::kPresence);
+  CHECK(told > 1);
+  CHECK(told < kNews);
+  CHECK(worker.await<ipc::Presence>(told).present);
+  CHECK(worker.await<ipc::Presence>(told).node == "node2");
+  CHECK(worker.serves());
+  // And nothing is owed any more: news are news again.
+  node.pool.broadcast({.node = "node2", .present = false});
+  CHECK_FALSE(worker.await<ipc::Presence>(told + 1).present);
+}
+
+}  // namespace cosigner::supervisor::test
