@@ -114,6 +114,8 @@ class ControlServer::Call final : public ControlRequest {
   }
   void on_cancel(std::function<void()> callback) override { cancel_ = std::move(callback); }
 
+  /// A call may run for as long as its client lives; what it was asked with need not.
+  void forget_arguments() { frame_.arguments = ByteVector(); }
   void cancelled() {
     done_ = true;
     if (const auto callback = std::exchange(cancel_, nullptr)) {
@@ -207,6 +209,7 @@ void ControlServer::Connection::call(ipc::ControlCall frame) {
   const auto running = std::make_shared<Call>(weak_from_this(), peer_, std::move(frame));
   calls_.emplace(number, running);
   server_->handler_(running);
+  running->forget_arguments();
 }
 
 ipc::SendStatus ControlServer::Connection::send(const ipc::ControlReply& reply) {

@@ -33,7 +33,8 @@ class ControlRequest {
   virtual ~ControlRequest() = default;
   [[nodiscard]] virtual const ControlPeer& peer() const = 0;
   [[nodiscard]] virtual const std::string& command() const = 0;
-  [[nodiscard]] virtual const ByteVector& arguments() const = 0;  ///< msgpack map
+  /// A msgpack map; empty once the handler has returned.
+  [[nodiscard]] virtual const ByteVector& arguments() const = 0;
   /// A part of a streamed answer. False when the client is gone or does not read (it has then been
   /// disconnected).
   virtual bool part(ByteVector body) = 0;

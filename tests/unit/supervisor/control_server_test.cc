@@ -122,6 +122,7 @@ struct Server {
   void handle(const std::shared_ptr<ControlRequest>& request) {
     if (request->command() == "wait") {
       request->on_cancel([this] { ++cancelled; });
+      asked_with += request->arguments().size();
       waiting.push_back(request);
       return;
     }
@@ -165,6 +166,7 @@ struct Server {
   std::filesystem::path directory;
   std::unique_ptr<ControlServer> server;
   std::vector<std::shared_ptr<ControlRequest>> waiting;
+  std::size_t asked_with = 0;  ///< by those that wait
   int served = 0;
   int cancelled = 0;
 };
@@ -209,6 +211,28 @@ TEST_CASE("control socket: garbage ends the connection that sent it, and no othe
   }
   CHECK_FALSE(bystander.hung_up_on());
   CHECK(node.cancelled == 0);
+}
+
+TEST_CASE("control socket: a call that waits does not keep what it was asked with") {
+  Server node;
+  Client client(node.path());
+  constexpr std::size_t kEnvelope = 64U << 10;
+  for (std::uint64_t number = 1; number <= 4; ++number) {
+    const ByteVector call = frame_of(
+        ipc::ControlCall{.call = number, .command = "wait", .arguments = ByteVector(kEnvelope, 1)});
+    REQUIRE(client.write(call) == call.size());
+    node.until([&] { return node.waiting.size() == number; });
+  }
+  CHECK(node.asked_with == 4 * kEnvelope);
+  for (const auto& call : node.waiting) {
+    CHECK(call->arguments().capacity() == 0);
+    CHECK(call->command() == "wait");
+    call->succeed({});
+  }
+  node.until([&] {
+    client.read();
+    return client.replies().size() == 4;
+  });
 }
 
 TEST_CASE("control socket: a frame in two parts is a frame") {
