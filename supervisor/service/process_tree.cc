@@ -109,8 +109,9 @@ Expected<void> ProcessTree::launch() {
       callback(pid, {});
     } else {
       failed_.emplace_back(std::move(callback), error);
-      failed_timer_.start(0);
+      maybe_unknown_ = true;
     }
+    end_unknown();
     let_old_go();
   };
   handlers.on_exit = [this, holder](ExitStatus status) { exited(*holder, status); };
@@ -157,13 +158,26 @@ void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t ge
 void ProcessTree::flush() {
   // One zygote at a time has orders outstanding: when it dies, whatever unknown child there is
   // must be its work.
-  if (!zygote_ || !ready_ || (old_ && old_->outstanding() > 0)) {
+  if (!zygote_ || !ready_ || maybe_unknown_ || (old_ && old_->outstanding() > 0)) {
     return;
   }
   for (Order& order : std::exchange(waiting_, {})) {
     zygote_->fork(order.order, std::move(order.ends));
   }
   watch();
+}
+
+void ProcessTree::end_unknown() {
+  if (!maybe_unknown_ || (zygote_ && zygote_->outstanding() > 0) ||
+      (old_ && old_->outstanding() > 0)) {
+    return;  // a child that is not known yet may be one whose result is on its way
+  }
+  if (const std::size_t ended = reap_unknown_children(known_children()); ended > 0) {
+    spdlog::warn("zygote: {} processes killed that it had forked and could not tell of", ended);
+  }
+  maybe_unknown_ = false;
+  failed_timer_.start(0);
+  flush();
 }
 
 // ---- hangs

@@ -75,6 +75,10 @@ class ProcessTree {
   void let_old_go();
   void flush();
   void fail_waiting(const std::string& why);
+  /// After a fork that failed, once no other is under way: a process that was made all the same is
+  /// ended before anybody hears of the failure, for its user's next one may follow at once. (The
+  /// process between zygote and child was killed after its fork, before it could say so.)
+  void end_unknown();
   void exited(Zygote* which, ExitStatus status);
 
   uv_loop_t* loop_;
@@ -106,6 +110,7 @@ class ProcessTree {
   Owed owed_;      ///< by zygote_
   Owed owed_old_;  ///< by old_
   std::vector<std::pair<OnForked, std::string>> failed_;
+  bool maybe_unknown_ = false;  ///< a child that nobody knows of may live; no orders until then
 };
 
 }  // namespace cosigner::supervisor

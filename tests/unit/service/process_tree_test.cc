@@ -2,10 +2,14 @@
 
 #include "supervisor/service/process_tree.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipc/seqpacket.h"
 #include "tests/unit/service/node_fixture.h"
+#include "tests/unit/service/python_zygote.h"
 
 namespace cosigner::supervisor::test {
 namespace {
@@ -18,6 +22,34 @@ void end(Loop& loop, ProcessTree& tree) {
   tree.stop();
   REQUIRE(loop.until([&] { return tree.pid() == 0; }));
 }
+
+/// Of this process, zombies included.
+std::vector<pid_t> children() {
+  std::vector<pid_t> found;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream list(task.path() / "children");
+    for (pid_t pid = 0; list >> pid;) {
+      found.push_back(pid);
+    }
+  }
+  return found;
+}
+
+/// The limit on descriptors while it lives: none with this number or a higher one.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(rlim_t most) {
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const rlimit low{most, before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+  }
+  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  FewDescriptors(const FewDescriptors&) = delete;
+  FewDescriptors& operator=(const FewDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
 
 }  // namespace
 
@@ -92,6 +124,90 @@ TEST_CASE("process tree: an order that cannot be sent fails by itself") {
   }));
   CHECK(tree.restarts() == 0);
   end(loop, tree);
+}
+
+TEST_CASE("process tree: who was forked and could not be told of is gone before its order fails") {
+  Loop loop;
+  NodeFiles files;
+  SystemRandom random;
+  // As if the process between zygote and child had been killed after its fork.
+  const std::string script = python_zygote(R"(def child(fd):
+    socket.socket(fileno=fd).recv(1)
+    os._exit(0)
+)",
+                                           R"([order, 0, "lost %d" % pid] if order == 2
+                      else [order, pid, ""])");
+  ProcessTree tree(loop.get(), files.script(script, "/usr/bin/python3"), random, [] {});
+  REQUIRE(tree.start());
+  REQUIRE(loop.until([&] { return tree.ready(); }));
+  std::vector<ipc::UniqueFd> ours;
+  std::vector<pid_t> told;
+  std::vector<std::string> failures;
+  const auto order = [&](std::uint64_t generation) {
+    auto pair = ipc::socket_pair(SOCK_STREAM);
+    REQUIRE(pair);
+    ours.push_back(std::move(pair->first));
+    tree.fork(ipc::Role::kWorker, "alice", generation, {std::move(pair->second), {}},
+              [&](pid_t pid, const std::string& error) {
+                if (pid > 0) {
+                  tree.know(pid);
+                  told.push_back(pid);
+                  return;
+                }
+                failures.push_back(error);
+                const pid_t lost = error.starts_with("lost ") ? std::stoi(error.substr(5)) : 0;
+                CHECK(lost > 0);
+                CHECK(::kill(lost, 0) != 0);
+              });
+  };
+  order(1);
+  order(2);
+  order(3);
+  REQUIRE(loop.until([&] { return failures.size() == 1; }));
+  REQUIRE(told.size() ==
+          2);  // the failure was told last: nobody could be mistaken for the lost one
+  order(4);
+  REQUIRE(loop.until([&] { return told.size() == 3; }));
+  for (const pid_t pid : told) {
+    CHECK(::kill(pid, 0) == 0);
+    reap_child(pid);
+    tree.forget(pid);
+  }
+  CHECK(tree.restarts() == 0);
+  end(loop, tree);
+}
+
+TEST_CASE("zygote: a start that fails for want of descriptors leaves no child") {
+  Loop loop;
+  NodeFiles files;
+  const std::string program = files.mute_zygote();
+  const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  REQUIRE(lowest_free >= 0);
+  ::close(lowest_free);
+  const std::vector<pid_t> before = children();
+  bool exited = false;
+  std::unique_ptr<Zygote> started;
+  std::size_t failed = 0;
+  while (!started) {
+    REQUIRE(failed < 100);
+    auto launched = [&] {
+      const FewDescriptors few(static_cast<rlim_t>(lowest_free) + failed);
+      return Zygote::launch(loop.get(), program,
+                            {.on_ready = [] {},
+                             .on_forked = [](std::uint64_t, pid_t, const std::string&) {},
+                             .on_exit = [&exited](ExitStatus) { exited = true; },
+                             .known_children = [] { return std::vector<pid_t>(); }});
+    }();
+    if (launched) {
+      started = std::move(*launched);
+      continue;
+    }
+    ++failed;
+    CHECK(children() == before);  // neither one that runs nor one that nobody has waited for
+  }
+  CHECK(failed >= 2);
+  started->kill(SIGKILL);
+  REQUIRE(loop.until([&] { return exited; }));
 }
 
 TEST_CASE("reap_child ends that child and no other") {

@@ -7,8 +7,9 @@ namespace cosigner::supervisor::test {
 
 /// `child` is Python that defines `child(fd)`: what a fork does with its socket; it does not
 /// return. It has pack(), frame(kind, fields, generation) and the modules os, socket, struct, time.
-/// Orders are taken to count from one.
-inline std::string python_zygote(const std::string& child) {
+/// Orders are taken to count from one. `result`: what is said of `order`, whose child is `pid`.
+inline std::string python_zygote(const std::string& child,
+                                 const std::string& result = "[order, pid, \"\"]") {
   return R"(import os, socket, struct, time
 def pack(value):
     if isinstance(value, bool):
@@ -48,7 +49,8 @@ while True:
     pid = struct.unpack(">I", os.read(reading, 4))[0]
     for fd in (reading, writing, *fds):
         os.close(fd)
-    zygote.send(frame(3, [order, pid, ""], 0))
+    zygote.send(frame(3, )" +
+         result + R"(, 0))
 )";
 }
 
