@@ -269,6 +269,11 @@ void Presigner::finish_order(const SessionId& id, Order& order, std::string_view
                            .public_key = key->record.public_key,
                            .made = order.made,
                            .ready = static_cast<std::uint32_t>(depth(order.key).ready)}});
+  } else if (order.broken) {
+    done_.push_back(
+        {id, fail(ErrorCode::kHandlerFailed, "this node failed at making presignatures of key " +
+                                                 order.key + ": the cause is in its log")
+                 .error()});
   } else {
     std::vector<std::string> absent;
     if (key != nullptr) {

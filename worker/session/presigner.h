@@ -15,6 +15,7 @@
 // Foreground first: a refill begins only when no session has run for kQuietUs, or below the
 // low-water mark, one run at a time.
 
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -157,6 +158,7 @@ class Presigner {
     std::uint32_t made = 0;
     std::int64_t deadline_us = 0;
     std::int64_t stuck_us = 0;
+    bool broken = false;  ///< this node cannot even begin: what it has made by now is all
     std::map<std::string, std::int64_t, std::less<>> woken_us;
   };
   struct Grant {
@@ -194,6 +196,10 @@ class Presigner {
   // presigner_runs.cc: both kinds
   [[nodiscard]] Result<std::unique_ptr<dkls23::PresignProtocol>> make_protocol(
       const KeyEpoch& key, const Stock& stock, const SessionId& run, ParticipantIndex assembler);
+  /// Null: this node cannot make it; why is in the log.
+  [[nodiscard]] std::unique_ptr<PresignRun> make_run(const KeyEpoch& key, const Stock& stock,
+                                                     PresignRun::Setup setup);
+  void note_exception(const std::exception& error);
   [[nodiscard]] std::unique_ptr<PairChecks> checks_for(const std::string& key,
                                                        const Stock& stock) const;
   void on_end(const std::string& from, const PresignEnd& message);

@@ -99,24 +99,19 @@ void Presigner::on_propose(const std::string& from, const PresignPropose& messag
     refuse(*no);
     return;
   }
-  const ParticipantIndex owner = std::ranges::find(*signers, from, &Signer::node)->index;
-  auto protocol = make_protocol(*key, *known, message.run, owner);
-  if (!protocol) {
-    environment_.log(LogLevel::kError, "no presignature can be made: " + protocol.error().reason);
+  auto run = make_run(*key, *known,
+                      {.id = message.run,
+                       .key = message.key,
+                       .epoch = message.epoch,
+                       .record = message.record,
+                       .signers = *std::move(signers),
+                       .owner = from,
+                       .number = message.number,
+                       .order = message.order});
+  if (!run) {
     refuse(PresignEnd::Reason::kFailed);
     return;
   }
-  ++environment_.counters.presign_runs;
-  auto run = std::make_unique<PresignRun>(environment_, peers_,
-                                          PresignRun::Setup{.id = message.run,
-                                                            .key = message.key,
-                                                            .epoch = message.epoch,
-                                                            .record = message.record,
-                                                            .signers = *std::move(signers),
-                                                            .owner = from,
-                                                            .number = message.number,
-                                                            .order = message.order},
-                                          *std::move(protocol), checks_for(message.key, *known));
   runs_.emplace(message.run, std::move(run));
   touch(message.run, [&](PresignRun& begun) { begun.accept(message.payload); });
 }

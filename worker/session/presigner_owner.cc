@@ -71,13 +71,6 @@ bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& or
     return false;
   }
   const auto id = environment_.random.bytes<SessionId>();
-  const ParticipantIndex self = std::ranges::find(signers, environment_.node, &Signer::node)->index;
-  auto protocol = make_protocol(key, stock, id, self);
-  if (!protocol) {
-    best->not_before_us = environment_.now_us() + kAfterFailure.cap_us;
-    environment_.log(LogLevel::kError, "no presignature can be made: " + protocol.error().reason);
-    return false;
-  }
   PresignRun::Setup setup{.id = id,
                           .key = key.stored.key,
                           .epoch = stock.epoch,
@@ -92,10 +85,15 @@ bool Presigner::begin_run(const KeyEpoch& key, Stock& stock, const SessionId& or
       floor = std::min(floor, run->setup().number);
     }
   }
-  auto run = std::make_unique<PresignRun>(environment_, peers_, std::move(setup),
-                                          *std::move(protocol), checks_for(key.stored.key, stock));
+  auto run = make_run(key, stock, std::move(setup));
+  if (!run) {
+    best->not_before_us = environment_.now_us() + kAfterFailure.cap_us;
+    if (const auto asked = orders_.find(order); asked != orders_.end()) {
+      asked->second.broken = true;
+    }
+    return false;
+  }
   ++best->running;
-  ++environment_.counters.presign_runs;
   runs_.emplace(id, std::move(run));
   touch(id, [&](PresignRun& begun) { begun.propose(floor); });
   return true;
@@ -115,7 +113,7 @@ void Presigner::pump_orders() {
         break;
       }
     }
-    const bool over = known == nullptr || draining_ || order.made >= order.wanted ||
+    const bool over = known == nullptr || draining_ || order.broken || order.made >= order.wanted ||
                       now >= order.deadline_us || now >= order.stuck_us ||
                       (full && running_for(id) == 0);
     if (over && (running_for(id) == 0 || now >= order.deadline_us)) {

@@ -55,6 +55,33 @@ Result<std::unique_ptr<dkls23::PresignProtocol>> Presigner::make_protocol(
       environment_.random);
 }
 
+std::unique_ptr<PresignRun> Presigner::make_run(const KeyEpoch& key, const Stock& stock,
+                                                PresignRun::Setup setup) {
+  const ParticipantIndex owner =
+      std::ranges::find(setup.signers, setup.owner, &Signer::node)->index;
+  try {
+    auto protocol = make_protocol(key, stock, setup.id, owner);
+    if (protocol) {
+      ++environment_.counters.presign_runs;
+      return std::make_unique<PresignRun>(environment_, peers_, std::move(setup),
+                                          *std::move(protocol), checks_for(key.stored.key, stock));
+    }
+    environment_.log(LogLevel::kError, "no presignature can be made: " + protocol.error().reason);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    note_exception(error);
+  }
+  return nullptr;
+}
+
+void Presigner::note_exception(const std::exception& error) {
+  ++environment_.counters.exceptions;
+  environment_.log(LogLevel::kError, std::string("exception in presigning: ") +
+                                         typeid(error).name() + ": " + error.what() + "\n" +
+                                         last_throw_trace());
+}
+
 std::unique_ptr<PairChecks> Presigner::checks_for(const std::string& key,
                                                   const Stock& stock) const {
   std::map<ParticipantIndex, std::string> nodes;
@@ -92,10 +119,7 @@ void Presigner::touch(const SessionId& id, const std::function<void(PresignRun&)
     throw;
   } catch (const std::exception& error) {
     // What it may have left half-changed is the run's own, and goes with it.
-    ++environment_.counters.exceptions;
-    environment_.log(LogLevel::kError, std::string("exception in presigning: ") +
-                                           typeid(error).name() + ": " + error.what() + "\n" +
-                                           last_throw_trace());
+    note_exception(error);
     run.give_up("an exception ended this run");
   }
   review(id);
