@@ -6,6 +6,7 @@
 #include "tests/support/impostor.h"
 #include "tests/support/presign_cluster.h"
 #include "worker/session/early_bytes.h"
+#include "worker/session/presign_messages.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
@@ -203,4 +204,45 @@ TEST_CASE("what is kept of one peer's early rounds is bounded over all sessions"
   kept.clear();
   CHECK(bytes.of("n3") == 0);
   CHECK(bytes.of("n2") == 0);
+}
+
+TEST_CASE("a hello that claims a ban of another keeps no presignature with that one unused",
+          "[presign]") {
+  // n1 says in hellos with its own signature that it may not sign with n2, and that it holds what
+  // n3 may name. n3 has presignatures with n2 alone.
+  PresignCluster cluster(12, 3, 2, 8);
+  cluster.set_present(cluster.node(0), false);
+  cluster.sign_one();
+  REQUIRE(cluster.run(60 * kSecond, [&] { return cluster.ready() == 16; }));
+  cluster.set_present(cluster.node(0), true);
+  DoubleAgent agent(cluster, "n1", [](const std::string&, std::vector<ByteVector>& messages) {
+    std::erase_if(messages, is<PresignAccept>);
+  });
+  std::size_t lies = 0;
+  cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
+    if (from == "n1" && packet_kind(packet) == PacketKind::kHello) {
+      SignedHello hello = decode_hello_packet(packet).value();
+      Hello body = decode_fields<Hello>(hello.body).value();
+      body.banned = {"n2"};
+      body.presignatures = 5;
+      hello.body = encode_fields(body);
+      hello.signature = ed25519_sign(cluster.node("n1").signing_secret,
+                                     hello_digest("test", "alice", hello.body));
+      packet = encode_hello_packet(hello);
+      ++lies;
+    }
+    return agent(from, to, packet);
+  };
+  constexpr std::size_t kSignatures = 6;
+  const std::size_t used = cluster.uses.size();
+  for (std::size_t k = 0; k < kSignatures; ++k) {
+    Request request;
+    const auto works = cluster.ask_all(cluster.coordinated_by("n3", request).envelope);
+    REQUIRE(works.size() == 3);
+    REQUIRE(cluster.settle(works));
+    CHECK(cluster.check_signatures(works, request.message) == works.size());
+  }
+  CHECK(lies >= kSignatures);
+  CHECK(cluster.uses.size() == used + 2 * kSignatures);
+  cluster.check_single_use();
 }
