@@ -36,9 +36,10 @@ struct StoreDiscard {
   COSIGNER_MESSAGE(kStoreDiscard, order, key, epoch, session, refusal)
 };
 /// Promise durably never to acknowledge the record with this digest; answered with a signed
-/// key-refusal over it. Fails with `conflict` if that very record was acknowledged. The refusal is
-/// of one record and not of the session, so that a later attempt of the same session may still make
-/// the key: a retry with the same request finishes it.
+/// key-refusal over it; with another participant's if this node acknowledged the record and then
+/// discarded it on that one. Fails with `conflict` if it acknowledged it and holds to that. The
+/// refusal is of one record and not of the session, so that a later attempt of the same session may
+/// still make the key: a retry with the same request finishes it.
 struct StoreRefusal {
   std::uint64_t order = 0;
   std::string key;

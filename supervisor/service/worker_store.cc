@@ -123,14 +123,18 @@ void WorkerPool::on_store_refusal(Worker& worker, ipc::StoreRefusal order) {
   submit_for(
       worker, StoreThread::Urgency::kNow, 0,
       [user, order](Store& store) { return store.refuse(user, order); },
-      [this, user, generation, order](const Expected<void>& done) {
-        ByteVector statement;
-        if (done) {
+      [this, user, generation, order](Expected<ByteVector> kept) {
+        if (!kept) {
+          confirm(generation, order.order, std::unexpected(kept.error()), {});
+          return;
+        }
+        ByteVector statement = *std::move(kept);
+        if (statement.empty()) {
           statement = encode_statement(issuer_.statement(StatementKind::kKeyRefusal,
                                                          {user, generation}, order.key, order.epoch,
                                                          order.session, order.digest));
         }
-        confirm(generation, order.order, done, std::move(statement));
+        confirm(generation, order.order, {}, std::move(statement));
       });
 }
 

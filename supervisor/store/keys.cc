@@ -268,22 +268,47 @@ Expected<void> Store::discard(const std::string& user, const ipc::StoreDiscard& 
   if (auto done = erase_key(user, order.key, order.epoch); !done) {
     return done;
   }
+  if (auto done = sql_->put_discard
+                      .run(user, refusal->digest, order.refusal,
+                           mac("discards", {as_bytes(user), refusal->digest, order.refusal}))
+                      .execute();
+      !done) {
+    return done;
+  }
   return set_acknowledged(user, order.key, order.epoch, refusal->digest, kDiscarded);
 }
 
-Expected<void> Store::refuse(const std::string& user, const ipc::StoreRefusal& order) {
+Expected<ByteVector> Store::refuse(const std::string& user, const ipc::StoreRefusal& order) {
   const auto before = acknowledged(user, order.digest);
   if (!before) {
     return std::unexpected(before.error());
   }
+  if (*before == kDiscarded) {
+    auto run = sql_->get_discard.run(user, order.digest);
+    const auto row = run.step();
+    if (!row) {
+      return std::unexpected(row.error());
+    }
+    if (*row) {
+      if (!constant_time_equal(mac("discards", {as_bytes(user), order.digest, run.blob(0)}),
+                               run.blob(1))) {
+        return altered(user);
+      }
+      return to_vector(run.blob(0));
+    }
+  }
   if (*before != 0) {
     return fail(ErrorCode::kConflict, "this very record was acknowledged");
   }
-  return sql_->put_refusal
-      .run(user, order.digest, order.key, order.epoch, order.session,
-           mac("refusals", {as_bytes(user), order.digest, as_bytes(order.key), Number(order.epoch),
-                            order.session}))
-      .execute();
+  auto done = sql_->put_refusal
+                  .run(user, order.digest, order.key, order.epoch, order.session,
+                       mac("refusals", {as_bytes(user), order.digest, as_bytes(order.key),
+                                        Number(order.epoch), order.session}))
+                  .execute();
+  if (!done) {
+    return std::unexpected(done.error());
+  }
+  return ByteVector();
 }
 
 }  // namespace cosigner::supervisor

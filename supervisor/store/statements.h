@@ -44,7 +44,12 @@ CREATE TABLE renewal_orders(number INTEGER PRIMARY KEY, user TEXT NOT NULL, key 
   epoch INTEGER NOT NULL, peer TEXT NOT NULL, at INTEGER NOT NULL, lifts_ban INTEGER NOT NULL,
   ordered_by TEXT NOT NULL, reason TEXT NOT NULL, mac BLOB NOT NULL);
 )sql";
-inline constexpr std::array kSchemaSteps = {kSchema1, kSchema2};
+inline constexpr const char* kSchema3 = R"sql(
+-- The refusal on which a record was discarded, for participants that its author told nothing.
+CREATE TABLE discards(user TEXT NOT NULL, digest BLOB NOT NULL, refusal BLOB NOT NULL,
+  mac BLOB NOT NULL, PRIMARY KEY(user, digest)) WITHOUT ROWID;
+)sql";
+inline constexpr std::array kSchemaSteps = {kSchema1, kSchema2, kSchema3};
 static_assert(kSchemaSteps.size() == kSchemaVersion);
 
 struct Store::Statements {
@@ -58,6 +63,8 @@ struct Store::Statements {
   SqlStatement put_acknowledgement;
   SqlStatement get_refusal;
   SqlStatement put_refusal;
+  SqlStatement get_discard;
+  SqlStatement put_discard;
   SqlStatement get_result;
   SqlStatement get_result_by_id;
   SqlStatement put_result;

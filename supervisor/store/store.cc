@@ -112,6 +112,8 @@ Expected<void> Store::prepare() {
       .get_refusal =
           sql("SELECT key, epoch, session, mac FROM refusals WHERE user = ?1 AND digest = ?2"),
       .put_refusal = sql("INSERT OR REPLACE INTO refusals VALUES(?1, ?2, ?3, ?4, ?5, ?6)"),
+      .get_discard = sql("SELECT refusal, mac FROM discards WHERE user = ?1 AND digest = ?2"),
+      .put_discard = sql("INSERT OR REPLACE INTO discards VALUES(?1, ?2, ?3, ?4)"),
       .get_result = sql("SELECT user, initiator, id, keep_until, answer, mac FROM results WHERE "
                         "session = ?1"),
       .get_result_by_id =

@@ -25,7 +25,7 @@
 namespace cosigner::supervisor {
 
 /// The newest schema this release knows; a newer file is refused.
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 /// Whose store it is: what rows are authenticated for and statements must name.
 struct StoreIdentity {
@@ -137,8 +137,11 @@ class Store {
   /// Erases a pending share on another participant's signed refusal of its record. Doing it again
   /// is no error. Errors: unknown_key, conflict (active), bad_request, peer_misbehaved.
   [[nodiscard]] Expected<void> discard(const std::string& user, const ipc::StoreDiscard& order);
-  /// Promises never to acknowledge the record with this digest. Errors: conflict if it was.
-  [[nodiscard]] Expected<void> refuse(const std::string& user, const ipc::StoreRefusal& order);
+  /// Promises never to acknowledge the record with this digest: nothing is returned. Or it was
+  /// discarded: the refusal that was the licence, another participant's. Errors: conflict if it
+  /// was acknowledged and is not discarded.
+  [[nodiscard]] Expected<ByteVector> refuse(const std::string& user,
+                                            const ipc::StoreRefusal& order);
 
   // ---- results
   /// The first result of a session stays. Errors: conflict if the session is another user's.

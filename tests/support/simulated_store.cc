@@ -108,10 +108,16 @@ ipc::Stored SimulatedStore::apply(const ipc::StoreDiscard& order) {
     throw std::logic_error("a refusal that does not verify reached the store");
   }
   pending.erase(found);
+  discarded[refusal->digest] = order.refusal;
   return {.order = order.order, .ok = true, .error_name = {}, .error_message = {}, .statement = {}};
 }
 
 ipc::Stored SimulatedStore::apply(const ipc::StoreRefusal& order, std::uint64_t worker_generation) {
+  if (const auto kept = discarded.find(order.digest); kept != discarded.end()) {
+    ipc::Stored told = done(order.order);
+    told.statement = kept->second;
+    return told;
+  }
   if (acknowledged.contains(order.digest)) {
     return failed(order.order, ErrorCode::kConflict);
   }

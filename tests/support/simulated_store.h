@@ -32,7 +32,8 @@ class SimulatedStore {
   std::map<std::string, ipc::StoredKey> pending;
   std::map<std::string, ipc::StoredKey> active;
   std::set<Digest> refused;
-  std::set<Digest> acknowledged;  ///< ever
+  std::set<Digest> acknowledged;           ///< ever
+  std::map<Digest, ByteVector> discarded;  ///< and on whose refusal
   std::map<SessionId, ByteVector> results;
   std::map<std::pair<Ed25519PublicKey, Bytes<16>>, SessionId> ids;
   bool fail_pending = false;  ///< a full disk

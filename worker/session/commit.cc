@@ -141,9 +141,10 @@ void Commits::announce(Commit& commit) {
 }
 
 void Commits::ask_missing(Commit& commit) {
+  // Those that have acknowledged it as well: they may hold the certificate by now, or the refusal
+  // of one that cannot repeat it.
   for (const auto& [index, node] : commit.epoch.record.participants) {
-    if (!commit.acknowledgements.contains(node) &&
-        !peers_.send(node, message_of(commit, true), false)) {
+    if (node != environment_.node && !peers_.send(node, message_of(commit, true), false)) {
       peers_.greet(node, true);  // its answer makes the link, and meet() asks
     }
   }
@@ -152,7 +153,6 @@ void Commits::ask_missing(Commit& commit) {
 void Commits::ask(std::string_view key, const std::string& node) {
   const auto found = commits_.find(key);
   if (found != commits_.end() && found->second.state == State::kWaiting &&
-      !found->second.acknowledgements.contains(node) &&
       found->second.epoch.record.index_of(node) != 0) {
     (void)peers_.send(node, message_of(found->second, true), false);
   }
@@ -291,7 +291,7 @@ void Commits::activate(Commit& commit, ByteVector certificate) {
                                                        .certificate = stored.certificate});
 }
 
-void Commits::on_refusal(const std::string& from, const Refusal& message) {
+void Commits::on_refusal(const Refusal& message) {
   const Checked<Statement> statement = decode_statement(message.statement);
   if (!statement) {
     ++environment_.counters.messages_refused;
@@ -302,19 +302,21 @@ void Commits::on_refusal(const std::string& from, const Refusal& message) {
     ++environment_.counters.messages_late;
     return;
   }
+  // Whoever hands it on: what counts is whose promise it is.
+  const std::string& by = statement->node;
   const ipc::StoredKey& stored = commit->epoch.stored;
-  const Ed25519PublicKey* identity = peers_.identity(from);
+  const Ed25519PublicKey* identity = peers_.identity(by);
   if (identity == nullptr || statement->kind != StatementKind::kKeyRefusal ||
-      statement->node != from || statement->cluster != environment_.cluster ||
+      by == environment_.node || statement->cluster != environment_.cluster ||
       statement->user != environment_.user || statement->key != stored.key ||
       statement->epoch != stored.epoch || statement->session != stored.session ||
-      commit->epoch.record.index_of(from) == 0 || commit->acknowledgements.contains(from) ||
+      commit->epoch.record.index_of(by) == 0 || commit->acknowledgements.contains(by) ||
       !verify_statement(*statement, *identity)) {
     ++environment_.counters.messages_refused;
     return;
   }
   commit->state = State::kDiscarding;
-  commit->refused_by = from;
+  commit->refused_by = by;
   const std::uint64_t number = order({OrderKind::kDiscard, stored.key, commit->epoch.digest, {}});
   environment_.effects.emplace_back(ipc::StoreDiscard{.order = number,
                                                       .key = stored.key,

@@ -58,7 +58,7 @@ class Commits {
 
   void on_acknowledge(const std::string& from, const Acknowledge& message, Standing standing);
   void on_certificate(const std::string& from, const CommitCertificate& message);
-  void on_refusal(const std::string& from, const Refusal& message);
+  void on_refusal(const Refusal& message);
   /// True if the order was one of ours.
   bool on_stored(const ipc::Stored& stored);
   /// A peer's worker is new or said something: ask it what is missing.

@@ -287,7 +287,8 @@ struct CommitCertificate {
   }
 };
 
-/// The sender's signed promise never to acknowledge this record: discard.
+/// A participant's signed promise never to acknowledge this record: discard. From itself, or from
+/// another that has discarded on it.
 struct Refusal {
   static constexpr MessageKind kKind = MessageKind::kRefusal;
   std::string key;

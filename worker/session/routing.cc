@@ -285,7 +285,7 @@ void SessionEngine::Impl::on_message(const std::string& from, ByteView message) 
       break;
     case MessageKind::kRefusal:
       if (const auto refusal = decode_fields<Refusal>(fields)) {
-        commits_.on_refusal(from, *refusal);
+        commits_.on_refusal(*refusal);
         return;
       }
       break;

@@ -206,6 +206,33 @@ TEST_CASE("store: what was refused is never acknowledged") {
   REQUIRE(store->store_pending("alice", StoreFixture::stored(StoreFixture::record(1, 2))));
 }
 
+TEST_CASE("store: the refusal on which a record was discarded is kept for who else holds it") {
+  const StoreFixture fixture;
+  const KeyRecord first = StoreFixture::record(1);
+  const Statement refusal = fixture.refusal(first);
+  {
+    auto store = fixture.open();
+    REQUIRE(store->store_pending("alice", StoreFixture::stored(first)));
+    REQUIRE(code_of(store->refuse("alice", StoreFixture::refusing(first))) == ErrorCode::kConflict);
+    REQUIRE(store->discard("alice", StoreFixture::discarding(first, refusal)));
+  }
+  {
+    auto store = fixture.open();
+    const auto kept = store->refuse("alice", StoreFixture::refusing(first));
+    REQUIRE(kept);
+    REQUIRE(*kept == encode_statement(refusal));
+    // A promise of this node's own brings nobody else's.
+    const auto own = store->refuse("alice", StoreFixture::refusing(StoreFixture::record(1, 2)));
+    REQUIRE(own);
+    REQUIRE(own->empty());
+    REQUIRE(store->refuse("ben", StoreFixture::refusing(first))->empty());
+  }
+  edit(fixture.path(), "UPDATE discards SET refusal = x'00'");
+  auto store = fixture.open();
+  REQUIRE(code_of(store->refuse("alice", StoreFixture::refusing(first))) ==
+          ErrorCode::kStorageFailed);
+}
+
 TEST_CASE("store: results are served again to their own user, and ids are not used twice") {
   const StoreFixture fixture;
   auto store = fixture.open();
