@@ -81,7 +81,7 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l key-encryption-
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l broker-listen -x -d 'ADDRESS:PORT of this nats-server'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l hub-listen -x -d "ADDRESS:PORT of the hub's clients"
 complete -c cosignerctl -n '__fish_seen_subcommand_from client' -l out -rF -d 'Where they go'
-complete -c cosignerctl -n '__fish_seen_subcommand_from client' -l days -x -d 'Until they expire'
+complete -c cosignerctl -n '__fish_seen_subcommand_from client' -l days -x -d 'Until they expire: 365, 0 for never'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init export import client' -l dir -x -a '(__fish_complete_directories)' -d "The node's files"
 complete -c cosignerctl -n '__fish_seen_subcommand_from peers; and not __fish_seen_subcommand_from export import' -a 'export import'
 complete -c cosignerctl -n '__fish_seen_subcommand_from export' -l bundle -d "The cluster's bundle"

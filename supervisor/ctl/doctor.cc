@@ -15,8 +15,7 @@
 
 #include "ipc/unique_fd.h"
 #include "supervisor/config/host_check.h"
-#include "supervisor/ctl/setup/node_directory.h"
-#include "supervisor/ctl/setup/tls_authority.h"
+#include "supervisor/ctl/doctor_expiry.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -35,7 +34,6 @@ constexpr std::uint64_t kSpareDescriptors = 256;
 /// Each worker's own; guarded pages around its shares and channel keys.
 constexpr std::uint64_t kLockedPerWorker = 64U << 10;
 constexpr std::int64_t kSkewOnOneHostMs = 60'000;
-constexpr std::int64_t kExpiresSoonS = 30LL * 86400;
 
 std::string text_of(const Json& object, std::string_view name) {
   const auto found = object.is_object() ? object.find(name) : object.end();
@@ -283,38 +281,10 @@ BrokerFacts ask_broker(const std::string& url) {
   return parse_broker_info(std::string_view(line).substr(0, line.find('\n')));
 }
 
-/// Certificates of this host's nats-servers, where init has made them.
-void check_certificates(const std::string& configuration, std::vector<Finding>& out) {
-  const NodeDirectory directory(std::filesystem::absolute(configuration).parent_path());
-  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
-  for (const char* name : {"leaf.crt", "hub.crt"}) {
-    const auto path = directory.broker() / name;
-    std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored)) {
-      continue;
-    }
-    const auto pem = read_file(path);
-    const auto ends =
-        pem ? certificate_ends(*pem) : Expected<std::int64_t>(std::unexpected(pem.error()));
-    if (!ends) {
-      out.push_back({"certificate", Verdict::kWarning, ends.error().message,
-                     "run this as root or as a member of the group nats"});
-      continue;
-    }
-    const std::int64_t days = (*ends - now) / 86400;
-    out.push_back(
-        {"certificate",
-         *ends <= now                  ? Verdict::kFailed
-         : *ends - now < kExpiresSoonS ? Verdict::kWarning
-                                       : Verdict::kOk,
-         path.string() +
-             (*ends <= now ? " has expired" : " is good for " + std::to_string(days) + " days"),
-         *ends - now < kExpiresSoonS
-             ? "import this node's card again where the authority is; it makes new ones"
-             : ""});
-  }
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 Outcome<Json> ask_node(const Context& context, std::string_view command) {
@@ -351,14 +321,12 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
                           problem.remedy});
     }
   }
-  check_certificates(configuration, findings);
+  add(check_expiries(std::filesystem::absolute(configuration).parent_path(), now_ms() / 1000));
   add(judge_kernel(ask_kernel(), max_workers));
   if (const auto status = ask_node(context, "status")) {
     add(judge_status(*status));
     if (const auto reply = ask_node(context, "self-check")) {
-      add(judge_self_check(*reply, std::chrono::duration_cast<std::chrono::milliseconds>(
-                                       std::chrono::system_clock::now().time_since_epoch())
-                                       .count()));
+      add(judge_self_check(*reply, now_ms()));
     } else {
       findings.push_back({"store", Verdict::kFailed, reply.error().error.message,
                           "see the node's log: journalctl -u cosigner"});

@@ -25,9 +25,8 @@ Outcome<void> run_client(const Context& context, const ClientArguments& argument
   if (!authority) {
     return setup_failed(authority.error());
   }
-  constexpr std::int64_t kDayS = 86'400;
   const std::int64_t now = now_s();
-  const std::int64_t expires = arguments.days == 0 ? 0 : now + arguments.days * kDayS;
+  const std::int64_t expires = end_of_days(now, arguments.days);
   SystemRandom random;
   const auto made = authority->client_credentials(now, expires, random);
   if (!made) {
@@ -48,9 +47,9 @@ Outcome<void> run_client(const Context& context, const ClientArguments& argument
   context.out << file.string() << ": credentials of cluster " << authority->cluster()
               << ", for one program. It hears answers on inboxes below\n  " << inbox
               << "\nand no others: set that as the inbox prefix of its NATS client. "
-              << (arguments.days == 0
-                      ? std::string("They do not expire.")
-                      : "They expire in " + std::to_string(arguments.days) + " days.")
+              << (arguments.days == 0 ? std::string("They do not expire.")
+                                      : "They expire on " + date_text(expires) + ", in " +
+                                            std::to_string(arguments.days) + " days.")
               << "\n";
   return {};
 }

@@ -2,6 +2,7 @@
 // The commands by which nodes become a cluster, and programs its clients: init, peers export, peers
 // import, client. They work on files; no node need run.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -33,10 +34,14 @@ Outcome<void> run_peers_export(const Context& context, const std::string& direct
 Outcome<void> run_peers_import(const Context& context, const std::string& directory,
                                const std::vector<std::string>& files, bool confirmed);
 
+/// Of credentials for programs, where nobody says how long. There is no list of revoked ones, so a
+/// file that got lost must not work for ever; doctor warns a month before the end.
+inline constexpr std::uint32_t kClientDays = 365;
+
 struct ClientArguments {
   std::string directory = kSystemDirectory;
   std::string out_file;
-  std::uint32_t days = 0;  ///< until they expire; 0: never
+  std::uint32_t days = kClientDays;  ///< until they expire; 0: never
 };
 /// NATS credentials for one more program, where the authority is.
 Outcome<void> run_client(const Context& context, const ClientArguments& arguments);

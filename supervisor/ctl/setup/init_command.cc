@@ -172,10 +172,11 @@ Outcome<broker::SecretText> given_encryption_key(const std::string& path) {
   return std::move(*text);
 }
 
-/// What the operators of the other nodes compare before they believe the first bundle.
 struct Begun {
+  // What the operators of the other nodes compare before they believe the first bundle.
   Ed25519PublicKey authority;
   Ed25519PublicKey initiator;
+  std::int64_t client_ends_s = 0;  ///< of client.creds
 };
 
 /// The authority, with this node admitted, and what its bundle makes of this node.
@@ -204,7 +205,9 @@ Expected<Begun> begin_cluster(const NodeDirectory& directory, const InitArgument
   if (auto admitted = authority->admit(made.sealed); !admitted) {
     return std::unexpected(admitted.error());
   }
-  const auto client = authority->client_credentials(now_s(), 0, random);
+  const std::int64_t now = now_s();
+  const std::int64_t client_ends = end_of_days(now, kClientDays);
+  const auto client = authority->client_credentials(now, client_ends, random);
   if (!client) {
     return std::unexpected(client.error());
   }
@@ -215,7 +218,9 @@ Expected<Begun> begin_cluster(const NodeDirectory& directory, const InitArgument
   if (auto published = publish_here(directory, *authority); !published) {
     return std::unexpected(published.error());
   }
-  return Begun{.authority = authority->key(), .initiator = initiator->public_key()};
+  return Begun{.authority = authority->key(),
+               .initiator = initiator->public_key(),
+               .client_ends_s = client_ends};
 }
 
 }  // namespace
@@ -289,6 +294,8 @@ Outcome<void> run_init(const Context& context, const InitArguments& given) {
     if (begun) {
       said["authority"] = fingerprint(begun->authority);
       said["initiator"] = fingerprint(begun->initiator);
+      said["client_credentials"] = {{"file", directory.client_credentials().string()},
+                                    {"expires_at", begun->client_ends_s}};
     }
     context.out << said.dump() << "\n";
     return {};
@@ -305,6 +312,9 @@ Outcome<void> run_init(const Context& context, const InitArguments& given) {
   if (begun) {
     table.row({"authority's keys", directory.authority().string() + " (off line between uses)"});
     table.row({"initiator's key", directory.operator_key().string() + " (signs your requests)"});
+    table.row({"a program's NATS credentials", directory.client_credentials().string() +
+                                                   " (until " + date_text(begun->client_ends_s) +
+                                                   ")"});
   }
   context.out << table.text();
   print_steps(context, steps);

@@ -1,6 +1,8 @@
 #include "supervisor/ctl/setup/support.h"
 
+#include <array>
 #include <chrono>
+#include <ctime>
 
 #include "supervisor/ctl/setup/membership.h"
 
@@ -10,6 +12,19 @@ std::int64_t now_s() {
   return std::chrono::duration_cast<std::chrono::seconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::int64_t end_of_days(std::int64_t now_s, std::uint32_t days) {
+  constexpr std::int64_t kDayS = 86'400;
+  return days == 0 ? 0 : now_s + days * kDayS;
+}
+
+std::string date_text(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm date{};
+  std::array<char, 32> text{};
+  ::gmtime_r(&time, &date);
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d", &date)};
 }
 
 std::unexpected<Failure> usage(std::string message) {

@@ -13,6 +13,10 @@
 namespace cosigner::ctl::setup {
 
 [[nodiscard]] std::int64_t now_s();
+/// So many days from now; 0, which is never, for 0 days.
+[[nodiscard]] std::int64_t end_of_days(std::int64_t now_s, std::uint32_t days);
+/// "2027-11-21", in UTC.
+[[nodiscard]] std::string date_text(std::int64_t seconds);
 [[nodiscard]] std::unexpected<Failure> usage(std::string message);
 [[nodiscard]] std::unexpected<Failure> setup_failed(const Error& error);
 /// The operator's next steps, numbered.
