@@ -137,6 +137,10 @@ void Gateway::start(ipc::GatewayStart start) {
   handlers.on_problem = [this](const BrokerProblem& problem) {
     log(3, "broker: " + problem.detail);
   };
+  handlers.on_drained = [this] {
+    drained_ = true;
+    leave_when_answered();
+  };
   broker_ = std::make_unique<BrokerConnection>(loop_, std::move(options), std::move(broker_key_),
                                                std::move(handlers));
   start_timer();
@@ -177,6 +181,7 @@ void Gateway::answer(const ipc::GatewayAnswer& answer) {
   (void)broker_->publish({found->second.inbox, "", answer.envelope});
   discovery_->answered(uv_hrtime() - found->second.since_ns);
   pending_.erase(found);
+  leave_when_answered();
 }
 
 void Gateway::publish_request(const ipc::PublishRequest& request) {
@@ -208,10 +213,16 @@ void Gateway::drain() {
   }
   if (broker_) {
     send_beacon(true);
-    broker_->close();  // kClosed ends the process
+    broker_->drain();  // kClosed ends the process
   } else {
     finish();
     _exit(0);
+  }
+}
+
+void Gateway::leave_when_answered() {
+  if (drained_ && pending_.empty()) {
+    broker_->close();
   }
 }
 

@@ -70,9 +70,6 @@ void Gateway::on_state(const BrokerStateChange& change) {
 }
 
 void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message) {
-  if (draining_) {
-    return;
-  }
   // Answers go to inboxes only: a reply subject cannot make this gateway publish anywhere else.
   const bool wants_answer = message.reply.starts_with("_INBOX.");
   if (woken_by.empty() && !wants_answer) {
@@ -93,17 +90,24 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
   if (passed == nullptr) {
     return;
   }
-  const auto overloaded = [&] {
+  const auto refuse = [&](ErrorCode code, std::string why) {
     if (woken_by.empty()) {
-      publish_refusal(message.reply,
-                      error_answer(passed->request, passed->session,
-                                   Error{.code = ErrorCode::kOverloaded,
-                                         .message = "too many requests wait at this gateway",
-                                         .retryable = true,
-                                         .retry_after_ms = 1000,
-                                         .peer = {},
-                                         .peer_reason = {}}));
+      publish_refusal(message.reply, error_answer(passed->request, passed->session,
+                                                  Error{.code = code,
+                                                        .message = std::move(why),
+                                                        .retryable = true,
+                                                        .retry_after_ms = 1000,
+                                                        .peer = {},
+                                                        .peer_reason = {}}));
     }
+  };
+  if (draining_) {
+    // It came between the order to drain and the end of the subscriptions.
+    refuse(ErrorCode::kShuttingDown, "This node is shutting down; ask again when it is back.");
+    return;
+  }
+  const auto overloaded = [&] {
+    refuse(ErrorCode::kOverloaded, "too many requests wait at this gateway");
   };
   if (pending_.size() >= kMaxPending) {
     overloaded();

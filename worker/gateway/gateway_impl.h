@@ -44,6 +44,7 @@ class Gateway {
   void answer(const ipc::GatewayAnswer& answer);
   void publish_request(const ipc::PublishRequest& request);
   void drain();
+  void leave_when_answered();
 
   void on_timer();
   void send_beacon(bool bye);
@@ -84,6 +85,7 @@ class Gateway {
   std::optional<ThreadCounter> threads_;  ///< from the start to the first subscription
   bool ready_sent_ = false;
   bool draining_ = false;
+  bool drained_ = false;  ///< nothing comes from the broker any more
 
   std::uint64_t next_request_ = 1;
   struct Pending {

@@ -50,6 +50,7 @@ class BrokerConnection::Impl {
   }
   void renew(ipc::BrokerAccess access) { outbox_.renew(std::move(access)); }
   void close() { outbox_.close(); }
+  void drain() { outbox_.drain(); }
   [[nodiscard]] bool subscribed() const { return subscribed_; }
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
 
@@ -71,6 +72,12 @@ class BrokerConnection::Impl {
       } else if (const auto* change = std::get_if<BrokerStateChange>(&event)) {
         subscribed_ = change->state == BrokerState::kSubscribed;
         handlers_.on_state(*change);
+      } else if (std::holds_alternative<BrokerDrained>(event)) {
+        if (handlers_.on_drained) {
+          handlers_.on_drained();
+        } else {
+          outbox_.close();
+        }
       } else {
         handlers_.on_problem(std::get<BrokerProblem>(event));
       }
@@ -223,10 +230,27 @@ class BrokerConnection::Impl {
       }
       if (link_ && !rest.lost) {
         link_->drain(kDrainTimeout);
+        say_last_words();
       }
       link_.reset();
     }
     events_.push(BrokerStateChange{BrokerState::kClosed, {}});
+  }
+
+  // What the loop says to the last messages, after drain().
+  void say_last_words() {
+    if (!outbox_.lingering()) {
+      return;
+    }
+    events_.push(BrokerDrained{});
+    outbox_.linger(kLinger);
+    Outbox::Wake last = outbox_.wait(link_number_);  // does not sleep: closing
+    if (!last.lost && !last.messages.empty()) {
+      send(last.messages);
+      if (link_) {
+        link_->flush(kDrainTimeout);
+      }
+    }
   }
 
   // options_.access, link_ and what follows it belong to the transmit thread once it runs.
@@ -266,6 +290,9 @@ void BrokerConnection::renew(ipc::BrokerAccess access) {
 }
 void BrokerConnection::close() {
   impl_->close();
+}
+void BrokerConnection::drain() {
+  impl_->drain();
 }
 bool BrokerConnection::subscribed() const {
   return impl_->subscribed();

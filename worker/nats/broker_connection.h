@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +33,10 @@ struct BrokerOptions {
 
 class BrokerConnection {
  public:
+  /// Answers of the loop's own process and its parent take less than a millisecond each; the
+  /// supervisor waits for a gateway for a second.
+  static constexpr std::chrono::milliseconds kLinger{800};
+
   /// Called from the loop's thread. None may destroy the connection.
   struct Handlers {
     std::function<void(BrokerMessage message)> on_message;
@@ -39,6 +44,8 @@ class BrokerConnection {
     std::function<void(const BrokerProblem& problem)> on_problem;
     /// After a batch of the above: time to act on what they brought.
     std::function<void()> on_batch_end;
+    /// After drain(): no message comes any more. Without this handler close() follows by itself.
+    std::function<void()> on_drained{};
   };
 
   BrokerConnection(uv_loop_t* loop, BrokerOptions options, Ed25519SecretKey key, Handlers handlers);
@@ -56,6 +63,10 @@ class BrokerConnection {
   void renew(ipc::BrokerAccess access);
   /// Sends what is queued, hands over what has come, ends with kClosed.
   void close();
+  /// A close() in two steps, so that what has come can be answered: ends the subscriptions, hands
+  /// over what came before their end, and then on_drained; publish() works until close() is called,
+  /// or for kLinger after that. Without a broker kClosed comes at once.
+  void drain();
 
   [[nodiscard]] bool subscribed() const;
   /// Messages that publish() refused.

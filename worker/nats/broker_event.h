@@ -40,6 +40,9 @@ struct BrokerProblem {
   std::string detail;
 };
 
-using BrokerEvent = std::variant<BrokerMessage, BrokerStateChange, BrokerProblem>;
+/// After drain(): the subscriptions have ended, and every message has been handed over.
+struct BrokerDrained {};
+
+using BrokerEvent = std::variant<BrokerMessage, BrokerStateChange, BrokerProblem, BrokerDrained>;
 
 }  // namespace cosigner::worker

@@ -241,11 +241,15 @@ BrokerLink::PublishStatus BrokerLink::publish(const Outgoing& message) {
   }
 }
 
+void BrokerLink::flush(milliseconds timeout) {
+  natsConnection_FlushTimeout(state_->connection, timeout.count());
+}
+
 void BrokerLink::drain(milliseconds timeout) {
   for (natsSubscription* subscription : state_->subscriptions) {
     natsSubscription_Drain(subscription);
   }
-  natsConnection_FlushTimeout(state_->connection, timeout.count());
+  flush(timeout);
   for (natsSubscription* subscription : state_->subscriptions) {
     natsSubscription_WaitForDrainCompletion(subscription, timeout.count());
   }

@@ -57,6 +57,8 @@ class BrokerLink {
   };
   /// Blocks at most for the write deadline.
   [[nodiscard]] PublishStatus publish(const Outgoing& message);
+  /// Waits until what was sent has reached the server.
+  void flush(std::chrono::milliseconds timeout);
   /// Ends the subscriptions, then waits until what was sent has reached the server and what had
   /// come until then has been handed over.
   void drain(std::chrono::milliseconds timeout);

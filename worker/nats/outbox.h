@@ -37,7 +37,7 @@ class Outbox {
     {
       const std::lock_guard lock(mutex_);
       const std::size_t size = message.payload.size();
-      if (!open_ || closing_ || messages_.size() >= limits_.messages ||
+      if (!open_ || (closing_ && !lingering_) || messages_.size() >= limits_.messages ||
           bytes_ + size > limits_.bytes) {
         return false;
       }
@@ -60,7 +60,17 @@ class Outbox {
   }
   /// Send what is queued, then end.
   void close() {
-    set([&] { closing_ = true; });
+    set([&] {
+      closing_ = true;
+      lingering_ = false;
+    });
+  }
+  /// The same, but messages are accepted until close(), or the end of linger().
+  void drain() {
+    set([&] {
+      lingering_ = !closing_ || lingering_;
+      closing_ = true;
+    });
   }
 
   /// Messages are accepted while open. Closing the gate forgets what is queued and returns how many
@@ -107,6 +117,16 @@ class Outbox {
     changed_.wait_for(lock, duration, [&] { return closing_ || renewed_.has_value(); });
     return closing_;
   }
+  [[nodiscard]] bool lingering() {
+    const std::lock_guard lock(mutex_);
+    return lingering_;
+  }
+  /// Sleeps until close(), for `most` at most, and accepts no messages afterwards.
+  void linger(std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, most, [&] { return !lingering_; });
+    lingering_ = false;
+  }
   [[nodiscard]] bool closing() {
     const std::lock_guard lock(mutex_);
     return closing_;
@@ -136,6 +156,7 @@ class Outbox {
   bool open_ = false;
   bool sleeping_ = false;
   bool closing_ = false;
+  bool lingering_ = false;  ///< closing, and messages are accepted still
 };
 
 }  // namespace cosigner::worker

@@ -1,7 +1,10 @@
 // The gateway as its supervisor and a client see it: a real forked process with a real broker.
 
+#include <signal.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <set>
 
 #include "broker_client.h"
 #include "crypto/identity/certificate.h"
@@ -28,40 +31,73 @@ std::uint64_t wall_ms() {
                                         .count());
 }
 
+/// A gateway of node1 that is ready, and the keys around it.
+struct RunningGateway {
+  SystemRandom random;
+  IdentityKey identity = IdentityKey::generate(random);
+  IdentityKey initiator = IdentityKey::generate(random);
+  NatsServer server;
+  TestSupervisor supervisor;
+  TestChild child = supervisor.fork("", 3, ipc::Role::kGateway);
+  ipc::GatewayHello hello = child.expect<ipc::GatewayHello>();
+  ipc::GatewayStart start;
+
+  RunningGateway() {
+    Certificate certificate;
+    certificate.cluster = "test";
+    certificate.node = "node1";
+    certificate.role = CertificateRole::kGateway;
+    certificate.generation = 3;
+    certificate.ed25519 = hello.signing_key;
+    certificate.not_before = wall_ms() / 1000 - 1;
+    certificate.not_after = certificate.not_before + kCertificateLifetimeSeconds;
+    sign_certificate(certificate, identity);
+    start.cluster = "test";
+    start.node = "node1";
+    start.generation = 3;
+    start.certificate = encode_certificate(certificate);
+    start.broker.url = server.url();
+    start.peers = {{"node1", identity.public_key()}};
+    start.initiators = {{.name = "desk",
+                         .key = initiator.public_key(),
+                         .operations = {"*"},
+                         .users = {"*"},
+                         .requests_per_second = 0}};
+    child.send(start);
+    child.expect<ipc::GatewayReady>();
+  }
+
+  SignedRequest request() {
+    Request out;
+    out.cluster = "test";
+    out.initiator = initiator.public_key();
+    out.user = "alice";
+    out.key = "main";
+    out.id = random.bytes<RequestId>();
+    out.issued_at_ms = wall_ms();
+    out.expires_at_ms = out.issued_at_ms + 60'000;
+    out.message = {1, 2, 3};
+    return sign_request(out, initiator).value();
+  }
+
+  /// What the gateway itself has answered: signed by its key, under its certificate.
+  [[nodiscard]] ErrorCode refusal(const ByteVector& payload) const {
+    const auto envelope = decode_answer_envelope(payload);
+    REQUIRE(envelope);
+    CHECK(envelope->node == "node1");
+    const auto& signature = std::get<GatewaySignature>(envelope->origin);
+    CHECK(signature.certificate == start.certificate);
+    CHECK(ed25519_verify(hello.signing_key, answer_digest(envelope->answer), signature.signature));
+    return std::get<Error>(decode_answer(envelope->answer)->content).code;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("the gateway refuses, hands on, answers, and leaves") {
-  SystemRandom random;
-  const IdentityKey identity = IdentityKey::generate(random);
-  const IdentityKey initiator = IdentityKey::generate(random);
-  NatsServer server;
-  TestSupervisor supervisor;
-  TestChild gateway = supervisor.fork("", 3, ipc::Role::kGateway);
-  const auto hello = gateway.expect<ipc::GatewayHello>();
-  Certificate certificate;
-  certificate.cluster = "test";
-  certificate.node = "node1";
-  certificate.role = CertificateRole::kGateway;
-  certificate.generation = 3;
-  certificate.ed25519 = hello.signing_key;
-  certificate.not_before = wall_ms() / 1000 - 1;
-  certificate.not_after = certificate.not_before + kCertificateLifetimeSeconds;
-  sign_certificate(certificate, identity);
-  ipc::GatewayStart start;
-  start.cluster = "test";
-  start.node = "node1";
-  start.generation = 3;
-  start.certificate = encode_certificate(certificate);
-  start.broker.url = server.url();
-  start.peers = {{"node1", identity.public_key()}};
-  start.initiators = {{.name = "desk",
-                       .key = initiator.public_key(),
-                       .operations = {"*"},
-                       .users = {"*"},
-                       .requests_per_second = 0}};
-  gateway.send(start);
-  gateway.expect<ipc::GatewayReady>();
-
+  RunningGateway node;
+  TestChild& gateway = node.child;
+  NatsServer& server = node.server;
   Loop loop;
   Client client(loop, server.url(), {"_INBOX.client.>"});
   REQUIRE(loop.until([&] { return client.subscribed == 1; }));
@@ -69,33 +105,17 @@ TEST_CASE("the gateway refuses, hands on, answers, and leaves") {
   // What is no request is refused, signed by the gateway's key under its certificate.
   REQUIRE(client.send("cosigner.test.request", 100, "_INBOX.client.1"));
   REQUIRE(loop.until([&] { return client.messages.size() == 1; }));
-  const auto refusal = decode_answer_envelope(client.messages[0].payload);
-  REQUIRE(refusal);
-  CHECK(refusal->node == "node1");
-  const auto& signature = std::get<GatewaySignature>(refusal->origin);
-  CHECK(signature.certificate == start.certificate);
-  CHECK(ed25519_verify(hello.signing_key, answer_digest(refusal->answer), signature.signature));
-  CHECK(std::get<Error>(decode_answer(refusal->answer)->content).code == ErrorCode::kBadRequest);
+  CHECK(node.refusal(client.messages[0].payload) == ErrorCode::kBadRequest);
 
   // What is one goes on as the original bytes; the answer goes to its inbox.
-  Request request;
-  request.cluster = "test";
-  request.initiator = initiator.public_key();
-  request.user = "alice";
-  request.key = "main";
-  request.id = random.bytes<RequestId>();
-  request.issued_at_ms = wall_ms();
-  request.expires_at_ms = request.issued_at_ms + 60'000;
-  request.message = {1, 2, 3};
-  const auto signed_request = sign_request(request, initiator);
-  REQUIRE(signed_request);
+  const SignedRequest request = node.request();
   REQUIRE(client.connection.publish({.subject = "cosigner.test.request",
                                      .reply = "_INBOX.client.2",
-                                     .payload = signed_request->envelope}));
+                                     .payload = request.envelope}));
   loop.run_for(std::chrono::milliseconds(20));
   const auto handed_on = gateway.expect<ipc::GatewayRequest>();
-  CHECK(handed_on.envelope == signed_request->envelope);
-  CHECK(handed_on.session == signed_request->session);
+  CHECK(handed_on.envelope == request.envelope);
+  CHECK(handed_on.session == request.session);
   CHECK(handed_on.user == "alice");
   CHECK(handed_on.woken_by.empty());
   gateway.send(ipc::GatewayAnswer{.request = handed_on.request, .envelope = {4, 5, 6}});
@@ -104,11 +124,10 @@ TEST_CASE("the gateway refuses, hands on, answers, and leaves") {
   CHECK(client.messages[1].payload == ByteVector{4, 5, 6});
 
   // Published for the control socket: it hears the request itself, and passes answers back.
-  request.id = random.bytes<RequestId>();
-  const auto published = sign_request(request, initiator);
-  gateway.send(ipc::PublishRequest{.publish = 77, .envelope = published->envelope});
+  const SignedRequest published = node.request();
+  gateway.send(ipc::PublishRequest{.publish = 77, .envelope = published.envelope});
   const auto own = gateway.expect<ipc::GatewayRequest>();
-  CHECK(own.session == published->session);
+  CHECK(own.session == published.session);
   gateway.send(ipc::GatewayAnswer{.request = own.request, .envelope = {7}});
   const auto answer = gateway.expect<ipc::PublishedAnswer>();
   CHECK(answer.publish == 77);
@@ -123,4 +142,43 @@ TEST_CASE("the gateway refuses, hands on, answers, and leaves") {
   }
   gateway.send(ipc::Drain{.deadline_ms = 1000});
   CHECK(gateway.reap() == 0);
+}
+
+TEST_CASE("a gateway that drains answers every request that has reached it") {
+  constexpr std::uint64_t kRequests = 50;
+  const ByteVector answer{7};
+  RunningGateway node;
+  Loop loop;
+  Client client(loop, node.server.url(), {"_INBOX.client.>"});
+  REQUIRE(loop.until([&] { return client.subscribed == 1; }));
+
+  // All of this waits for the gateway when it goes on: requests, the order to drain, and what the
+  // supervisor answers to those that the gateway may have handed on before it reads the order.
+  REQUIRE(::kill(node.child.pid(), SIGSTOP) == 0);
+  for (std::uint64_t i = 0; i < kRequests; ++i) {
+    REQUIRE(client.connection.publish({.subject = "cosigner.test.request",
+                                       .reply = "_INBOX.client." + std::to_string(i),
+                                       .payload = node.request().envelope}));
+  }
+  REQUIRE(client.send("_INBOX.client.mark"));  // the broker works in order: it has them all
+  REQUIRE(loop.until([&] { return client.messages.size() == 1; }));
+  node.child.send(ipc::Drain{.deadline_ms = 5000});
+  for (std::uint64_t number = 1; number <= kRequests; ++number) {
+    node.child.send(ipc::GatewayAnswer{.request = number, .envelope = answer});
+  }
+  REQUIRE(::kill(node.child.pid(), SIGCONT) == 0);
+
+  REQUIRE(loop.until([&] { return client.messages.size() == 1 + kRequests; }));
+  std::set<std::string> answered;
+  for (const BrokerMessage& message : client.messages) {
+    if (message.subject == "_INBOX.client.mark") {
+      continue;
+    }
+    CHECK(answered.insert(message.subject).second);
+    if (message.payload != answer) {
+      CHECK(node.refusal(message.payload) == ErrorCode::kShuttingDown);
+    }
+  }
+  CHECK(answered.size() == kRequests);
+  CHECK(node.child.reap() == 0);
 }
