@@ -47,7 +47,11 @@ struct RefusalTally {
 };
 struct GatewayMetrics {
   std::vector<RefusalTally> refused;
-  COSIGNER_MESSAGE(kGatewayMetrics, refused)
+  // Not answered at all:
+  std::uint64_t dropped_refusals = 0;   ///< refused, and the rate of refusals was used up
+  std::uint64_t dropped_repeats = 0;    ///< one request again and again
+  std::uint64_t dropped_strangers = 0;  ///< forwarded by a node that is no peer
+  COSIGNER_MESSAGE(kGatewayMetrics, refused, dropped_refusals, dropped_repeats, dropped_strangers)
 };
 
 /// The HTTP listener wants the state of now.

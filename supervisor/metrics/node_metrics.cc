@@ -71,6 +71,8 @@ NodeMetrics::NodeMetrics(const Identity& identity)
                                   {"operation", "outcome"})),
       refused_(registry_.counter("cosigner_requests_refused_total",
                                  "refused by the gateway before any worker saw them", {"error"})),
+      dropped_(registry_.counter("cosigner_requests_dropped_total",
+                                 "dropped by the gateway without an answer", {"cause"})),
       mailbox_entries_(
           registry_.gauge("cosigner_mailbox_entries", "unanswered requests of all users")),
       mailbox_bytes_(registry_.gauge("cosigner_mailbox_bytes", "their size")),
@@ -131,6 +133,9 @@ NodeMetrics::NodeMetrics(const Identity& identity)
   }
   for (const string_view error : error_names()) {
     refused_.declare({error});
+  }
+  for (const string_view cause : {"refusal_rate", "repeat", "stranger"}) {
+    dropped_.declare({cause});
   }
   for (const string_view operation : kStoreOperations) {
     store_latency_.declare({operation});
@@ -209,6 +214,9 @@ bool NodeMetrics::absorb(const ipc::GatewayMetrics& gateway) {
   for (const ipc::RefusalTally& tally : gateway.refused) {
     refused_.add({tally.error}, tally.count);
   }
+  dropped_.add({"refusal_rate"}, gateway.dropped_refusals);
+  dropped_.add({"repeat"}, gateway.dropped_repeats);
+  dropped_.add({"stranger"}, gateway.dropped_strangers);
   return true;
 }
 

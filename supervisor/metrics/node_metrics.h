@@ -91,6 +91,7 @@ class NodeMetrics {
   MetricFamily& peer_present_;
   MetricFamily& requests_;
   MetricFamily& refused_;
+  MetricFamily& dropped_;
   MetricFamily& mailbox_entries_;
   MetricFamily& mailbox_bytes_;
   MetricFamily& mailbox_limit_;

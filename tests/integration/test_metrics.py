@@ -15,6 +15,7 @@ import urllib.request
 import pytest
 
 from cluster import BIN, Cluster, CommandFailed, alive, children, verifies, wait_until
+from raw_client import RawClient
 
 MONITORING = pathlib.Path(__file__).parents[2] / "packaging" / "monitoring"
 SETTINGS = {"workers.max_workers": 500, "workers.max_restarts": 3, "workers.backoff_first_ms": 100, "workers.backoff_cap_ms": 100, "workers.unresponsive_s": 3}
@@ -206,6 +207,16 @@ def test_what_the_gateway_refuses(cluster, tmp_path):
     assert refused.value.error == "unauthorized"
     moves.wait('cosigner_requests_refused_total{error="unauthorized"}')
     assert moves.of("cosigner_worker_spawns_total") == 0
+
+
+def test_what_the_gateway_drops(cluster, ann):
+    moves = Moves(cluster)
+    with RawClient(cluster) as client:
+        envelope = client.envelope("ann", b"again and again")
+        for _ in range(30):  # five of them a second are heard
+            client.submit(envelope)
+        moves.wait('cosigner_requests_dropped_total{cause="repeat"}')
+    assert moves.of('cosigner_requests_dropped_total{cause="stranger"}') == 0
 
 
 def test_presignatures_in_stock(cluster):

@@ -222,6 +222,7 @@ void Gateway::drain() {
 
 void Gateway::leave_when_answered() {
   if (drained_ && pending_.empty()) {
+    send_metrics();
     broker_->close();
   }
 }
@@ -253,14 +254,18 @@ void Gateway::on_timer() {
 }
 
 void Gateway::send_metrics() {
+  const GateCounters counted = gate_->take_counters();
   ipc::GatewayMetrics metrics;
-  for (const auto& [code, count] : gate_->take_refusals()) {
+  for (const auto& [code, count] : counted.by_error) {
     ipc::RefusalTally tally;
     tally.error = error_name(code);
     tally.count = count;
     metrics.refused.push_back(std::move(tally));
   }
-  if (!metrics.refused.empty()) {
+  metrics.dropped_refusals = counted.dropped_refusals;
+  metrics.dropped_repeats = counted.dropped_repeats;
+  metrics.dropped_strangers = counted.dropped_strangers;
+  if (!metrics.refused.empty() || counted.dropped() > 0) {
     supervisor_->send(metrics);
   }
 }

@@ -50,6 +50,10 @@ struct GateCounters {
   std::uint64_t dropped_repeats = 0;            ///< one request again and again
   std::uint64_t dropped_strangers = 0;          ///< "forwarded" by no peer of this node
   std::map<ErrorCode, std::uint64_t> by_error;  ///< both kinds of refusals
+
+  [[nodiscard]] std::uint64_t dropped() const {
+    return dropped_refusals + dropped_repeats + dropped_strangers;
+  }
 };
 
 class RequestGate {
@@ -81,10 +85,8 @@ class RequestGate {
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
   /// Rates that are kept: at most two of each initiator and one of each peer.
   [[nodiscard]] std::size_t rates() const { return rates_.size(); }
-  /// Refusals by error since the last call.
-  [[nodiscard]] std::map<ErrorCode, std::uint64_t> take_refusals() {
-    return std::exchange(counters_.by_error, {});
-  }
+  /// What was counted since the last call; from here on it is counted anew.
+  [[nodiscard]] GateCounters take_counters() { return std::exchange(counters_, {}); }
 
  private:
   struct Seen;

@@ -191,6 +191,11 @@ TEST_CASE("metrics: what workers count is added up") {
   refusal.error = "unauthorized";
   refusal.count = 4;
   gateway.refused.push_back(refusal);
+  gateway.dropped_refusals = 1;
+  gateway.dropped_repeats = 2;
+  gateway.dropped_strangers = 3;
+  REQUIRE(metrics.absorb(gateway));
+  gateway.refused.clear();
   REQUIRE(metrics.absorb(gateway));
   metrics.answered("sign", "overloaded");
   metrics.answered("something else", "internal");
@@ -216,6 +221,9 @@ TEST_CASE("metrics: what workers count is added up") {
   CHECK(value_of(text, "cosigner_peer_misbehaviour_total{node=\"node2\"}") == "2");
   CHECK(value_of(text, "cosigner_deliveries_retried_total") == "14");
   CHECK(value_of(text, "cosigner_requests_refused_total{error=\"unauthorized\"}") == "4");
+  CHECK(value_of(text, "cosigner_requests_dropped_total{cause=\"refusal_rate\"}") == "2");
+  CHECK(value_of(text, "cosigner_requests_dropped_total{cause=\"repeat\"}") == "4");
+  CHECK(value_of(text, "cosigner_requests_dropped_total{cause=\"stranger\"}") == "6");
   CHECK(value_of(text, "cosigner_workers{state=\"quarantined\"}") == "6");
   CHECK(value_of(text, "cosigner_worker_deaths_total{cause=\"signal\"}") == "8");
   CHECK(value_of(text, "cosigner_store_errors_total") == "9");
@@ -243,6 +251,7 @@ TEST_CASE("metrics: a worker or gateway that counts what there is not adds nothi
   refused([](auto& worker) { worker.peers.emplace_back().node = "node9"; });
   ipc::GatewayMetrics gateway;
   gateway.refused.emplace_back().error = "ok";
+  gateway.dropped_repeats = 1;
   CHECK_FALSE(metrics.absorb(gateway));
   CHECK(metrics.text(sample) == before);
 }
