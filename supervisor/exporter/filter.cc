@@ -1,12 +1,10 @@
 #include "supervisor/exporter/filter.h"
 
 #include <fcntl.h>
-#include <seccomp.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstring>
-#include <memory>
+#include "ipc/seccomp_rules.h"
 
 namespace cosigner::exporter {
 namespace {
@@ -28,48 +26,27 @@ constexpr int kAllowed[] = {
     SCMP_SYS(recvmsg), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
     SCMP_SYS(getpeername), SCMP_SYS(shutdown)};
 
-struct Narrow {
-  int call;
-  unsigned argument;
-  scmp_datum_t mask;
-  scmp_datum_t value;
-};
-constexpr scmp_datum_t kAllBits = ~scmp_datum_t{0};
-constexpr Narrow kNarrow[] = {
+using ipc::SeccompRules;
+constexpr auto kAllBits = SeccompRules::kAllBits;
+constexpr SeccompRules::Narrow kNarrow[] = {
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},       {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
     {SCMP_SYS(fcntl), 1, kAllBits, F_GETFL}, {SCMP_SYS(fcntl), 1, kAllBits, F_SETFL},
     {SCMP_SYS(fcntl), 1, kAllBits, F_GETFD}, {SCMP_SYS(fcntl), 1, kAllBits, F_SETFD}};
-
-struct Release {
-  void operator()(void* context) const { seccomp_release(context); }
-};
 
 }  // namespace
 
 Expected<void> enter_filter() {
 #ifndef COSIGNER_SANITIZED  // their run times open files
-  const std::unique_ptr<void, Release> context(seccomp_init(SCMP_ACT_KILL_PROCESS));
-  if (context == nullptr) {
-    return fail(ErrorCode::kInternal, "seccomp_init failed");
-  }
-  int status = 0;
-  const auto keep = [&status](int next) { status = status != 0 ? status : next; };
-  for (const int call : kAllowed) {
-    keep(seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 0));
-  }
-  for (const Narrow& rule : kNarrow) {
-    const scmp_arg_cmp condition{rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value};
-    keep(seccomp_rule_add_array(context.get(), SCMP_ACT_ALLOW, rule.call, 1, &condition));
-  }
+  SeccompRules rules(SCMP_ACT_KILL_PROCESS);
+  rules.add(SCMP_ACT_ALLOW, kAllowed);
+  rules.allow(kNarrow);
   // abort() raises a signal, in this process; the supervisor has the same user.
-  const scmp_arg_cmp itself{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0};
-  keep(seccomp_rule_add_array(context.get(), SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &itself));
-  keep(seccomp_load(context.get()));
-  if (status != 0) {
-    return fail(ErrorCode::kInternal, std::string("seccomp: ") + std::strerror(-status));
-  }
-#endif
+  rules.add(SCMP_ACT_ALLOW, SCMP_SYS(tgkill),
+            {{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0}});
+  return rules.load();
+#else
   return {};
+#endif
 }
 
 }  // namespace cosigner::exporter

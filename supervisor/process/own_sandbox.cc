@@ -1,7 +1,6 @@
 #include "supervisor/process/own_sandbox.h"
 
 #include <linux/capability.h>
-#include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -9,7 +8,8 @@
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
+
+#include "ipc/seccomp_rules.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -84,26 +84,11 @@ Expected<void> drop_capabilities() {
   return {};
 }
 
-struct Release {
-  void operator()(void* context) const { seccomp_release(context); }
-};
-
 Expected<void> refuse_system_calls() {
-  const std::unique_ptr<void, Release> context(seccomp_init(SCMP_ACT_ALLOW));
-  if (context == nullptr) {
-    return failed("seccomp_init", ENOMEM);
-  }
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree, not a list
-  for (const int call : kRefused) {
-    if (const int status = seccomp_rule_add(context.get(), SCMP_ACT_ERRNO(EPERM), call, 0);
-        status != 0) {
-      return failed("seccomp_rule_add", -status);
-    }
-  }
-  if (const int status = seccomp_load(context.get()); status != 0) {
-    return failed("seccomp_load", -status);
-  }
-  return {};
+  ipc::SeccompRules rules(SCMP_ACT_ALLOW);
+  rules.set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree, not a list
+  rules.add(SCMP_ACT_ERRNO(EPERM), kRefused);
+  return rules.load();
 }
 
 #endif

@@ -4,7 +4,6 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,9 +15,8 @@
 #include <csignal>
 #include <cstddef>
 #include <cstring>
-#include <initializer_list>
-#include <memory>
 
+#include "ipc/seccomp_rules.h"
 #include "ipc/unique_fd.h"
 
 namespace cosigner::worker {
@@ -49,15 +47,9 @@ constexpr int kHarmless[] = {
 constexpr scmp_datum_t kThreadFlags = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
 constexpr scmp_datum_t kSocketTypeMask = 0xf;
 
-// One rule: the call, and what its argument `argument` must be under `mask`.
-struct Narrow {
-  int call;
-  unsigned argument;
-  scmp_datum_t mask;
-  scmp_datum_t value;
-};
-constexpr scmp_datum_t kAllBits = ~scmp_datum_t{0};
-constexpr Narrow kNarrow[] = {
+using ipc::SeccompRules;
+constexpr auto kAllBits = SeccompRules::kAllBits;
+constexpr SeccompRules::Narrow kNarrow[] = {
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},  // no new code
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
     {SCMP_SYS(clone), 0, kThreadFlags, kThreadFlags},  // threads (nats.c's), no processes
@@ -74,35 +66,25 @@ std::unexpected<Error> failed(const char* what, int error) {
   return fail(ErrorCode::kInternal, std::string(what) + ": " + std::strerror(error));
 }
 
-struct Release {
-  void operator()(void* context) const { seccomp_release(context); }
-};
-
-int add_rules(scmp_filter_ctx context) {
-  int status = 0;
-  const auto keep = [&status](int next) { status = status != 0 ? status : next; };
-  for (const int call : kHarmless) {
-    keep(seccomp_rule_add(context, SCMP_ACT_ALLOW, call, 0));
-  }
-  for (const Narrow& rule : kNarrow) {
-    const scmp_arg_cmp condition{rule.argument, SCMP_CMP_MASKED_EQ, rule.mask, rule.value};
-    keep(seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule.call, 1, &condition));
-  }
+SeccompRules make_rules() {
+  // The call is not made, and SIGSYS ends the process: with the call's number in the crash record.
+  SeccompRules rules(SCMP_ACT_TRAP);
+  rules.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  rules.set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree, not a list
+  rules.add(SCMP_ACT_ALLOW, kHarmless);
+  rules.allow(kNarrow);
   // SIGSYS stays what it was when the filter was applied: the crash handler, which names the call
   // that was refused, or the default action. Blocking it does not help either: the kernel then
   // takes the default action.
-  const scmp_arg_cmp other_signals{0, SCMP_CMP_NE, SIGSYS, 0};
-  keep(seccomp_rule_add_array(context, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1, &other_signals));
+  rules.add(SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), {{0, SCMP_CMP_NE, SIGSYS, 0}});
   // clone3 keeps its flags in memory, where no filter can look: glibc takes clone instead.
-  keep(seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
+  rules.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
   for (const int family : {AF_INET, AF_INET6}) {
-    const scmp_arg_cmp conditions[] = {
-        {0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0},
-        {1, SCMP_CMP_MASKED_EQ, kSocketTypeMask, SOCK_STREAM},
-    };
-    keep(seccomp_rule_add_array(context, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, conditions));
+    rules.add(SCMP_ACT_ALLOW, SCMP_SYS(socket),
+              {{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0},
+               {1, SCMP_CMP_MASKED_EQ, kSocketTypeMask, SOCK_STREAM}});
   }
-  return status;
+  return rules;
 }
 
 Expected<void> install(const sock_filter* instructions, std::size_t count) {
@@ -117,22 +99,12 @@ Expected<void> install(const sock_filter* instructions, std::size_t count) {
 }  // namespace
 
 Expected<SeccompFilter> SeccompFilter::compile() {
-  // The call is not made, and SIGSYS ends the process: with the call's number in the crash record.
-  const std::unique_ptr<void, Release> context(seccomp_init(SCMP_ACT_TRAP));
-  if (context == nullptr) {
-    return failed("seccomp_init", ENOMEM);
-  }
-  seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-  seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree, not a list
-  if (const int status = add_rules(context.get()); status != 0) {
-    return failed("seccomp_rule_add", -status);
-  }
   const ipc::UniqueFd file(::memfd_create("seccomp", MFD_CLOEXEC));
   if (!file) {
     return failed("memfd_create", errno);
   }
-  if (const int status = seccomp_export_bpf(context.get(), file.get()); status != 0) {
-    return failed("seccomp_export_bpf", -status);
+  if (auto written = make_rules().write(file.get()); !written) {
+    return std::unexpected(written.error());
   }
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
   SeccompFilter filter;
