@@ -21,24 +21,24 @@ using namespace cosigner::supervisor;
 constexpr int kExitFailed = 1;
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
-/// As high as it goes; root may go beyond its limit. What is wrong if that is too low for the
-/// configuration: a supervisor without descriptors can neither watch nor start a process.
-std::optional<ConfigProblem> raise_descriptor_limit(Config& config) {
+/// As high as it goes; root may go beyond its limit. Where that is too low for the configuration
+/// there are fewer workers. Errors: a supervisor without descriptors can neither watch nor start a
+/// process.
+std::expected<void, ConfigProblem> raise_descriptor_limit(Config& config) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    return std::nullopt;
+    return {};
   }
-  const rlim_t needed = descriptors_needed(config.workers);
+  const rlim_t needed = descriptors_needed(config.workers.max_workers);
   if (limit.rlim_max < needed) {
     const rlimit raised{needed, needed};
     if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) {
-      return std::nullopt;
+      return {};
     }
   }
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  fit_default_workers(config, limit.rlim_max);
-  return check_descriptors(config, limit.rlim_max);
+  return fit_workers(config, limit.rlim_max);
 }
 
 /// What the signals act on.
@@ -50,6 +50,9 @@ struct Stopper {
 
 int serve(Config config) {
   set_up_logging(config);
+  if (const std::string missing = missing_workers(config); !missing.empty()) {
+    spdlog::warn("{}", missing);
+  }
   std::signal(SIGPIPE, SIG_IGN);
   uv_loop_t loop;
   uv_loop_init(&loop);
@@ -120,17 +123,20 @@ int main(int argc, char** argv) {
     }
     return kExitConfig;
   }
+  if (const auto raised = raise_descriptor_limit(*config); !raised) {
+    std::fprintf(stderr, "%s\n", raised.error().text().c_str());
+    return kExitConfig;
+  }
   if (check) {
     if (const auto issuer = Issuer::load(*config); !issuer) {
       std::fprintf(stderr, "%s\n", issuer.error().message.c_str());
       return kExitConfig;
     }
     std::puts("The configuration is good.");
+    if (const std::string missing = missing_workers(*config); !missing.empty()) {
+      std::printf("Started like this, it has %s.\n", missing.c_str());
+    }
     return 0;
-  }
-  if (const auto problem = raise_descriptor_limit(*config)) {
-    std::fprintf(stderr, "%s\n", problem->text().c_str());
-    return kExitConfig;
   }
   return serve(std::move(*config));
 }

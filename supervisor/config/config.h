@@ -68,6 +68,9 @@ struct Config {
   std::string worker_program;  ///< never empty once loaded
   BrokerConfig broker;
   WorkerLimits workers;
+  /// What the file says of workers.max_workers, where this process may not open the descriptors for
+  /// as many (fit_workers()); 0: there are as many as were asked for.
+  std::uint32_t workers_asked = 0;
   ipc::Settings sessions;
   ControlGroups control;
   MetricsConfig metrics;

@@ -63,45 +63,48 @@ void check_together(const toml::table& document, const Config& config, Problems&
   }
 }
 
-std::uint64_t descriptors_needed(const WorkerLimits& limits) {
-  return std::uint64_t{limits.max_workers} * kDescriptorsPerWorker + kOtherDescriptors;
+std::uint64_t descriptors_needed(std::uint64_t workers) {
+  return workers * kDescriptorsPerWorker + kOtherDescriptors;
 }
 
 namespace {
 
-/// The line of max_workers; 0: it is the default.
-std::uint32_t line_of_max_workers(const Config& config) {
-  if (const toml::parse_result parsed = toml::parse_file(config.path)) {
-    if (const auto place = toml::at_path(parsed.table(), "workers.max_workers")) {
-      return place.node()->source().begin.line;
-    }
-  }
-  return 0;
+/// Somebody has written it down; otherwise it is the default.
+bool names_max_workers(const Config& config) {
+  const toml::parse_result parsed = toml::parse_file(config.path);
+  return parsed && toml::at_path(parsed.table(), "workers.max_workers");
 }
 
 }  // namespace
 
-void fit_default_workers(Config& config, rlim_t allowed) {
-  if (check_descriptors(config, allowed) && line_of_max_workers(config) == 0 &&
-      allowed >= kOtherDescriptors + kDescriptorsPerWorker) {
-    config.workers.max_workers =
-        static_cast<std::uint32_t>((allowed - kOtherDescriptors) / kDescriptorsPerWorker);
+std::expected<void, ConfigProblem> fit_workers(Config& config, rlim_t allowed) {
+  config.workers_asked = 0;
+  if (allowed == RLIM_INFINITY || allowed >= descriptors_needed(config.workers.max_workers)) {
+    return {};
   }
+  if (allowed < descriptors_needed(1)) {
+    return std::unexpected(ConfigProblem{
+        .file = config.path,
+        .line = 0,
+        .message = "a node with one worker needs " + std::to_string(descriptors_needed(1)) +
+                   " descriptors, and this process may open " + std::to_string(allowed),
+        .remedy = "raise LimitNOFILE= of the unit (ulimit -Hn)"});
+  }
+  if (names_max_workers(config)) {
+    config.workers_asked = config.workers.max_workers;
+  }
+  config.workers.max_workers =
+      static_cast<std::uint32_t>((allowed - kOtherDescriptors) / kDescriptorsPerWorker);
+  return {};
 }
 
-std::optional<ConfigProblem> check_descriptors(const Config& config, rlim_t allowed) {
-  const std::uint64_t needed = descriptors_needed(config.workers);
-  if (allowed == RLIM_INFINITY || allowed >= needed) {
-    return std::nullopt;
-  }
-  const std::uint32_t line = line_of_max_workers(config);
-  return ConfigProblem{
-      .file = config.path,
-      .line = line,
-      .message = std::to_string(config.workers.max_workers) +
-                 " workers (workers.max_workers) need " + std::to_string(needed) +
-                 " descriptors, and this process may open " + std::to_string(allowed),
-      .remedy = "raise LimitNOFILE= of the unit (ulimit -Hn), or lower max_workers"};
+std::string missing_workers(const Config& config) {
+  return config.workers_asked == 0
+             ? ""
+             : "at most " + std::to_string(config.workers.max_workers) + " workers, not the " +
+                   std::to_string(config.workers_asked) + " of workers.max_workers: they need " +
+                   std::to_string(descriptors_needed(config.workers_asked)) +
+                   " descriptors (LimitNOFILE=)";
 }
 
 }  // namespace cosigner::supervisor

@@ -3,7 +3,8 @@
 
 #include <sys/resource.h>
 
-#include <optional>
+#include <expected>
+#include <string>
 
 #include "supervisor/config/toml_fields.h"
 
@@ -12,13 +13,14 @@ namespace cosigner::supervisor {
 /// Worker limits against session settings. `document`: cosigner.toml, for the lines.
 void check_together(const toml::table& document, const Config& config, Problems& problems);
 
-/// Descriptors that the supervisor needs when it has as many workers as it may.
-[[nodiscard]] std::uint64_t descriptors_needed(const WorkerLimits& limits);
-/// What is wrong with a process that may open `allowed`; nothing if they suffice. Asked by
-/// cosignerd of itself at its start: whoever runs config check has other limits than the unit.
-[[nodiscard]] std::optional<ConfigProblem> check_descriptors(const Config& config, rlim_t allowed);
-/// Where nobody has written max_workers down it is no more than `allowed` descriptors suffice for;
-/// a number that somebody has written is kept, and check_descriptors() says what is wrong with it.
-void fit_default_workers(Config& config, rlim_t allowed);
+/// Descriptors that the supervisor needs when it has so many workers.
+[[nodiscard]] std::uint64_t descriptors_needed(std::uint64_t workers);
+/// Lowers max_workers to what a process that may open `allowed` descriptors can have. Where the
+/// file asks for more that is remembered (Config::workers_asked), for a node that signs with fewer
+/// workers is worth more than one that does not start. Errors: they do not suffice for one worker.
+/// Asked by cosignerd of itself: whoever runs config check has other limits than the unit.
+[[nodiscard]] std::expected<void, ConfigProblem> fit_workers(Config& config, rlim_t allowed);
+/// What an operator is told about that; empty if there are as many as were asked for.
+[[nodiscard]] std::string missing_workers(const Config& config);
 
 }  // namespace cosigner::supervisor

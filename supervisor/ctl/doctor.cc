@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "ipc/unique_fd.h"
+#include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
 #include "supervisor/ctl/doctor_expiry.h"
 #include "supervisor/ctl/table.h"
@@ -28,9 +29,6 @@ constexpr std::uint64_t kMaxPayload = 4U << 20;  ///< ipc: a 2 MiB request, its 
 constexpr std::int64_t kClockErrorUs = 30'000'000;
 /// Each worker: itself and some five threads.
 constexpr std::uint64_t kThreadsPerWorker = 6;
-/// Of the supervisor, for each worker: its socket, its pidfd and its crash pipe.
-constexpr std::uint64_t kDescriptorsPerWorker = 3;
-constexpr std::uint64_t kSpareDescriptors = 256;
 /// Each worker's own; guarded pages around its shares and channel keys.
 constexpr std::uint64_t kLockedPerWorker = 64U << 10;
 constexpr std::int64_t kSkewOnOneHostMs = 60'000;
@@ -128,20 +126,20 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
   const Json& limits = part_of(reply, "limits");
   const std::uint64_t workers = number_of(reply, "max_workers");
   const auto limit = [&](const char* check, std::uint64_t allowed, std::uint64_t wanted,
-                         const char* remedy) {
+                         std::uint64_t count, const char* remedy) {
     const bool enough = allowed >= wanted;
     out.push_back({check, enough ? Verdict::kOk : Verdict::kWarning,
                    (allowed == UINT64_MAX ? "no limit" : std::to_string(allowed) + " allowed") +
-                       ", " + std::to_string(wanted) + " for " + std::to_string(workers) +
-                       " workers",
+                       ", " + std::to_string(wanted) + " for " + std::to_string(count) + " workers",
                    enough ? "" : remedy});
   };
-  limit("descriptors", number_of(limits, "descriptors"),
-        workers * kDescriptorsPerWorker + kSpareDescriptors,
-        "raise LimitNOFILE= of the unit, or lower max_workers");
-  limit("processes", number_of(limits, "processes"), workers * kThreadsPerWorker,
+  // A node has fewer workers than it was asked for where it may not open enough of them.
+  const std::uint64_t asked = std::max(workers, number_of(reply, "workers_asked"));
+  limit("descriptors", number_of(limits, "descriptors"), supervisor::descriptors_needed(asked),
+        asked, "raise LimitNOFILE= of the unit and restart it, or lower max_workers");
+  limit("processes", number_of(limits, "processes"), workers * kThreadsPerWorker, workers,
         "raise LimitNPROC= of the unit, or lower max_workers");
-  limit("tasks", number_of(limits, "tasks"), workers * kThreadsPerWorker,
+  limit("tasks", number_of(limits, "tasks"), workers * kThreadsPerWorker, workers,
         "raise TasksMax= of the unit, or lower max_workers");
   const std::uint64_t locked = number_of(limits, "locked_memory");
   out.push_back({"locked memory", locked >= kLockedPerWorker ? Verdict::kOk : Verdict::kWarning,

@@ -1,9 +1,6 @@
 #include "supervisor/devcluster/node_files.h"
 
-#include <sys/resource.h>
-
 #include "ipc/key_file.h"
-#include "supervisor/config/cross_check.h"
 
 namespace cosigner::devcluster {
 
@@ -20,26 +17,6 @@ Expected<void> add_override(Overrides& overrides, std::string_view text) {
       text.substr(equals + 1);
   return {};
 }
-
-namespace {
-
-/// cosignerd refuses more workers than it may open descriptors for, and its children here have this
-/// process's limit; many a shell's is less than what the default number of workers needs.
-void fit_workers(Overrides& tables) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
-    return;
-  }
-  supervisor::WorkerLimits workers;
-  while (workers.max_workers > 1 && supervisor::descriptors_needed(workers) > limit.rlim_max) {
-    --workers.max_workers;
-  }
-  if (workers.max_workers != supervisor::WorkerLimits().max_workers) {
-    tables["workers"].try_emplace("max_workers", std::to_string(workers.max_workers));
-  }
-}
-
-}  // namespace
 
 Expected<ipc::Peer> make_node_keys(const NodeLayout& node, const NodeSigningKeys& signing_keys,
                                    Random& random) {
@@ -87,7 +64,6 @@ Expected<void> write_node_configuration(const NodeLayout& node, const NodeFacts&
       "peers_file = \"peers.toml\"\n"
       "initiators_file = \"initiators.toml\"\n";
   Overrides tables = facts.overrides;
-  fit_workers(tables);
   tables["broker"]["url"] = "\"" + facts.broker_url + "\"";
   tables["broker"]["account"] = "\"" + facts.broker_account + "\"";
   tables["broker"]["worker_signing_key_file"] = "\"worker.nk\"";

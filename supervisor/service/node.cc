@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "supervisor/config/cross_check.h"
 #include "supervisor/log/log.h"
 #include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/state_lock.h"
@@ -204,6 +205,9 @@ std::vector<std::string> Node::degraded() const {
     out.emplace_back(std::string("no gateway: ") + gateway_->state());
   } else if (!gateway_->broker_connected()) {
     out.emplace_back("the broker is away");
+  }
+  if (std::string missing = missing_workers(config_); !missing.empty()) {
+    out.push_back(std::move(missing));
   }
   for (const ipc::Peer& peer : config_.peers) {
     if (gateway_->ready() && !gateway_->present().contains(peer.node)) {

@@ -43,9 +43,9 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
   auto wanted = load_config(config_.path);
   rlimit limit{};
   if (wanted && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    fit_default_workers(*wanted, limit.rlim_cur);  // as at the start, where it was raised
-    if (auto problem = check_descriptors(*wanted, limit.rlim_cur)) {
-      wanted = std::unexpected(std::vector{*std::move(problem)});
+    // As at the start, where it was raised; whoever gives more descriptors starts the node again.
+    if (auto fitted = fit_workers(*wanted, limit.rlim_cur); !fitted) {
+      wanted = std::unexpected(std::vector{std::move(fitted.error())});
     }
   }
   if (!wanted) {
@@ -59,6 +59,10 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
   if (!difference.live.empty()) {
     config_ = with_live_changes(config_, *wanted);
     apply_config();
+  }
+  config_.workers_asked = wanted->workers_asked;  // it may change where the number itself cannot
+  if (const std::string missing = missing_workers(config_); !missing.empty()) {
+    spdlog::warn("reload: {}", missing);
   }
   spdlog::info("reload: applied: {}; needs a restart: {}", joined(difference.live),
                joined(difference.restart));

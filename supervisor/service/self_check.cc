@@ -70,6 +70,7 @@ struct Job {
   uv_work_t work{};
   std::string state_directory;
   std::uint64_t max_workers = 0;
+  std::uint64_t workers_asked = 0;
   pid_t gateway = 0;
   std::shared_ptr<bool> alive;
   std::function<void(const ByteVector&)> done;
@@ -88,6 +89,7 @@ struct Job {
                                  known ? std::uint64_t{space.f_bavail} * space.f_frsize : 0)
                .unsigned_integer("wall_ms", wall_ms())
                .unsigned_integer("max_workers", max_workers)
+               .unsigned_integer("workers_asked", workers_asked)
                .raw("limits", ipc::MapPacker()
                                   .unsigned_integer("descriptors", limit_of(RLIMIT_NOFILE))
                                   .unsigned_integer("processes", limit_of(RLIMIT_NPROC))
@@ -113,6 +115,7 @@ void SelfCheck::run(Done done) {
   auto* job = new Job;
   job->state_directory = node_.config().state_directory;
   job->max_workers = node_.config().workers.max_workers;
+  job->workers_asked = std::max(node_.config().workers_asked, node_.config().workers.max_workers);
   job->gateway = node_.gateway().pid();
   job->alive = alive_;
   job->done = [this](const ByteVector& body) {

@@ -180,8 +180,9 @@ class Cluster:
         self.devcluster("start", "--dir", self.home, "--node", node)
 
     @staticmethod
-    def devcluster(*arguments):
-        run = subprocess.run([BIN / "cosigner-devcluster", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    def devcluster(*arguments, under=()):
+        """`under`: a command that starts it, such as prlimit."""
+        run = subprocess.run([*under, BIN / "cosigner-devcluster", *map(str, arguments)], capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stdout + run.stderr
 
     def wait_ready(self, node, seconds=20):

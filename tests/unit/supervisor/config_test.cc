@@ -325,41 +325,53 @@ TEST_CASE("config: the slowest signs of life and the largest mailbox that work a
   CHECK(config->sessions.heartbeat_ms == 1000);
 }
 
-TEST_CASE("config: descriptors for as many workers as there may be") {
+TEST_CASE(
+    "config: as many workers as descriptors suffice for, and a word where more were asked for") {
   const Files files;
   std::string text = files.main();
   text.replace(text.find("idle_timeout_s = 7"), 18, "max_workers = 1000");
   files.write("cosigner.toml", text);
   const auto config = files.load();
   REQUIRE(config);
-  const rlim_t needed = descriptors_needed(config->workers);
+  const rlim_t needed = descriptors_needed(1000);
   CHECK(needed > 3000);
-  CHECK_FALSE(check_descriptors(*config, needed));
-  CHECK_FALSE(check_descriptors(*config, RLIM_INFINITY));
-  const auto problem = check_descriptors(*config, needed - 1);
-  REQUIRE(problem);
-  CHECK(problem->line == 16);
-  CHECK(problem->message.find(std::to_string(needed - 1)) != std::string::npos);
-  CHECK_FALSE(problem->remedy.empty());
-  Config kept = *config;
-  fit_default_workers(kept, needed - 1);
-  CHECK(kept.workers.max_workers == 1000);  // somebody wrote it
+  const auto fitted = [&](rlim_t allowed) {
+    Config one = *config;
+    REQUIRE(fit_workers(one, allowed));
+    CHECK((one.workers_asked == 0) == missing_workers(one).empty());
+    return std::pair(one.workers.max_workers, one.workers_asked);
+  };
+  CHECK(fitted(needed) == std::pair(1000U, 0U));
+  CHECK(fitted(RLIM_INFINITY) == std::pair(1000U, 0U));
+  CHECK(fitted(needed - 1) == std::pair(999U, 1000U));
+  CHECK(fitted(descriptors_needed(1)) == std::pair(1U, 1000U));
+
+  Config fewer = *config;
+  REQUIRE(fit_workers(fewer, needed - 1));
+  for (const std::string& said :
+       {std::string("999 "), std::string("1000 "), std::to_string(needed)}) {
+    CHECK(missing_workers(fewer).find(said) != std::string::npos);
+  }
+  Config none = *config;
+  const auto refused = fit_workers(none, descriptors_needed(1) - 1);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find(std::to_string(descriptors_needed(1) - 1)) !=
+        std::string::npos);
+  CHECK_FALSE(refused.error().remedy.empty());
 }
 
-TEST_CASE("config: as many workers as descriptors suffice for, where nobody says how many") {
+TEST_CASE("config: the default number of workers is no more than descriptors suffice for") {
   const Files files;
   const auto loaded = files.load();
   REQUIRE(loaded);
   Config config = *loaded;
-  fit_default_workers(config, descriptors_needed(config.workers));
+  REQUIRE(fit_workers(config, descriptors_needed(config.workers.max_workers)));
   CHECK(config.workers.max_workers == WorkerLimits{}.max_workers);
-  fit_default_workers(config, 4096);
+  REQUIRE(fit_workers(config, 4096));
   CHECK(config.workers.max_workers < 4096 / 3);
   CHECK(config.workers.max_workers > 1000);
-  CHECK_FALSE(check_descriptors(config, 4096));
-  config = *loaded;
-  fit_default_workers(config, 64);  // for not a single one
-  CHECK(check_descriptors(config, 64));
+  CHECK(config.workers_asked == 0);  // nobody has
+  CHECK_FALSE(fit_workers(config, 64));
 }
 
 TEST_CASE("config: everybody may write to the list of peers") {
