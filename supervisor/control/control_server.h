@@ -104,7 +104,7 @@ class ControlServer {
   uv_poll_t* poll_ = nullptr;  ///< frees itself when closed
   ipc::UniqueFd socket_;
   std::optional<LoopTimer> sweep_timer_;   ///< runs while somebody is connected
-  std::optional<LoopTimer> accept_timer_;  ///< no connection can be taken for now
+  std::optional<LoopTimer> accept_timer_;  ///< polls again, after descriptors had run out
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
 };
