@@ -37,7 +37,7 @@ struct AuthorityChange {
 
 enum class InitiatorStatus : std::uint8_t {
   kKnown,    ///< this node obeys it already
-  kNew,      ///< will be obeyed, for every operation and user: initiators.toml is unwritten
+  kNew,      ///< will be obeyed, for every operation and user: initiators.toml lists nobody
   kNotTaken  ///< initiators.toml is this node's own, and does not list it
 };
 struct InitiatorChange {

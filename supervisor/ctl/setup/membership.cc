@@ -39,6 +39,16 @@ std::string peer_entry(const std::string& node, const Ed25519PublicKey& identity
          to_hex(identity) + "\"\n";
 }
 
+/// Of cosigner.toml, where there are as many nodes as are to sign together.
+std::string threshold_line(const Bundle& bundle) {
+  return "\ndefault_threshold = " + std::to_string(bundle.threshold) + "\n";
+}
+/// Until then, on the first node: cosignerd would take it for a mistake.
+std::string waiting_threshold_line(const Bundle& bundle) {
+  return "\n# default_threshold = " + std::to_string(bundle.threshold) +
+         "  # as soon as there are so many nodes: peers import takes the # away\n";
+}
+
 std::string configuration_text(const NodeDirectory& directory, const Card& own,
                                const Bundle& bundle, const std::string& broker_listen) {
   const bool system = directory.system();
@@ -52,17 +62,36 @@ std::string configuration_text(const NodeDirectory& directory, const Card& own,
          (system ? "/run/cosigner/control.sock" : "control.sock") +
          "\"\npeers_file = \"peers.toml\"\ninitiators_file = \"initiators.toml\"\n"
          "identity_key_file = " +
-         credential(kIdentityCredential) +
-         "key_encryption_key_file = " + credential(kEncryptionCredential) +
-         // More than there are yet: cosignerd would take it for a mistake.
-         (bundle.threshold > bundle.members.size() ? "# " : "") +
-         "default_threshold = " + std::to_string(bundle.threshold) +
-         "\n\n[broker]\nurl = \"nats://" + broker_listen + "\"\naccount = \"" +
-         bundle.trust.account +
+         credential(kIdentityCredential) + "key_encryption_key_file = \"" +
+         directory.credential_in_configuration(kEncryptionCredential) + "\"" +
+         (bundle.threshold > bundle.members.size() ? waiting_threshold_line(bundle)
+                                                   : threshold_line(bundle)) +
+         "\n[broker]\nurl = \"nats://" + broker_listen + "\"\naccount = \"" + bundle.trust.account +
          "\"\nworker_signing_key_file = " + credential(kWorkerSignerCredential) +
          "gateway_signing_key_file = " + credential(kGatewaySignerCredential) +
          (system ? "\n[control]\nview_group = \"cosigner-view\"\nadmin_group = \"cosigner-admin\"\n"
                  : "");
+}
+
+/// The node's own configuration: made where there is none yet, otherwise its owner's but for the
+/// threshold that init could not set.
+Expected<void> write_configuration(const NodeDirectory& directory, const Card& own,
+                                   const Bundle& bundle, const std::string& broker_listen) {
+  if (needs_configuration(directory)) {
+    return directory.write_public(directory.configuration(),
+                                  configuration_text(directory, own, bundle, broker_listen));
+  }
+  auto text = read_file(directory.configuration());
+  if (!text) {
+    return std::unexpected(text.error());
+  }
+  const std::string waiting = waiting_threshold_line(bundle);
+  const std::size_t at = text->find(waiting);
+  if (at == std::string::npos || bundle.threshold > bundle.members.size()) {
+    return {};
+  }
+  return directory.write_public(directory.configuration(),
+                                text->replace(at, waiting.size(), threshold_line(bundle)));
 }
 
 }  // namespace
@@ -197,7 +226,7 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
       !written) {
     return written;
   }
-  if (is_unwritten(directory.initiators(), kInitiatorEntry)) {
+  if (lists_no_initiator(directory)) {
     std::string text =
         "# Whose signature under a request this node obeys, and for what: "
         "cosigner.toml(5).\n";
@@ -209,12 +238,8 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
       return written;
     }
   }
-  if (is_unwritten(directory.configuration(), "")) {
-    if (auto written = directory.write_public(
-            directory.configuration(), configuration_text(directory, *own, bundle, broker_listen));
-        !written) {
-      return written;
-    }
+  if (auto written = write_configuration(directory, *own, bundle, broker_listen); !written) {
+    return written;
   }
   if (auto written = directory.write_public(directory.peers(), peers); !written) {
     return written;

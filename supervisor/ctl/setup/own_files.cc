@@ -7,8 +7,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What the package's cosigner.toml has where an operator must write something.
-constexpr std::string_view kPlaceholder = "REPLACE_WITH";
+/// In the package's cosigner.toml, for the account.
+constexpr std::string_view kNoAccount = "REPLACE_WITH";
+
+/// Missing, or readable and `so`.
+template <class Condition>
+bool written_so(const fs::path& path, const Condition& so) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    return true;
+  }
+  const auto text = read_file(path);
+  return text && so(*text);
+}
 
 /// A file of tables that name public keys, as far as an import is concerned: `key` of each
 /// [[entry]] with its `name`. No such table: none, as in the package's files, which are comments.
@@ -88,7 +99,7 @@ Expected<PeerList> listed_peers(const NodeDirectory& directory) {
 
 Expected<std::optional<std::vector<Ed25519PublicKey>>> listed_initiators(
     const NodeDirectory& directory) {
-  if (is_unwritten(directory.initiators(), kInitiatorEntry)) {
+  if (lists_no_initiator(directory)) {
     return std::nullopt;
   }
   const auto found = named_keys(directory.initiators(), "initiator", "name", "public_key");
@@ -118,17 +129,16 @@ Expected<std::optional<BundleInUse>> bundle_in_use(const NodeDirectory& director
   return BundleInUse{.bundle = std::move(*opened), .sealed = std::move(armored->sealed)};
 }
 
-bool is_unwritten(const fs::path& path, std::string_view entry) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
-    return true;
-  }
-  const auto text = read_file(path);
-  if (!text) {
-    return false;
-  }
-  return entry.empty() ? text->find(kPlaceholder) != std::string::npos
-                       : ("\n" + *text).find("\n" + std::string(entry)) == std::string::npos;
+bool needs_configuration(const NodeDirectory& directory) {
+  return written_so(directory.configuration(), [](const std::string& text) {
+    return text.find(kNoAccount) != std::string::npos;
+  });
+}
+
+bool lists_no_initiator(const NodeDirectory& directory) {
+  return written_so(directory.initiators(), [](const std::string& text) {
+    return ("\n" + text).find("\n[[initiator]]") == std::string::npos;
+  });
 }
 
 }  // namespace cosigner::ctl

@@ -22,7 +22,7 @@ struct PeerList {
 };
 [[nodiscard]] Expected<PeerList> listed_peers(const NodeDirectory& directory);
 
-/// The keys of initiators.toml; nothing if it is unwritten: an import fills it then.
+/// The keys of initiators.toml; nothing if it lists nobody: an import fills it then.
 [[nodiscard]] Expected<std::optional<std::vector<Ed25519PublicKey>>> listed_initiators(
     const NodeDirectory& directory);
 
@@ -33,9 +33,10 @@ struct BundleInUse {
 };
 [[nodiscard]] Expected<std::optional<BundleInUse>> bundle_in_use(const NodeDirectory& directory);
 
-/// Written by nobody yet, or by the package: it has no line that begins with `entry`, or, if that
-/// is empty, still has the package's placeholders.
-[[nodiscard]] bool is_unwritten(const std::filesystem::path& path, std::string_view entry);
-inline constexpr std::string_view kInitiatorEntry = "[[initiator]]";  ///< of initiators.toml
+// What nobody has decided here may be written by an import, and nothing else.
+/// cosigner.toml is missing, or as the package brings it: it names no account of a broker.
+[[nodiscard]] bool needs_configuration(const NodeDirectory& directory);
+/// initiators.toml is missing, or lists nobody, as the package's does.
+[[nodiscard]] bool lists_no_initiator(const NodeDirectory& directory);
 
 }  // namespace cosigner::ctl
