@@ -136,7 +136,7 @@ def namespaces_work():
 
 
 def meet(trio, hub):
-    """From three empty directories to three that know each other; what init said of each node."""
+    """From empty directories to nodes that know each other; what init said of each node."""
     first, *others = trio
     said = [first.init("--first", "--hub", hub, "--recovery-file", first.home / "recovery.txt")]
     said += [machine.init("--join") for machine in others]
@@ -149,7 +149,7 @@ def meet(trio, hub):
     cards = [machine.home / "exported.card" for machine in others]
     plan = first.imports(*cards, "--yes")
     assert {node["node"]: (node["fingerprint"], node["status"]) for node in plan["nodes"]} == {
-        "node2": (said[1]["fingerprint"], "new"), "node3": (said[2]["fingerprint"], "new")}
+        machine.name: (one["fingerprint"], "new") for machine, one in zip(others, said[1:])}
     for machine in others:
         plan = machine.imports(first.home / "cluster.bundle", "--yes")
         assert [node["fingerprint"] for node in plan["nodes"]] == [one["fingerprint"] for one in said]
@@ -158,6 +158,17 @@ def meet(trio, hub):
         assert [(one["name"], one["fingerprint"], one["status"]) for one in plan["initiators"]] == [
             ("operator", said[0]["initiator"], "new")]
     return said
+
+
+def sees_all(running, nodes):
+    """Waits until each of these machines is ready and sees so many nodes, itself included."""
+    def ready(machine):
+        run = subprocess.run([*machine.prefix, BIN / "cosignerctl", "--json", "--socket",
+                              machine.home / "control.sock", "status"], capture_output=True)
+        status = json.loads(run.stdout) if run.returncode == 0 else {}
+        return status.get("ready") and [peer["present"] for peer in status["peers"]] == [True] * nodes
+    for machine in running:
+        wait_until(lambda: ready(machine), 40, f"{machine.name} to be ready and to see {nodes} nodes")
 
 
 @pytest.mark.parametrize("namespaces", [True, False], ids=["three network namespaces", "one loopback"])
@@ -177,13 +188,7 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
             machine.start(NATS_SERVER, "--config", machine.home / "broker/leaf.conf")
             machine.start(BIN / "cosignerd", "--config", machine.home / "cosigner.toml")
 
-        def ready(machine):
-            run = subprocess.run([*machine.prefix, BIN / "cosignerctl", "--json", "--socket",
-                                  machine.home / "control.sock", "status"], capture_output=True)
-            status = json.loads(run.stdout) if run.returncode == 0 else {}
-            return status.get("ready") and all(peer["present"] for peer in status["peers"])
-        for machine in trio:
-            wait_until(lambda: ready(machine), 40, f"{machine.name} to be ready and to see the others")
+        sees_all(trio, 3)
 
         # The first signature, by the operator's key from init, asked of another machine.
         operator = {"COSIGNER_INITIATOR": str(first.home / "operator.key")}
@@ -205,6 +210,39 @@ def test_three_machines_from_init_to_the_first_signature(namespaces):
             clients_hear_only_themselves(trio)
             strangers_stay_out(hub)
             doctor_names_what_is_gone(trio)
+
+
+def test_a_machine_joins_while_the_others_run():
+    """Cards, bundles and a reload: neither the nodes nor the nats-servers that run are started again."""
+    with machines(False) as (trio, hub):
+        first, second, third = trio
+        meet(trio[:2], hub)
+        first.start(NATS_SERVER, "--config", first.home / "broker/hub.conf")
+
+        def start(machine):
+            machine.start(NATS_SERVER, "--config", machine.home / "broker/leaf.conf")
+            machine.start(BIN / "cosignerd", "--config", machine.home / "cosigner.toml")
+        for machine in trio[:2]:
+            start(machine)
+        sees_all(trio[:2], 2)
+        operator = {"COSIGNER_INITIATOR": str(first.home / "operator.key")}
+        before = first.ctl("keygen", "--user", "alice", "--key", "old", "--scheme", "ed25519", env=operator)
+
+        third.init("--join")
+        admitted = first.imports(third.home / "node.card", "--yes")
+        assert any("cosignerctl reload" in step for step in admitted["next"]), admitted["next"]
+        for machine in (second, third):
+            machine.imports(first.home / "cluster.bundle", "--yes")
+        for machine in trio[:2]:
+            assert machine.ctl("reload") == {"applied": ["peers: node3 added"], "needs_restart": []}
+        start(third)
+        sees_all(trio, 3)
+        key = third.ctl("keygen", "--user", "alice", "--key", "new", "--scheme", "ed25519", env=operator)
+        assert key["participants"] == ["node1", "node2", "node3"]
+        for machine, one in ((third, key), (first, before)):
+            name = "new" if one is key else "old"
+            answer = machine.ctl("sign", "--user", "alice", "--key", name, "-", stdin=b"joined", env=operator)
+            assert openssl_verifies(one["public_key"], b"joined", answer["signature"])
 
 
 def allowed_subjects(address, credentials, subjects):

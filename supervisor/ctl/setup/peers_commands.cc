@@ -17,17 +17,20 @@ namespace cosigner::ctl {
 namespace {
 
 using namespace setup;
+
 std::vector<std::string> steps_after_import(const NodeDirectory& directory) {
   if (!directory.system()) {
     return {"start nats-server --config " + (directory.broker() / "leaf.conf").string(),
-            "start cosignerd --config " + directory.configuration().string()};
+            "start cosignerd --config " + directory.configuration().string() +
+                "; where it runs already: cosignerctl reload"};
   }
-  const bool hub = Authority::present(directory);
+  const std::string servers =
+      Authority::present(directory) ? "cosigner-nats@hub cosigner-nats@leaf" : "cosigner-nats@leaf";
   return {"systemctl disable --now nats-server   (Debian's own instance, which has port 4222)",
-          std::string("systemctl enable cosigner-nats@leaf cosigner") +
-              (hub ? " cosigner-nats@hub" : ""),
-          std::string("systemctl restart ") + (hub ? "cosigner-nats@hub " : "") +
-              "cosigner-nats@leaf cosigner",
+          "systemctl enable --now " + servers + " cosigner",
+          "where they run already: cosignerctl reload takes the list of peers in; only for new "
+          "certificates: systemctl restart " +
+              servers,
           "cosignerctl doctor"};
 }
 
@@ -282,7 +285,7 @@ Outcome<void> run_peers_import(const Context& context, const std::string& root,
   if (given->bundle || has_authority) {
     std::ranges::move(steps_after_import(directory), std::back_inserter(steps));
   } else {
-    steps.emplace_back("restart the node: the list of peers is read at its start");
+    steps.emplace_back("where the node runs: cosignerctl reload takes the list of peers in");
   }
   if (context.json) {
     Json said = plan_json(*planned);
