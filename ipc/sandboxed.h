@@ -9,9 +9,11 @@
 namespace cosigner::ipc {
 
 struct Sandboxed {
-  std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: not in this kernel
-  bool relaxed = false;        ///< a sanitizer build: limits only
-  COSIGNER_MESSAGE(kSandboxed, landlock, relaxed)
+  std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: nothing was
+  bool landlock_refused =
+      false;             ///< by a system-call filter around the node; else not in the kernel
+  bool relaxed = false;  ///< a sanitizer build: limits only
+  COSIGNER_MESSAGE(kSandboxed, landlock, landlock_refused, relaxed)
 };
 
 }  // namespace cosigner::ipc

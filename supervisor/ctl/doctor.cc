@@ -149,19 +149,31 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
                      ? ""
                      : "raise LimitMEMLOCK= of the unit: secrets may be swapped out"});
   const Json& sandbox = part_of(reply, "sandbox");
+  const bool unread = text_of(sandbox, "no_new_privileges").empty();
   const bool filtered =
       text_of(sandbox, "seccomp") == "2" && text_of(sandbox, "no_new_privileges") == "1";
   out.push_back({"sandbox", filtered ? Verdict::kOk : Verdict::kWarning,
-                 filtered ? "seccomp is in force" : "the gateway runs without seccomp",
-                 filtered ? "" : "is this a sanitizer build, or is the gateway still starting?"});
+                 filtered ? "seccomp is in force"
+                 : unread ? "the gateway's walls could not be read"
+                          : "the gateway runs without seccomp",
+                 filtered ? ""
+                 : unread ? "is it still starting, or is /proc hidden from the node "
+                            "(ProtectProc= of the unit)?"
+                          : "is this a sanitizer build, or is the gateway still starting?"});
   const std::uint64_t landlock = number_of(sandbox, "landlock");
   const bool ports = landlock >= 4;
+  const bool refused = flag_of(sandbox, "landlock_refused");
   out.push_back(
       {"landlock", ports ? Verdict::kOk : Verdict::kWarning,
-       landlock == 0 ? "not in this kernel" : "the kernel has version " + std::to_string(landlock),
+       refused         ? "refused by the system-call filter around the node"
+       : landlock == 0 ? "not in this kernel"
+                       : "the kernel has version " + std::to_string(landlock),
        ports ? ""
-             : "from Linux 6.7 on workers can reach the broker's port alone; until then seccomp "
-               "and the unit's address filter stand"});
+       : refused
+           ? "SystemCallFilter= of the unit, or the container's own filter, must allow "
+             "landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"
+           : "from Linux 6.7 on workers can reach the broker's port alone; until then seccomp "
+             "and the unit's address filter stand"});
   return out;
 }
 

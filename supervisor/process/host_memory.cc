@@ -55,6 +55,18 @@ bool short_of_memory(const HostMemory& memory, const MemoryLimits& limits) {
   return little || stalls;
 }
 
+std::string unwatched(const HostMemory& memory, const MemoryLimits& limits) {
+  std::string out;
+  if (limits.floor_bytes > 0 && !memory.available_bytes) {
+    out = "memory_floor_bytes (/proc/meminfo cannot be read)";
+  }
+  if (limits.pressure_percent > 0 && !memory.pressure_percent) {
+    out += out.empty() ? "" : ", ";
+    out += "memory_pressure_percent (/proc/pressure/memory cannot be read)";
+  }
+  return out;
+}
+
 std::size_t workers_to_relieve(std::size_t idle) {
   return idle == 0 ? 0 : (idle + 7) / 8;
 }

@@ -31,6 +31,9 @@ struct MemoryLimits {
 
 [[nodiscard]] bool short_of_memory(const HostMemory& memory, const MemoryLimits& limits);
 
+/// Which limit is set and cannot be watched since its measure cannot be read; empty: none.
+[[nodiscard]] std::string unwatched(const HostMemory& memory, const MemoryLimits& limits);
+
 /// Of `idle` workers, to be asked now: an eighth, at least one. Asked again every second while the
 /// shortage lasts, so that 5,000 idle workers are gone within half a minute and a short dip costs
 /// few.

@@ -130,6 +130,9 @@ MeasuredSandbox measure_sandbox(pid_t pid, const std::string& proc) {
 
 std::vector<std::string> missing_walls(const MeasuredSandbox& measured) {
   constexpr std::uint64_t kFilter = 2;
+  if (!measured.no_new_privs) {  // every kernel tells it to whoever may look at all
+    return {"its walls could not be read (is /proc hidden from this node?)"};
+  }
   std::vector<std::string> out;
   const auto demand = [&out](bool stands, const char* what) {
     if (!stands) {
@@ -146,7 +149,8 @@ std::vector<std::string> missing_walls(const MeasuredSandbox& measured) {
   return out;
 }
 
-ByteVector pack_sandbox(const MeasuredSandbox& measured, std::optional<std::uint32_t> landlock) {
+ByteVector pack_sandbox(const MeasuredSandbox& measured,
+                        const std::optional<ipc::Sandboxed>& said) {
   ipc::MapPacker limits;
   put(limits, "files", measured.limit_files);
   put(limits, "data_bytes", measured.limit_data_bytes);
@@ -155,6 +159,9 @@ ByteVector pack_sandbox(const MeasuredSandbox& measured, std::optional<std::uint
   ipc::ArrayPacker missing;
   for (const std::string& wall : missing_walls(measured)) {
     missing.next().text(wall);
+  }
+  if (said && said->landlock_refused) {
+    missing.next().text("landlock is refused by the system-call filter around the node");
   }
   ipc::MapPacker out;
   put(out, "no_new_privs", measured.no_new_privs);
@@ -166,7 +173,7 @@ ByteVector pack_sandbox(const MeasuredSandbox& measured, std::optional<std::uint
   put(out, "threads", measured.threads);
   put(out, "locked_bytes", measured.locked_bytes);
   put(out, "cgroup", measured.cgroup);
-  put(out, "landlock", landlock);
+  put(out, "landlock", said ? std::optional(said->landlock) : std::nullopt);
   return out.raw("limits", limits.finish()).raw("missing", missing.finish()).finish();
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ipc/pack.h"
+#include "ipc/sandboxed.h"
 
 namespace cosigner::supervisor {
 
@@ -43,11 +44,11 @@ void read_cgroup(std::string_view text, MeasuredSandbox& out);
 [[nodiscard]] MeasuredSandbox measure_sandbox(pid_t pid, const std::string& proc = "/proc");
 
 /// Which walls that every worker has do not stand, in words; empty: all that can be measured do.
+/// Where nothing can be read that is said, and nothing about the walls.
 [[nodiscard]] std::vector<std::string> missing_walls(const MeasuredSandbox& measured);
 
-/// As a msgpack map; `landlock`: the version that the process reported, 0: not in this kernel,
-/// nothing: it has not said so (yet).
+/// As a msgpack map; `said`: by the process itself, nothing if it has not (yet).
 [[nodiscard]] ByteVector pack_sandbox(const MeasuredSandbox& measured,
-                                      std::optional<std::uint32_t> landlock);
+                                      const std::optional<ipc::Sandboxed>& said);
 
 }  // namespace cosigner::supervisor

@@ -291,6 +291,10 @@ void Node::guard_memory() {
                              text);
               }});
   memory_guard_->start();
+  if (const std::string blind = unwatched(read_host_memory(), memory_limits(config_.workers));
+      !blind.empty()) {
+    spdlog::warn("no idle worker goes for want of memory by {}", blind);
+  }
 }
 
 void Node::purge() {

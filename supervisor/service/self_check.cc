@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -59,11 +60,18 @@ std::string status_field(pid_t pid, std::string_view name) {
   return {};
 }
 
-/// The version of the kernel's landlock; 0: none.
-std::uint64_t landlock_version() {
+/// The version of the kernel's landlock, 0: none; or whether a filter around this node refuses to
+/// ask (worker/sandbox/landlock.h).
+struct LandlockSeen {
+  std::uint64_t version = 0;
+  bool refused = false;
+};
+LandlockSeen landlock_seen() {
   const long version =
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  return version < 0 ? 0 : static_cast<std::uint64_t>(version);
+  return version < 0
+             ? LandlockSeen{.version = 0, .refused = errno != ENOSYS && errno != EOPNOTSUPP}
+             : LandlockSeen{.version = static_cast<std::uint64_t>(version), .refused = false};
 }
 
 struct Job {
@@ -79,6 +87,7 @@ struct Job {
   void run() {
     const StructureReport store = check_structure(state_directory + "/cosigner.db", kPatience);
     struct statvfs space{};
+    const LandlockSeen landlock = landlock_seen();
     const bool known = ::statvfs(state_directory.c_str(), &space) == 0;
     body = ipc::MapPacker()
                .raw("store", ipc::MapPacker()
@@ -99,7 +108,8 @@ struct Job {
                .raw("sandbox", ipc::MapPacker()
                                    .text("seccomp", status_field(gateway, "Seccomp"))
                                    .text("no_new_privileges", status_field(gateway, "NoNewPrivs"))
-                                   .unsigned_integer("landlock", landlock_version())
+                                   .unsigned_integer("landlock", landlock.version)
+                                   .boolean("landlock_refused", landlock.refused)
                                    .finish())
                .finish();
   }

@@ -312,9 +312,8 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   }
   entry.unsigned_integer("presignatures_ready", ready).unsigned_integer("presignatures_held", held);
   if (pid > 0) {
-    const auto said = node_.pool().sandboxed(view->generation);
-    entry.raw("sandbox", pack_sandbox(measure_sandbox(pid),
-                                      said ? std::optional(said->landlock) : std::nullopt));
+    entry.raw("sandbox",
+              pack_sandbox(measure_sandbox(pid), node_.pool().sandboxed(view->generation)));
   }
   request->succeed(entry.finish());
 }

@@ -42,10 +42,12 @@ std::unexpected<Error> failed(const char* what) {
 
 }  // namespace
 
-Expected<int> apply_landlock(std::uint16_t tcp_port) {
+Expected<Landlock> apply_landlock(std::uint16_t tcp_port) {
   const long version = ::syscall(kCreateRuleset, nullptr, 0, kAskVersion);
   if (version <= 0) {
-    return 0;  // not built in, or switched off
+    // ENOSYS: not built in. EOPNOTSUPP: switched off at boot. The kernel itself says nothing else.
+    const bool refused = version < 0 && errno != ENOSYS && errno != EOPNOTSUPP;
+    return Landlock{.version = 0, .refused = refused};
   }
   RulesetAttributes attributes;
   attributes.files = file_rights(version);
@@ -72,7 +74,7 @@ Expected<int> apply_landlock(std::uint16_t tcp_port) {
   if (::syscall(kRestrictSelf, ruleset.get(), std::uint32_t{0}) != 0) {
     return failed("landlock_restrict_self");
   }
-  return static_cast<int>(version);
+  return Landlock{.version = static_cast<std::uint32_t>(version), .refused = false};
 }
 
 }  // namespace cosigner::worker

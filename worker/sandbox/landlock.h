@@ -10,9 +10,16 @@
 
 namespace cosigner::worker {
 
-/// Version of the kernel's interface that was applied, 0 if it has none (5.13 is the first with
-/// one, 6.7 with ports, 6.12 with signals). For this thread and all it will start; needs
-/// no_new_privs.
-[[nodiscard]] Expected<int> apply_landlock(std::uint16_t tcp_port);
+struct Landlock {
+  /// Of the kernel's interface; 0: nothing was applied (5.13 is the first with one, 6.7 with ports,
+  /// 6.12 with signals).
+  std::uint32_t version = 0;
+  /// Nothing was applied because a system-call filter around the node refuses to ask: the unit's or
+  /// a container's, not the kernel's want of it.
+  bool refused = false;
+};
+
+/// For this thread and all it will start; needs no_new_privs.
+[[nodiscard]] Expected<Landlock> apply_landlock(std::uint16_t tcp_port);
 
 }  // namespace cosigner::worker

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <optional>
 
-#include "worker/sandbox/landlock.h"
 #include "worker/sandbox/seccomp_filter.h"
 
 namespace cosigner::worker {
@@ -78,13 +77,15 @@ std::string SandboxState::text() const {
     return "sandbox: relaxed (sanitizer build)";
   }
   return "sandbox: seccomp, landlock " +
-         (landlock == 0 ? std::string("not in this kernel") : "v" + std::to_string(landlock));
+         (landlock.refused        ? std::string("refused by the system-call filter around the node")
+          : landlock.version == 0 ? std::string("not in this kernel")
+                                  : "v" + std::to_string(landlock.version));
 }
 
 Expected<SandboxState> enter_sandbox(const std::string& broker_url) {
 #ifdef COSIGNER_SANITIZED
   static_cast<void>(broker_url);
-  return SandboxState{.landlock = 0, .relaxed = true};
+  return SandboxState{.landlock = {}, .relaxed = true};
 #else
   limit(RLIMIT_NOFILE, kMaxDescriptors);
   limit(RLIMIT_DATA, kMaxDataBytes);
@@ -101,7 +102,7 @@ Expected<SandboxState> enter_sandbox(const std::string& broker_url) {
   if (const auto applied = prepared_filter->apply(); !applied) {
     return std::unexpected(applied.error());
   }
-  return SandboxState{.landlock = static_cast<std::uint32_t>(*landlock), .relaxed = false};
+  return SandboxState{.landlock = *landlock, .relaxed = false};
 #endif
 }
 

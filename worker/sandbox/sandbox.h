@@ -11,6 +11,7 @@
 #include <string>
 
 #include "ipc/error.h"
+#include "worker/sandbox/landlock.h"
 
 namespace cosigner::worker {
 
@@ -18,8 +19,8 @@ namespace cosigner::worker {
 void prepare_sandbox();
 
 struct SandboxState {
-  std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: not in this kernel
-  bool relaxed = false;        ///< sanitizer build
+  Landlock landlock;
+  bool relaxed = false;  ///< sanitizer build
 
   /// One line for the log.
   [[nodiscard]] std::string text() const;

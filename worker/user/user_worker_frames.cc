@@ -113,7 +113,9 @@ void UserWorker::on_start(ipc::WorkerStart start) {
     leave_now(kExitSoftware);
   }
   log(1, sandbox->text());
-  send(ipc::Sandboxed{.landlock = sandbox->landlock, .relaxed = sandbox->relaxed});
+  send(ipc::Sandboxed{.landlock = sandbox->landlock.version,
+                      .landlock_refused = sandbox->landlock.refused,
+                      .relaxed = sandbox->relaxed});
   heartbeat_ms_ = start.settings.heartbeat_ms;
   subjects_.emplace(start.cluster, start.user, start.node);
   BrokerOptions options{

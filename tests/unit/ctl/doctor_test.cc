@@ -87,12 +87,27 @@ TEST_CASE("doctor: what a node finds in itself") {
       {"/sandbox/no_new_privileges", "0", "sandbox", Verdict::kWarning},
       {"/sandbox/landlock", 0, "landlock", Verdict::kWarning},
       {"/sandbox/landlock", 3, "landlock", Verdict::kWarning},
+      {"/sandbox", {{"landlock", 0}, {"landlock_refused", true}}, "landlock", Verdict::kWarning},
   };
   for (const Fault& fault : faults) {
     INFO(fault.pointer << " = " << fault.value.dump());
     Json reply = good_self_check();
     reply[Json::json_pointer(fault.pointer)] = fault.value;
     CHECK(of(judge_self_check(reply, kNow), fault.check) == fault.verdict);
+  }
+}
+
+TEST_CASE("doctor: what was refused or could not be read is not said to be missing") {
+  Json reply = good_self_check();
+  reply["sandbox"] = {
+      {"seccomp", ""}, {"no_new_privileges", ""}, {"landlock", 0}, {"landlock_refused", true}};
+  for (const Finding& finding : judge_self_check(reply, kNow)) {
+    if (finding.check == "sandbox") {
+      CHECK(finding.detail == "the gateway's walls could not be read");
+    } else if (finding.check == "landlock") {
+      CHECK(finding.detail == "refused by the system-call filter around the node");
+      CHECK(finding.remedy.find("landlock_restrict_self") != std::string::npos);
+    }
   }
 }
 

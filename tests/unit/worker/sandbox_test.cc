@@ -23,6 +23,7 @@
 #include "ipc/zygote_messages.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
+#include "tests/support/refused_call.h"
 #include "worker/exit_status.h"
 #include "worker/nats/broker_connection.h"
 
@@ -183,6 +184,34 @@ TEST_CASE("the broker's port can be reached and no other") {
   const bool ports = ::syscall(444, nullptr, 0, 1) >= 4;  // what this kernel's landlock can do
   CHECK(std::string(report) == "0 " + std::to_string(ports ? EACCES : 0));
   CHECK(child.reap() == 0);
+}
+
+TEST_CASE("landlock that somebody refuses is told apart from a kernel without it") {
+  TestSupervisor supervisor([](const ipc::ForkOrder& order, int socket) {
+    constexpr long kCreateRuleset = 444;
+    if (!test::refuse_call(kCreateRuleset, std::stoi(order.user))) {
+      return 98;
+    }
+    prepare_sandbox();
+    const auto state = enter_sandbox("nats://127.0.0.1:4222");
+    if (!state || state->landlock.version != 0) {
+      return 99;
+    }
+    const std::string report = (state->landlock.refused ? "refused: " : "") + state->text();
+    return ::write(socket, report.data(), report.size()) > 0 ? 0 : 97;
+  });
+  const auto report_of = [&](int error) {
+    TestChild child = supervisor.fork(std::to_string(error));
+    char report[128] = {};
+    CHECK(::read(child.socket(), report, sizeof report - 1) > 0);
+    CHECK(child.reap() == 0);
+    return std::string(report);
+  };
+  const std::string without = "sandbox: seccomp, landlock not in this kernel";
+  CHECK(report_of(ENOSYS) == without);
+  CHECK(report_of(EOPNOTSUPP) == without);
+  CHECK(report_of(EPERM) ==
+        "refused: sandbox: seccomp, landlock refused by the system-call filter around the node");
 }
 
 TEST_CASE("threads, secrets, exceptions and abort work as ever inside the sandbox") {

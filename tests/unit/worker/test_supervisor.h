@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -108,9 +109,13 @@ class TestChild {
 
 class TestSupervisor {
  public:
-  /// A zygote forked from this process, whose children run `child_main`.
-  explicit TestSupervisor(const worker::ChildMain& child_main, const std::string& cgroups = {}) {
+  /// A zygote forked from this process, which first does `before`, and whose children run
+  /// `child_main`.
+  explicit TestSupervisor(
+      const worker::ChildMain& child_main, const std::string& cgroups = {},
+      const std::function<void()>& before = [] {}) {
     start([&](int socket) {
+      before();
       worker::configure_memory();
       worker::warm_up();
       ::_exit(worker::run_zygote(socket, child_main, cgroups));
