@@ -38,6 +38,26 @@ std::string unit_of_zygote() {
   return unit_of_zygote(std::string(std::istreambuf_iterator<char>(file), {}));
 }
 
+#ifndef COSIGNER_SANITIZED
+namespace {
+
+/// The child moves itself before it does anything else, and what it forks is born where it then is.
+pid_t fork_and_move(int cgroup) {
+  const pid_t child = ::fork();
+  if (child != 0) {
+    return child;
+  }
+  const ipc::UniqueFd processes(::openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
+  if (!processes || ::write(processes.get(), "0", 1) != 1) {
+    std::fprintf(stderr, "cosigner zygote: a worker starts outside of its cgroup: %s\n",
+                 std::strerror(errno));
+  }
+  return 0;
+}
+
+}  // namespace
+#endif
+
 pid_t fork_into(const std::string& cgroup) {
 #ifndef COSIGNER_SANITIZED
   const ipc::UniqueFd directory(
@@ -50,6 +70,9 @@ pid_t fork_into(const std::string& cgroup) {
     const long child = ::syscall(SYS_clone3, &arguments, sizeof arguments);
     if (child >= 0) {
       return static_cast<pid_t>(child);
+    }
+    if (errno == ENOSYS) {
+      return fork_and_move(directory.get());
     }
     std::fprintf(stderr, "cosigner zygote: a worker starts outside of %s: %s\n", cgroup.c_str(),
                  std::strerror(errno));

@@ -22,8 +22,10 @@ namespace cosigner::worker {
 /// says so. Like fork() of a process with one thread; the child may only fork() and _exit(), since
 /// glibc does not know its thread id.
 ///
-/// The way around, moving a process once it lives, costs whoever moves it 5 to 17 ms (measured,
-/// 6.18: an RCU grace period), during which no process on the machine forks or starts a thread.
+/// Where a filter answers clone3 with ENOSYS, as systemd's RestrictNamespaces= does (a filter
+/// cannot look into its arguments), the child moves itself first. Moving a process once it lives
+/// costs 5 to 17 ms (measured, 6.18: an RCU grace period), during which no process on the machine
+/// forks or starts a thread.
 [[nodiscard]] pid_t fork_into(const std::string& cgroup);
 
 }  // namespace cosigner::worker

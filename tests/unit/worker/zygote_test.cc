@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "crypto/base/random.h"
 #include "test_supervisor.h"
 #include "tests/support/full.h"
+#include "tests/support/refused_call.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/clone_into.h"
 #include "worker/zygote/warm_up.h"
@@ -205,14 +207,20 @@ TEST_CASE("a worker is born into its cgroup, and the zygote stays where it is") 
   const auto unit = root / ("cosigner-test-" + std::to_string(::getpid()));
   const auto leaf = unit / "worker-7";
   std::filesystem::create_directories(leaf);
-  {
+  const auto refuse_clone3 = [] {  // as RestrictNamespaces= of the unit does
+    if (!test::refuse_call(SYS_clone3, ENOSYS)) {
+      ::_exit(1);
+    }
+  };
+  for (const bool refused : {false, true}) {
+    INFO("clone3 refused: " << refused);
     TestSupervisor supervisor(
         [](const ipc::ForkOrder&, int socket) {
           std::ifstream file("/proc/self/cgroup");
           write_all(socket, std::string(std::istreambuf_iterator<char>(file), {}));
           return 0;
         },
-        unit);
+        unit, refused ? std::function<void()>(refuse_clone3) : [] {});
     const auto born = [&](std::uint64_t generation) {
       auto child = supervisor.fork("alice", generation);
       const std::string report = read_all(child.socket());
