@@ -7,6 +7,16 @@ std::string quoted(const std::string& text) {
   return "\"" + text + "\"";
 }
 
+/// [ "PREFIXone", "PREFIXtwo" ]. The commas are needed: without a line break between two values
+/// nats-server takes the second for an error.
+std::string list_of(std::string_view prefix, const std::vector<std::string>& values) {
+  std::string out = "[";
+  for (const std::string& value : values) {
+    out += (out.size() > 1 ? ", " : " ") + quoted(std::string(prefix) + value);
+  }
+  return out + " ]";
+}
+
 /// `verify`: whoever connects must show a certificate of the same authority.
 std::string tls_block(const TlsFiles& files, bool verify) {
   return "tls: { cert_file: " + quoted(files.certificate) + ", key_file: " + quoted(files.key) +
@@ -38,18 +48,12 @@ std::string server_configuration(const BrokerTrust& trust, const ServerOptions& 
     if (options.tls.used()) {
       out += "  " + tls_block(options.tls, true) + "\n";
     }
-    out += "  routes: [";
-    for (const std::string& route : options.routes) {
-      out += " " + quoted("nats-route://" + route);
-    }
-    out += " ]\n}\n";
+    out += "  routes: " + list_of("nats-route://", options.routes) + "\n}\n";
   }
   if (!options.hubs.empty()) {
-    out += "leafnodes: {\n  reconnect: 1\n  remotes: [ {\n    urls: [";
-    for (const std::string& hub : options.hubs) {
-      out += " " + quoted((options.tls.used() ? "tls://" : "nats-leaf://") + hub);
-    }
-    out += " ]\n    account: " + quoted(trust.account) + "\n";
+    out += "leafnodes: {\n  reconnect: 1\n  remotes: [ {\n    urls: ";
+    out += list_of(options.tls.used() ? "tls://" : "nats-leaf://", options.hubs) + "\n";
+    out += "    account: " + quoted(trust.account) + "\n";
     out += "    credentials: " + quoted(options.hub_credentials) + "\n";
     if (options.tls.used()) {
       out += "    " + tls_block(options.tls, false) + "\n";

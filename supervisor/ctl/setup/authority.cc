@@ -43,8 +43,13 @@ Expected<Nkey> load_seed(const fs::path& path, NkeyKind kind) {
   return key;
 }
 
+/// As it stands before a port: with brackets where it is an IPv6 address.
+std::string host_in_address(const std::string& address) {
+  return address.substr(0, address.rfind(':'));
+}
+
 std::string host_of(const std::string& address) {
-  const std::string host = address.substr(0, address.rfind(':'));
+  const std::string host = host_in_address(address);
   return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
 }
 
@@ -311,6 +316,10 @@ Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int6
   if (!authority_pem) {
     return std::unexpected(authority_pem.error());
   }
+  // "[::]" takes IPv4 as well, and does not exist on a host without IPv6.
+  const bool version6 =
+      std::ranges::any_of(facts_.hubs, [](const std::string& hub) { return hub.starts_with('['); });
+  const std::string everywhere = version6 ? "[::]:" : "0.0.0.0:";
   for (std::size_t i = 0; i < facts_.hubs.size(); ++i) {
     const std::string& hub = facts_.hubs[i];
     const std::string host = host_of(hub);
@@ -350,15 +359,15 @@ Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int6
     broker::ServerOptions options{.written_by = "cosignerctl",
                                   .name = "hub-" + host,
                                   .listen = facts_.hub_listen,
-                                  .leaf_listen = "0.0.0.0:" + port_of(hub),
+                                  .leaf_listen = everywhere + port_of(hub),
                                   .tls = {.certificate = on_its_host + "hub.crt",
                                           .key = on_its_host + "hub.key",
                                           .authority = on_its_host + "ca.crt"}};
     if (facts_.hubs.size() > 1) {
-      options.cluster_listen = std::string("0.0.0.0:") + kRoutePort;
+      options.cluster_listen = everywhere + kRoutePort;
       for (const std::string& other : facts_.hubs) {
         if (other != hub) {
-          options.routes.push_back(host_of(other) + ":" + kRoutePort);
+          options.routes.push_back(host_in_address(other) + ":" + kRoutePort);
         }
       }
     }
