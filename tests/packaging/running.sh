@@ -108,6 +108,33 @@ pids=$(ctl admin node3 status --json)
 pid_of() { node -pe "JSON.parse(require('fs').readFileSync(0)).$1.pid" <<<"$pids"; }
 figure "idle node, private memory: supervisor $(private_kib "$(main_pid cosigner@node3)") KiB, zygote $(private_kib "$(pid_of zygote)") KiB, gateway $(private_kib "$(pid_of gateway)") KiB"
 
+say "a stopped node stays stopped, however it was stopped"
+socket=cosigner-control@node3.socket
+stays_down() {  # stays_down HOW: nobody's knock starts node3
+  check "$1: the node ends" wait_until 20 refused inside systemctl is-active --quiet cosigner@node3
+  check "$1: so does its socket" wait_until 5 refused inside systemctl is-active --quiet "$socket"
+  check "$1: a stranger's knock is not heard" refused ctl stranger node3 status
+  check "$1: an admin's neither" refused ctl admin node3 status
+  # systemd would have queued the start with the knock.
+  check "$1: and nothing was started" refused inside sh -c 'systemctl list-jobs | grep cosigner@node3'
+  check "$1: it is down" refused inside systemctl is-active --quiet cosigner@node3
+}
+check "drain" ctl admin node3 drain
+stays_down drain
+check "a drained node is no failure" refused inside systemctl is-failed --quiet cosigner@node3 "$socket"
+check "and starts when it is told to" inside systemctl start cosigner@node3
+inside sh -c "kill -TERM $(main_pid cosigner@node3)"
+stays_down SIGTERM
+config3=$chroot/etc/cosigner/instances/node3/cosigner.toml
+cp "$config3" "$work/cosigner3.toml"
+printf '\n[nonsense]\n' >>"$config3"
+check "a mistake in the configuration ends the start" refused inside systemctl start cosigner@node3
+stays_down "a mistake"
+cp "$work/cosigner3.toml" "$config3"
+check "with it mended the node starts at once" inside systemctl start cosigner@node3
+check "and is restarted as ever" inside systemctl restart cosigner@node3
+check "with its socket" ctl admin node3 status
+
 say "hang and crash"
 mkdir -p "$chroot/etc/systemd/system/cosigner@node2.service.d"
 printf '[Service]\nWatchdogSec=4\n' >"$chroot/etc/systemd/system/cosigner@node2.service.d/test.conf"
