@@ -38,6 +38,8 @@ def test_walls_are_shown_as_measured(cluster, key):
     assert walls["missing"] == []
     assert walls["no_new_privs"] is True and walls["seccomp_mode"] == 2 and walls["capabilities"] == 0
     assert walls["landlock"] is not None
+    # The share that has just been signed with, and the key that opened it.
+    assert walls["locked_bytes"] > 0
     assert walls["limits"]["core_bytes"] == 0 and walls["limits"]["files"] == 64
     status = dict(line.split(":\t", 1) for line in open(f"/proc/{user['pid']}/status").read().splitlines() if ":\t" in line)
     assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2" and int(status["CapEff"], 16) == 0

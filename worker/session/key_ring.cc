@@ -41,24 +41,24 @@ Expected<ByteView> KeyRing::share(std::string_view key) {
   Entry& entry = found->second;
   if (entry.share.empty()) {
     Checked<SecretVector> opened =
-        open_share(sealing_key_, share_binding(entry.epoch.record, entry.epoch.stored.record),
+        open_share(sealing_key(), share_binding(entry.epoch.record, entry.epoch.stored.record),
                    entry.epoch.stored.sealed_share);
     if (!opened) {
       return fail(ErrorCode::kStorageFailed, "the stored share of key " + std::string(key) +
                                                  " does not open: " + opened.error());
     }
-    entry.opened(*std::move(opened));
+    entry.opened(*opened);
   }
-  return as_view(entry.share);
+  return entry.share.expose();
 }
 
-void KeyRing::Entry::opened(SecretVector bytes) {
-  share = std::move(bytes);
+void KeyRing::Entry::opened(const SecretVector& bytes) {
+  share = GuardedVector(as_view(bytes));
   pairs.clear();
   if (epoch.record.scheme != Scheme::kEcdsaSecp256k1) {
     return;
   }
-  const auto ids = dkls23::pair_ids(as_view(share));
+  const auto ids = dkls23::pair_ids(share.expose());
   for (const auto& [index, node] : epoch.record.participants) {
     const auto found = std::ranges::find(ids, index, &std::pair<ParticipantIndex, Digest>::first);
     if (found != ids.end()) {
@@ -72,12 +72,12 @@ const std::map<std::string, Digest, std::less<>>& KeyRing::pairs(std::string_vie
   return share(key) ? keys_.find(key)->second.pairs : kNone;
 }
 
-ByteVector KeyRing::replace_share(std::string_view key, SecretVector share, Random& random) {
+ByteVector KeyRing::replace_share(std::string_view key, const SecretVector& share, Random& random) {
   Entry& entry = keys_.find(key)->second;
   ipc::StoredKey& stored = entry.epoch.stored;
-  stored.sealed_share = seal_share(sealing_key_, share_binding(entry.epoch.record, stored.record),
+  stored.sealed_share = seal_share(sealing_key(), share_binding(entry.epoch.record, stored.record),
                                    as_view(share), random);
-  entry.opened(std::move(share));
+  entry.opened(share);
   return stored.sealed_share;
 }
 

@@ -1,11 +1,14 @@
 #pragma once
-// The user's active keys: their records, and their shares, opened when first used.
+// The user's active keys: their records, and their shares, opened when first used. The shares and
+// the key that opens them lie in locked, guarded memory for as long as the ring has them; what a
+// session computes with is a copy of its own, in wiped but ordinary memory, while it runs.
 
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "crypto/base/guarded_vector.h"
 #include "crypto/base/seal.h"
 #include "crypto/protocol/protocol.h"
 #include "ipc/key_record.h"
@@ -26,30 +29,31 @@ struct KeyEpoch {
 
 class KeyRing {
  public:
-  explicit KeyRing(AeadKey sealing_key) : sealing_key_(std::move(sealing_key)) {}
+  explicit KeyRing(const AeadKey& sealing_key) : sealing_key_(sealing_key.expose()) {}
 
   void add(KeyEpoch epoch);
   [[nodiscard]] const KeyEpoch* find(std::string_view key) const;
   /// The share of the active epoch, opened at the first call and kept (wiped with the ring).
   /// Errors: unknown_key; storage_failed if the sealed share does not open.
   [[nodiscard]] Expected<ByteView> share(std::string_view key);
-  [[nodiscard]] const AeadKey& sealing_key() const { return sealing_key_; }
+  /// A copy for one use.
+  [[nodiscard]] AeadKey sealing_key() const { return *AeadKey::from(sealing_key_.expose()); }
   /// The set-up ids of the active epoch's pairwise OT state, by node; only of peers with whom there
   /// is state. Empty for schemes without, and when the share does not open.
   [[nodiscard]] const std::map<std::string, Digest, std::less<>>& pairs(std::string_view key);
   /// Puts another share of the same epoch in the place of the open one, which is wiped. Returns it
   /// sealed, for the store. The key must be there and its share open.
-  ByteVector replace_share(std::string_view key, SecretVector share, Random& random);
+  ByteVector replace_share(std::string_view key, const SecretVector& share, Random& random);
 
  private:
   struct Entry {
     KeyEpoch epoch;
-    SecretVector share;  ///< empty until first used
+    GuardedVector share;  ///< empty until first used
     std::map<std::string, Digest, std::less<>> pairs;
 
-    void opened(SecretVector bytes);
+    void opened(const SecretVector& bytes);
   };
-  AeadKey sealing_key_;
+  GuardedVector sealing_key_;
   std::map<std::string, Entry, std::less<>> keys_;
 };
 

@@ -104,7 +104,7 @@ bool Pairs::erase(const Name& name) {
   if (!rest) {
     return false;  // the share was read a moment ago
   }
-  keys_.replace_share(name.key, *std::move(rest), environment_.random);
+  keys_.replace_share(name.key, *rest, environment_.random);
   return true;
 }
 

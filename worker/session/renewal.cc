@@ -178,7 +178,7 @@ void Pairs::renewed(const Name& name, ByteView secret) {
     environment_.log(LogLevel::kError, "a renewal of key " + name.key + " ended without state");
     return;
   }
-  keys_.replace_share(name.key, *std::move(next), environment_.random);
+  keys_.replace_share(name.key, *next, environment_.random);
   pair.storing = true;
   pair.differs = false;
   order_renewed(name);
