@@ -37,7 +37,8 @@ struct WorkerMetrics {
   std::vector<AttemptTally> attempts;
   std::vector<PeerTally> peers;
   std::uint64_t retransmissions = 0;
-  COSIGNER_MESSAGE(kWorkerMetrics, requests, attempts, peers, retransmissions)
+  std::uint64_t unattributable = 0;  ///< failures of class D: nobody can be named
+  COSIGNER_MESSAGE(kWorkerMetrics, requests, attempts, peers, retransmissions, unattributable)
 };
 
 struct RefusalTally {

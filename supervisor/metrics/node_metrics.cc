@@ -92,6 +92,8 @@ NodeMetrics::NodeMetrics(const Identity& identity)
                                  "retransmissions between workers")),
       misbehaviour_(registry_.counter("cosigner_peer_misbehaviour_total",
                                       "checks that a peer's message failed", {"node"})),
+      unattributable_(registry_.counter("cosigner_unattributable_failures_total",
+                                        "failed checks of which nobody can be named as the cause")),
       bans_(registry_.gauge("cosigner_bans", "pairs banned until their OT state is renewed")),
       presignatures_(
           registry_.gauge("cosigner_presignatures", "presignatures in stock", {"scheme"})),
@@ -202,6 +204,7 @@ bool NodeMetrics::absorb(const ipc::WorkerMetrics& worker) {
     misbehaviour_.add({tally.node}, tally.misbehaviours);
   }
   retried_.add({}, worker.retransmissions);
+  unattributable_.add({}, worker.unattributable);
   return true;
 }
 

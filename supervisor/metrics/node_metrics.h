@@ -101,6 +101,7 @@ class NodeMetrics {
   MetricFamily& failovers_;
   MetricFamily& retried_;
   MetricFamily& misbehaviour_;
+  MetricFamily& unattributable_;
   MetricFamily& bans_;
   MetricFamily& presignatures_;
   MetricFamily& store_latency_;

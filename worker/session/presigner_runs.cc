@@ -201,7 +201,14 @@ void Presigner::review(const SessionId& id) {
   if (run.state() == PresignRun::State::kFailed) {
     const Abort& abort = *run.failure();
     ++environment_.counters.presign_failed;
-    environment_.log(LogLevel::kInfo, "a presignature could not be made: " + abort.reason);
+    // A member that spoils every presignature in a way that names nobody is seen by this alone.
+    const bool unattributable = abort.abort_class == AbortClass::kUnattributable;
+    if (unattributable) {
+      ++environment_.counters.unattributable;
+      environment_.tally.unattributable();
+    }
+    environment_.log(unattributable ? LogLevel::kError : LogLevel::kInfo,
+                     "a presignature could not be made: " + abort.reason);
     for (const Signer& signer : setup.signers) {
       if (abort.abort_class != AbortClass::kRecoverable &&
           std::ranges::find(abort.culprits, signer.index) != abort.culprits.end()) {

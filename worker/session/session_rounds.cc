@@ -125,8 +125,10 @@ void Session::protocol_failed(const Abort& abort) {
     exclude(*node, reason);
     culprit = culprit.empty() ? *node : culprit;
   }
-  environment_.counters.unattributable +=
-      abort.abort_class == AbortClass::kUnattributable ? 1U : 0U;
+  if (abort.abort_class == AbortClass::kUnattributable) {
+    ++environment_.counters.unattributable;
+    environment_.tally.unattributable();
+  }
   if (culprit.empty()) {
     count_failed_set();
     environment_.log(

@@ -39,6 +39,7 @@ ipc::WorkerMetrics Tally::take(std::uint64_t retransmissions) {
     tally.misbehaviours = count;
     out.peers.push_back(std::move(tally));
   }
+  out.unattributable = std::exchange(unattributable_, 0);
   out.retransmissions = retransmissions - std::exchange(told_retransmissions_, retransmissions);
   return out;
 }

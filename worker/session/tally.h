@@ -1,6 +1,6 @@
 #pragma once
 // What a worker has done since it was last asked, for its node's metrics: requests answered by
-// kind, outcome and duration, attempts, retransmissions, peers that misbehaved.
+// kind, outcome and duration, attempts, retransmissions, peers that misbehaved, failures that name nobody.
 
 #include <map>
 #include <string>
@@ -20,13 +20,15 @@ class Tally {
   /// `again`: not the session's first.
   void attempt(std::string_view operation, bool again);
   void misbehaviour(const std::string& node) { ++misbehaviours_[node]; }
+  /// Class D: somebody among the signers lied, and nobody can be named (dkls23.md §10: alarm).
+  void unattributable() { ++unattributable_; }
 
   /// Everything since the last call. `retransmissions`: of the worker's whole life.
   [[nodiscard]] ipc::WorkerMetrics take(std::uint64_t retransmissions);
   /// Whether take() would say anything.
   [[nodiscard]] bool empty(std::uint64_t retransmissions) const {
     return requests_.empty() && attempts_.empty() && misbehaviours_.empty() &&
-           retransmissions == told_retransmissions_;
+           unattributable_ == 0 && retransmissions == told_retransmissions_;
   }
 
  private:
@@ -34,6 +36,7 @@ class Tally {
   std::map<Kind, ipc::RequestTally> requests_;
   std::map<std::string, ipc::AttemptTally, std::less<>> attempts_;
   std::map<std::string, std::uint64_t> misbehaviours_;
+  std::uint64_t unattributable_ = 0;
   std::uint64_t told_retransmissions_ = 0;
 };
 

@@ -184,6 +184,7 @@ TEST_CASE("metrics: what workers count is added up") {
   peer.misbehaviours = 1;
   worker.peers.push_back(peer);
   worker.retransmissions = 7;
+  worker.unattributable = 3;
   REQUIRE(metrics.absorb(worker));
   REQUIRE(metrics.absorb(worker));
   ipc::GatewayMetrics gateway;
@@ -220,6 +221,7 @@ TEST_CASE("metrics: what workers count is added up") {
   CHECK(value_of(text, "cosigner_session_failovers_total{operation=\"sign\"}") == "4");
   CHECK(value_of(text, "cosigner_peer_misbehaviour_total{node=\"node2\"}") == "2");
   CHECK(value_of(text, "cosigner_deliveries_retried_total") == "14");
+  CHECK(value_of(text, "cosigner_unattributable_failures_total") == "6");
   CHECK(value_of(text, "cosigner_requests_refused_total{error=\"unauthorized\"}") == "4");
   CHECK(value_of(text, "cosigner_requests_dropped_total{cause=\"refusal_rate\"}") == "2");
   CHECK(value_of(text, "cosigner_requests_dropped_total{cause=\"repeat\"}") == "4");
