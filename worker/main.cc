@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -58,6 +59,10 @@ int zygote() {
       type != SOCK_SEQPACKET) {
     std::fputs("cosigner-worker: --zygote needs a SOCK_SEQPACKET socket as descriptor 3\n", stderr);
     return kExitUsage;
+  }
+  struct stat given{};
+  if (::fstat(cosigner::worker::kGivenLockFd, &given) == 0 && S_ISREG(given.st_mode)) {
+    cosigner::worker::keep_lock(cosigner::worker::kGivenLockFd);
   }
   // Executed by descriptor, whose number would be its name otherwise.
   ::prctl(PR_SET_NAME, "cosigner-worker", 0, 0, 0);

@@ -49,13 +49,10 @@ std::vector<ipc::UniqueFd> stragglers(const struct stat& directory) {
   return found;
 }
 
-}  // namespace
-
-Expected<ipc::UniqueFd> lock_state(const std::string& directory, std::chrono::milliseconds wait) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  const std::string path = directory + "/lock";
-  ipc::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+/// Read-only: the holders of the lock are not to write anything there.
+Expected<ipc::UniqueFd> lock_file(const std::string& path, std::chrono::milliseconds wait,
+                                  const std::string& taken) {
+  ipc::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) {
     return fail(ErrorCode::kStorageFailed, path + " cannot be opened: " + std::strerror(errno) +
                                                " (check state_directory and its permissions)");
@@ -63,11 +60,27 @@ Expected<ipc::UniqueFd> lock_state(const std::string& directory, std::chrono::mi
   const auto deadline = std::chrono::steady_clock::now() + wait;
   while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (std::chrono::steady_clock::now() >= deadline) {
-      return fail(ErrorCode::kConflict, "another cosignerd runs with state directory " + directory);
+      return fail(ErrorCode::kConflict, taken);
     }
     std::this_thread::sleep_for(kPause);
   }
   return fd;
+}
+
+}  // namespace
+
+Expected<ipc::UniqueFd> lock_state(const std::string& directory, std::chrono::milliseconds wait) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  return lock_file(directory + "/lock", wait,
+                   "another cosignerd runs with state directory " + directory);
+}
+
+Expected<ipc::UniqueFd> lock_children(const std::string& directory,
+                                      std::chrono::milliseconds wait) {
+  return lock_file(directory + "/children", wait,
+                   "processes of an earlier cosignerd with state directory " + directory +
+                       " have not ended (fuser -v " + directory + "/children names them)");
 }
 
 void wait_for_stragglers(const std::string& directory, std::chrono::milliseconds wait) {

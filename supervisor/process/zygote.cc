@@ -7,6 +7,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <span>
 
 #include "ipc/seqpacket.h"
 #include "supervisor/process/spawn.h"
@@ -14,7 +15,7 @@
 namespace cosigner::supervisor {
 
 Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::string& program,
-                                                 Handlers handlers) {
+                                                 Handlers handlers, int kept) {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
     return fail(ErrorCode::kInternal,
                 std::string("PR_SET_CHILD_SUBREAPER: ") + std::strerror(errno));
@@ -24,8 +25,9 @@ Expected<std::unique_ptr<Zygote>> Zygote::launch(uv_loop_t* loop, const std::str
     return std::unexpected(pair.error());
   }
   fcntl(pair->first.get(), F_SETFL, fcntl(pair->first.get(), F_GETFL) | O_NONBLOCK);
-  const std::array<int, 1> descriptors{pair->second.get()};
-  const auto pid = spawn(program, {"cosigner-worker", "--zygote"}, descriptors);
+  const std::array<int, 2> descriptors{pair->second.get(), kept};
+  const auto pid = spawn(program, {"cosigner-worker", "--zygote"},
+                         std::span(descriptors).first(kept >= 0 ? 2 : 1));
   if (!pid) {
     return fail(pid.error().code,
                 pid.error().message + " (worker_program in the configuration names it)");

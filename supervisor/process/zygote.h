@@ -36,9 +36,10 @@ class Zygote {
 
   /// Makes this process a subreaper and starts the program. Errors: internal, with the path and the
   /// reason.
+  /// `kept`: a file that it and its forks keep open until they end; -1: none.
   [[nodiscard]] static Expected<std::unique_ptr<Zygote>> launch(uv_loop_t* loop,
                                                                 const std::string& program,
-                                                                Handlers handlers);
+                                                                Handlers handlers, int kept = -1);
 
   /// What a child gets: its end of the socket, and the writing end of its crash pipe.
   struct Ends {

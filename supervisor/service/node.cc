@@ -33,6 +33,10 @@ Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config,
     return std::unexpected(lock.error());
   }
   wait_for_stragglers(config.state_directory, 2000ms);
+  auto children = lock_children(config.state_directory, 5000ms);
+  if (!children) {
+    return std::unexpected(children.error());
+  }
   if (::chdir(config.state_directory.c_str()) != 0) {
     return fail(ErrorCode::kStorageFailed,
                 "state directory " + config.state_directory + " cannot be entered");
@@ -46,7 +50,7 @@ Expected<std::unique_ptr<Node>> Node::open(uv_loop_t* loop, Config config,
   }
   std::unique_ptr<Node> node(
       new Node(loop, std::move(config), std::move(*lock), std::move(*issuer)));
-  if (auto started = node->start(std::move(control_socket)); !started) {
+  if (auto started = node->start(std::move(*children), std::move(control_socket)); !started) {
     return std::unexpected(started.error());
   }
   return node;
@@ -69,7 +73,7 @@ Node::Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer)
 
 Node::~Node() = default;
 
-Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
+Expected<void> Node::start(ipc::UniqueFd children, std::optional<ipc::UniqueFd> control_socket) {
   auto store = Store::open(config_.state_directory + "/cosigner.db", issuer_.key_encryption_key(),
                            {config_.cluster, config_.node, config_.peers});
   if (!store) {
@@ -85,6 +89,7 @@ Expected<void> Node::start(std::optional<ipc::UniqueFd> control_socket) {
   store_ = std::make_unique<StoreThread>(loop_, std::move(*store));
   tree_ =
       std::make_unique<ProcessTree>(loop_, config_.worker_program, random_, [this] { changed(); });
+  tree_->keep(std::move(children));
   gateway_ = std::make_unique<GatewayLink>(
       loop_, config_, issuer_, *tree_, *metrics_, random_,
       GatewayLink::Outlets{

@@ -61,7 +61,7 @@ class Node {
 
  private:
   Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer);
-  Expected<void> start(std::optional<ipc::UniqueFd> control_socket);
+  Expected<void> start(ipc::UniqueFd children, std::optional<ipc::UniqueFd> control_socket);
   std::expected<ConfigDifference, std::vector<ConfigProblem>> read_config_again();
   void apply_config();
   void start_tick_timer();

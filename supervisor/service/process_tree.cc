@@ -117,7 +117,7 @@ Expected<void> ProcessTree::launch() {
   handlers.on_exit = [this, holder](ExitStatus status) { exited(*holder, status); };
   handlers.known_children = [this] { return known_children(); };
   auto launched = Zygote::launch(loop_, "/proc/self/fd/" + std::to_string(program_file_.get()),
-                                 std::move(handlers));
+                                 std::move(handlers), kept_.get());
   if (!launched) {
     return std::unexpected(launched.error());
   }

@@ -30,6 +30,8 @@ class ProcessTree {
       : ProcessTree(loop, std::move(program), random, std::move(on_change), Patience()) {}
   ~ProcessTree();
 
+  /// From now on zygotes and their forks keep this file open until they end (lock_children()).
+  void keep(ipc::UniqueFd file) { kept_ = std::move(file); }
   /// Launches the first zygote. Errors: the program cannot be started.
   [[nodiscard]] Expected<void> start();
   /// Takes no more orders and lets the zygote go; one that has orders left is killed, which fails
@@ -86,6 +88,7 @@ class ProcessTree {
   /// The worker program as it was when this process started. An upgrade replaces the file before it
   /// restarts us: a zygote renewed in between is still of the version that we speak with.
   ipc::UniqueFd program_file_;
+  ipc::UniqueFd kept_;
   Random& random_;
   std::function<void()> on_change_;
   Patience patience_;

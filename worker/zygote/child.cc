@@ -1,5 +1,6 @@
 #include "worker/zygote/child.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -19,6 +20,9 @@ namespace cosigner::worker {
 namespace {
 
 std::span<char> title_area;
+int kept_lock = -1;
+/// Above whatever descriptors come with an order.
+constexpr int kFirstKept = 10;
 
 // The intermediate process exits right after its fork, so this takes some ten microseconds; two
 // seconds without means that the supervisor is gone and someone else has adopted us.
@@ -65,6 +69,11 @@ void give_up_rights() {
 
 }  // namespace
 
+void keep_lock(int file) {
+  kept_lock = ::fcntl(file, F_DUPFD_CLOEXEC, kFirstKept);
+  ::close(file);
+}
+
 void remember_title_area(int argc, char** argv) {
   if (argc < 1) {
     return;
@@ -96,10 +105,15 @@ void enter_child(const ipc::ForkOrder& order, int socket, int crash_pipe, pid_t 
   }
   if (crash_pipe >= 0) {  // never kSocketFd, which the zygote's own socket has
     ::dup2(crash_pipe, kCrashPipeFd);
-    ::close_range(kCrashPipeFd + 1, ~0U, 0);
   } else {
-    ::close_range(kSocketFd + 1, ~0U, 0);
+    ::close(kCrashPipeFd);
   }
+  if (kept_lock >= 0) {
+    ::dup2(kept_lock, kLockFd);
+  } else {
+    ::close(kLockFd);
+  }
+  ::close_range(kLockFd + 1, ~0U, 0);
   install_crash_handler(crash_pipe >= 0 ? kCrashPipeFd : -1, order.generation);
   await_parent(supervisor);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

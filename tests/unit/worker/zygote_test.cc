@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -97,6 +98,48 @@ TEST_CASE("workers are the supervisor's own children and inherit next to nothing
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
   CHECK(WEXITSTATUS(supervisor.end()) == 0);
+}
+
+TEST_CASE(
+    "a worker keeps the supervisor's lock until it ends, and nothing else beside its socket") {
+  char path[] = "/tmp/cosigner-lock-XXXXXX";
+  ipc::UniqueFd lock(::mkstemp(path));
+  REQUIRE(lock);
+  const auto held = [&path] {
+    const ipc::UniqueFd probe(::open(path, O_RDONLY | O_CLOEXEC));
+    REQUIRE(probe);
+    return ::flock(probe.get(), LOCK_EX | LOCK_NB) != 0;
+  };
+  REQUIRE(::flock(lock.get(), LOCK_EX | LOCK_NB) == 0);
+  TestSupervisor supervisor(
+      [](const ipc::ForkOrder&, int socket) {
+        std::string fds;
+        for (int fd = 3; fd < 64; ++fd) {
+          if (::fcntl(fd, F_GETFD) >= 0) {
+            fds += std::to_string(fd) + ",";
+          }
+        }
+        write_all(socket, fds + ".");
+        char byte = 0;
+        while (::read(socket, &byte, 1) > 0) {
+        }
+        return 0;
+      },
+      {}, [&] { worker::keep_lock(lock.get()); });
+  auto child = supervisor.fork();
+  std::string fds;
+  for (char byte = 0; byte != '.'; fds += byte) {
+    REQUIRE(::read(child.socket(), &byte, 1) == 1);
+  }
+  CHECK(fds == "3,5,.");
+  lock.reset();
+  CHECK(held());
+  CHECK(WEXITSTATUS(supervisor.end()) == 0);
+  CHECK(held());  // by the worker alone
+  child.hang_up();
+  CHECK(child.reap() == 0);
+  CHECK_FALSE(held());
+  ::unlink(path);
 }
 
 TEST_CASE("the first random bytes of forked workers all differ") {
