@@ -208,6 +208,8 @@ void WorkerPool::settle(const std::string& user) {
             if (!done && done.error().code == ErrorCode::kStorageFailed) {
               return std::unexpected(done.error());
             }
+            // A refusal for what the order brings undoes nothing here: the ban, which comes before
+            // the share, stands.
             continue;
           }
           auto pair = store.strike(user, one.check, now);

@@ -107,6 +107,29 @@ TEST_CASE("worker pool: a worker whose burn is refused is ended, for it would st
   ended_by(stranger);
 }
 
+TEST_CASE("worker pool: a ban whose share cannot be stored is a ban all the same") {
+  PlayedPool node;
+  node.request("alice");
+  PlayedWorker worker(node, "alice");
+  worker.start();
+  worker.say(key_order(1));
+  REQUIRE(worker.stored(1).ok);
+  ipc::Burn order = burn(2, true);
+  order.sealed_share.clear();
+  worker.say(order);
+  REQUIRE(node.loop.until([&] { return worker.over() && !node.outcomes.empty(); }));
+  std::vector<PairRecord> pairs;
+  node.store->submit(
+      StoreThread::Urgency::kNow, [](Store& store) { return store.pairs_of("alice"); },
+      [&pairs](const Expected<std::vector<PairRecord>>& found) {
+        pairs = found.value_or(std::vector<PairRecord>());
+      });
+  node.await_store();
+  REQUIRE(pairs.size() == 1);
+  CHECK(pairs[0].peer == "node2");
+  CHECK(pairs[0].banned == BanReason::kCheckFailed);
+}
+
 TEST_CASE("worker pool: who does not read hears how the peers stand once it does") {
   PlayedPool node;
   node.request("alice");
