@@ -13,7 +13,7 @@
 namespace cosigner::ctl::test {
 namespace {
 
-constexpr std::int64_t kNow = 1'800'000'000;
+constexpr std::int64_t kToday = 1'800'000'000;
 constexpr std::int64_t kDay = 86'400;
 
 broker::SecretText credentials(std::int64_t expires_at_s) {
@@ -23,7 +23,7 @@ broker::SecretText credentials(std::int64_t expires_at_s) {
   const auto jwt = broker::mint_user(signer, {.key = user.public_key(),
                                               .name = "client",
                                               .account = signer.public_text(),
-                                              .issued_at_s = kNow,
+                                              .issued_at_s = kToday,
                                               .expires_at_s = expires_at_s});
   return broker::credentials_file(jwt.value(), user);
 }
@@ -40,7 +40,7 @@ Verdict verdict_at(std::int64_t ends_s, Verdict when_over) {
                                       .ends_s = ends_s,
                                       .when_over = when_over,
                                       .remedy = "renew it"},
-                                     kNow);
+                                     kToday);
   CHECK((found.verdict == Verdict::kOk) == found.remedy.empty());
   return found.verdict;
 }
@@ -49,16 +49,16 @@ Verdict verdict_at(std::int64_t ends_s, Verdict when_over) {
 
 TEST_CASE("doctor: a warning for thirty days, then a verdict of its own") {
   CHECK(verdict_at(0, Verdict::kFailed) == Verdict::kOk);  // never
-  CHECK(verdict_at(kNow + 30 * kDay, Verdict::kFailed) == Verdict::kOk);
-  CHECK(verdict_at(kNow + 30 * kDay - 1, Verdict::kFailed) == Verdict::kWarning);
-  CHECK(verdict_at(kNow + 1, Verdict::kFailed) == Verdict::kWarning);
-  CHECK(verdict_at(kNow, Verdict::kFailed) == Verdict::kFailed);
-  CHECK(verdict_at(kNow, Verdict::kWarning) == Verdict::kWarning);
+  CHECK(verdict_at(kToday + 30 * kDay, Verdict::kFailed) == Verdict::kOk);
+  CHECK(verdict_at(kToday + 30 * kDay - 1, Verdict::kFailed) == Verdict::kWarning);
+  CHECK(verdict_at(kToday + 1, Verdict::kFailed) == Verdict::kWarning);
+  CHECK(verdict_at(kToday, Verdict::kFailed) == Verdict::kFailed);
+  CHECK(verdict_at(kToday, Verdict::kWarning) == Verdict::kWarning);
 }
 
 TEST_CASE("doctor: the end of NATS credentials") {
   CHECK(credentials_end(credentials(0)) == 0);
-  CHECK(credentials_end(credentials(kNow + 5)) == kNow + 5);
+  CHECK(credentials_end(credentials(kToday + 5)) == kToday + 5);
   const std::string header = "-----BEGIN NATS USER JWT-----\n";
   const std::vector<std::string> broken = {
       "",
@@ -67,10 +67,10 @@ TEST_CASE("doctor: the end of NATS credentials") {
       header + "e30\n",
       header + "e30.e30\n",
       header + "e30.!.e30\n",
-      header + "e30.W10.e30\n",                                         // []
-      header + "e30.eyJleHAiOiJzb29uIn0.e30\n",                         // {"exp":"soon"}
-      header + "e30.eyJleHAiOi0xfQ.e30\n",                              // {"exp":-1}
-      std::string(std::string_view(credentials(kNow)).substr(1, 200)),  // neither header nor end
+      header + "e30.W10.e30\n",                                           // []
+      header + "e30.eyJleHAiOiJzb29uIn0.e30\n",                           // {"exp":"soon"}
+      header + "e30.eyJleHAiOi0xfQ.e30\n",                                // {"exp":-1}
+      std::string(std::string_view(credentials(kToday)).substr(1, 200)),  // neither header nor end
   };
   for (const std::string& text : broken) {
     INFO(text);
@@ -82,18 +82,18 @@ TEST_CASE("doctor: the end of NATS credentials") {
 TEST_CASE("doctor: what expires beside the configuration") {
   const cosigner::test::TemporaryDirectory directory;
   const auto& root = directory.path();
-  CHECK(check_expiries(root, kNow).empty());
-  const auto authority = TlsAuthority::create("main", kNow).value();
+  CHECK(check_expiries(root, kToday).empty());
+  const auto authority = TlsAuthority::create("main", kToday).value();
   const auto pem = certificate_pem(authority.certificate_der().value()).value();
   write(root / "broker" / "ca.crt", pem);
   write(root / "broker" / "leaf.creds", credentials(0));
-  write(root / "client.creds", credentials(kNow + 3 * kDay));
-  write(root / "former.creds", credentials(kNow - 1));
+  write(root / "client.creds", credentials(kToday + 3 * kDay));
+  write(root / "former.creds", credentials(kToday - 1));
   write(root / "other.creds", std::string("nothing of the kind"));
   write(root / "operator.key", std::string("no credentials, and not looked at"));
 
   std::vector<std::tuple<std::string, std::string, Verdict>> found;
-  for (const Finding& finding : check_expiries(root, kNow)) {
+  for (const Finding& finding : check_expiries(root, kToday)) {
     CHECK((finding.verdict == Verdict::kOk) == finding.remedy.empty());
     found.emplace_back(finding.check, finding.detail, finding.verdict);
   }
@@ -108,7 +108,7 @@ TEST_CASE("doctor: what expires beside the configuration") {
   };
   CHECK(found == expected);
   // Twenty years on, whoever signed the nats-servers' certificates is what stops them.
-  const auto later = check_expiries(root, kNow + kAuthorityDays * kDay);
+  const auto later = check_expiries(root, kToday + kAuthorityDays * kDay);
   CHECK(later.front().verdict == Verdict::kFailed);
 }
 
