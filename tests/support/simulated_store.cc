@@ -78,6 +78,10 @@ ipc::Stored SimulatedStore::apply(const ipc::StorePending& order, std::uint64_t 
 }
 
 ipc::Stored SimulatedStore::apply(const ipc::StoreActivate& order) {
+  if (fail_activations > 0) {
+    --fail_activations;
+    return failed(order.order, ErrorCode::kStorageFailed);
+  }
   const auto found = pending.find(order.key);
   if (found == pending.end() || found->second.session != order.session) {
     return failed(order.order, ErrorCode::kConflict);
@@ -96,6 +100,10 @@ ipc::Stored SimulatedStore::apply(const ipc::StoreActivate& order) {
 }
 
 ipc::Stored SimulatedStore::apply(const ipc::StoreDiscard& order) {
+  if (fail_discards > 0) {
+    --fail_discards;
+    return failed(order.order, ErrorCode::kStorageFailed);
+  }
   const auto found = pending.find(order.key);
   const auto refusal = decode_statement(order.refusal);
   if (found == pending.end() || !refusal) {

@@ -47,6 +47,8 @@ class SimulatedStore {
   std::map<std::pair<std::string, std::string>, Pair> pairs;  ///< by key and peer
   bool fail_burn = false;
   int fail_lifts = 0;  ///< so many of the next ones
+  int fail_activations = 0;
+  int fail_discards = 0;
 
   ipc::Stored apply(const ipc::Burn& order);
   ipc::Stored apply(const ipc::StoreRenewed& order);
