@@ -91,6 +91,8 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
     return;
   }
   const auto refuse = [&](ErrorCode code, std::string why) {
+    gate_->count_refusal(code);
+    discovery_->refused(error_name(code));
     if (woken_by.empty()) {
       publish_refusal(message.reply, error_answer(passed->request, passed->session,
                                                   Error{.code = code,

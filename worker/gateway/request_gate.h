@@ -85,6 +85,11 @@ class RequestGate {
   [[nodiscard]] const GateCounters& counters() const { return counters_; }
   /// Rates that are kept: at most two of each initiator and one of each peer.
   [[nodiscard]] std::size_t rates() const { return rates_.size(); }
+  /// A request that passed here and was refused for what the gateway itself cannot do.
+  void count_refusal(ErrorCode code) {
+    ++counters_.refused;
+    ++counters_.by_error[code];
+  }
   /// What was counted since the last call; from here on it is counted anew.
   [[nodiscard]] GateCounters take_counters() { return std::exchange(counters_, {}); }
 

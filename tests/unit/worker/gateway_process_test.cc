@@ -11,6 +11,7 @@
 #include "ipc/answer.h"
 #include "ipc/child_messages.h"
 #include "ipc/gateway_messages.h"
+#include "ipc/metrics_messages.h"
 #include "ipc/request.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
@@ -170,6 +171,7 @@ TEST_CASE("a gateway that drains answers every request that has reached it") {
 
   REQUIRE(loop.until([&] { return client.messages.size() == 1 + kRequests; }));
   std::set<std::string> answered;
+  std::uint64_t refused = 0;
   for (const BrokerMessage& message : client.messages) {
     if (message.subject == "_INBOX.client.mark") {
       continue;
@@ -177,8 +179,15 @@ TEST_CASE("a gateway that drains answers every request that has reached it") {
     CHECK(answered.insert(message.subject).second);
     if (message.payload != answer) {
       CHECK(node.refusal(message.payload) == ErrorCode::kShuttingDown);
+      ++refused;
     }
   }
   CHECK(answered.size() == kRequests);
+  if (refused > 0) {  // none, if it had handed them all on before it read the order
+    const auto metrics = node.child.expect<ipc::GatewayMetrics>();
+    REQUIRE(metrics.refused.size() == 1);
+    CHECK(metrics.refused[0].error == error_name(ErrorCode::kShuttingDown));
+    CHECK(metrics.refused[0].count == refused);
+  }
   CHECK(node.child.reap() == 0);
 }
