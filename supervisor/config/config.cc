@@ -59,33 +59,75 @@ void check_shared(const std::string& path, Problems& problems) {
   }
 }
 
-/// Of a unit that does not run, systemd shows no credentials: then the encrypted files that it
-/// would decrypt are looked for, beside the configuration.
-bool check_waiting_credential(TomlFields& fields, std::string_view key, const std::string& path,
-                              const fs::path& base) {
-  std::error_code ignored;
-  const fs::path file(path);
+enum class Seen : std::uint8_t { kYes, kNo, kNotAllowed };
+
+Seen look_for(const fs::path& path, struct stat& info) {
+  if (::stat(path.c_str(), &info) == 0) {
+    return Seen::kYes;
+  }
+  return errno == EACCES ? Seen::kNotAllowed : Seen::kNo;
+}
+
+/// Key files, for the node itself or for somebody who may be another user.
+class KeyFiles {
+ public:
+  KeyFiles(fs::path base, std::vector<std::string>* untold)
+      : base_(std::move(base)), untold_(untold) {}
+
+  void check(TomlFields& fields, std::string_view key, const std::string& path) const;
+
+ private:
+  /// Of a unit that does not run, systemd shows no credentials: then the encrypted files that it
+  /// would decrypt are looked for, beside the configuration.
+  [[nodiscard]] bool is_waiting_credential(TomlFields& fields, std::string_view key,
+                                           const fs::path& file) const;
+  /// Not a mistake where somebody else asks: "cannot tell".
+  [[nodiscard]] bool left_untold(std::string_view key, const std::string& path) const {
+    if (untold_ != nullptr) {
+      untold_->push_back(std::string(key) + ": " + path);
+    }
+    return untold_ != nullptr;
+  }
+
+  fs::path base_;
+  std::vector<std::string>* untold_;
+};
+
+bool KeyFiles::is_waiting_credential(TomlFields& fields, std::string_view key,
+                                     const fs::path& file) const {
+  struct stat ignored{};
   if (file.parent_path().parent_path() != "/run/credentials" ||
-      fs::exists(file.parent_path(), ignored)) {
+      look_for(file.parent_path(), ignored) != Seen::kNo) {
     return false;
   }
-  const fs::path source = base / "credentials" / file.filename();
-  if (!fs::exists(source, ignored)) {
+  const fs::path source = base_ / "credentials" / file.filename();
+  const Seen seen = look_for(source, ignored);
+  if (seen == Seen::kNo) {
+    // No way to make another one: it would replace the key that opens every share.
     fields.complain(key, "the credential " + source.string() + " is not there",
-                    "run: cosignerctl init, or systemd-creds encrypt --name=" +
-                        file.filename().string() + " - " + source.string());
+                    "restore it (README.Debian, \"Backup\"); a new node: cosignerctl init");
+  } else if (seen == Seen::kNotAllowed && !left_untold(key, source)) {
+    fields.complain(key, source.string() + " cannot be looked at: Permission denied",
+                    "start the node by its unit, which loads it");
   }
   return true;
 }
 
-void check_key_file(TomlFields& fields, std::string_view key, const std::string& path,
-                    const fs::path& base) {
-  if (path.empty() || check_waiting_credential(fields, key, path, base)) {
+void KeyFiles::check(TomlFields& fields, std::string_view key, const std::string& path) const {
+  if (path.empty() || is_waiting_credential(fields, key, path)) {
     return;
   }
   struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) {
-    fields.complain(key, path + " cannot be found", "make the key file or correct the path");
+  const Seen seen = look_for(path, info);
+  if (seen == Seen::kNotAllowed && left_untold(key, path)) {
+    return;
+  }
+  if (seen != Seen::kYes) {
+    const bool missing = seen == Seen::kNo;
+    fields.complain(key,
+                    path + (missing ? " cannot be found" : " cannot be looked at: no permission"),
+                    missing ? "make the key file or correct the path"
+                            : "give the node's user the right to enter its directory");
     return;
   }
   const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
@@ -96,6 +138,9 @@ void check_key_file(TomlFields& fields, std::string_view key, const std::string&
     fields.complain(key, path + " is no regular file", "name a file with one line of key text");
   } else if (!credential && (info.st_mode & 0077U) != 0) {
     fields.complain(key, path + " can be read or written by others", "run: chmod 600 " + path);
+  } else if (untold_ != nullptr && ::geteuid() != 0 && info.st_uid != ::geteuid()) {
+    // Whose it should be is the node's user, whom we do not know.
+    static_cast<void>(left_untold(key, path));
   } else if (!credential && info.st_uid != 0 && info.st_uid != ::geteuid() && ::geteuid() != 0) {
     fields.complain(key, path + " belongs to another user", "run: chown it to the node's user");
   } else if (const ipc::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -120,7 +165,8 @@ bool is_broker_url(std::string_view url) {
   return colon == std::string_view::npos || parse_port(url.substr(colon + 1)).has_value();
 }
 
-void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Problems& problems) {
+void read_broker(TomlFields& root, const fs::path& base, const KeyFiles& key_files,
+                 BrokerConfig& out, Problems& problems) {
   const toml::table* table = root.table("broker", true);
   if (table == nullptr) {
     return;
@@ -141,7 +187,7 @@ void read_broker(TomlFields& root, const fs::path& base, BrokerConfig& out, Prob
                                   {"gateway_signing_key_file", &out.gateway_signing_key_file}}) {
     fields.text(key, *path, true);
     *path = absolute(base, *path);
-    check_key_file(fields, key, *path, base);
+    key_files.check(fields, key, *path);
   }
   fields.finish();
 }
@@ -390,8 +436,10 @@ std::string default_worker_program() {
   return "/usr/lib/cosigner/cosigner-worker";
 }
 
-void read_main(const toml::table& document, Config& out, Problems& problems) {
+void read_main(const toml::table& document, Config& out, Problems& problems,
+               std::vector<std::string>* untold) {
   const fs::path base = fs::path(out.path).parent_path();
+  const KeyFiles key_files(base, untold);
   TomlFields root(document, "", problems);
   root.text("cluster", out.cluster, true);
   if (!out.cluster.empty() && !valid_cluster_name(out.cluster)) {
@@ -418,8 +466,8 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
     root.complain("control_socket", "the path of the control socket is too long",
                   "use at most 107 bytes");
   }
-  check_key_file(root, "identity_key_file", out.identity_key_file, base);
-  check_key_file(root, "key_encryption_key_file", out.key_encryption_key_file, base);
+  key_files.check(root, "identity_key_file", out.identity_key_file);
+  key_files.check(root, "key_encryption_key_file", out.key_encryption_key_file);
   root.text("worker_program", out.worker_program, false);
   out.worker_program =
       out.worker_program.empty() ? default_worker_program() : absolute(base, out.worker_program);
@@ -427,7 +475,7 @@ void read_main(const toml::table& document, Config& out, Problems& problems) {
     root.complain("worker_program", out.worker_program + " is no program",
                   "install cosigner-worker, or set worker_program to its path");
   }
-  read_broker(root, base, out.broker, problems);
+  read_broker(root, base, key_files, out.broker, problems);
   read_workers(root, out.workers, problems);
   read_sessions(root, out.sessions, problems);
   check_together(document, out, problems);
@@ -444,14 +492,15 @@ std::string ConfigProblem::text() const {
          ")";
 }
 
-std::expected<Config, std::vector<ConfigProblem>> load_config(const std::string& path) {
+std::expected<Config, std::vector<ConfigProblem>> load_config(const std::string& path,
+                                                              std::vector<std::string>* untold) {
   std::error_code ignored;
   Config config;
   config.path = fs::absolute(path, ignored).lexically_normal().string();
   Problems problems(path);
   const auto document = parse_file(config.path, problems);
   if (document) {
-    read_main(*document, config, problems);
+    read_main(*document, config, problems, untold);
   }
   check_shared(config.path, problems);
   std::vector<ConfigProblem> all;

@@ -24,7 +24,8 @@ namespace fs = std::filesystem;
 
 class HostCheck {
  public:
-  explicit HostCheck(const Config& config) : config_(config) {
+  HostCheck(const Config& config, std::vector<std::string>* untold)
+      : config_(config), untold_(untold) {
     if (toml::parse_result parsed = toml::parse_file(config.path)) {
       text_ = std::move(parsed).table();
     }
@@ -52,12 +53,13 @@ class HostCheck {
                       std::move(message), std::move(remedy)});
   }
 
-  /// A credential that systemd has not decrypted yet; or a key of the node's user, when root looks
-  /// on: key files are read by their owner or of root's only.
-  static bool cannot_look(const std::string& path) {
+  /// A credential that systemd has not decrypted yet; or a key of the node's user, when somebody
+  /// else looks on: key files are read by their owner or of root's only.
+  [[nodiscard]] bool cannot_look(const std::string& path) const {
     struct stat info{};
     return ::stat(path.c_str(), &info) != 0 ||
-           (::geteuid() == 0 && info.st_uid != 0 && S_ISREG(info.st_mode));
+           (::geteuid() == 0 && info.st_uid != 0 && S_ISREG(info.st_mode)) ||
+           (untold_ != nullptr && ::geteuid() != 0 && info.st_uid != ::geteuid());
   }
 
   void check_identity() {
@@ -117,6 +119,10 @@ class HostCheck {
     }
     struct stat info{};
     if (::faccessat(AT_FDCWD, existing.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+      if (untold_ != nullptr && ::geteuid() != 0) {
+        untold_->push_back("state_directory: " + existing.string());
+        return;
+      }
       complain("state_directory", existing.string() + " cannot be written to",
                "run: chown it to the node's user");
     } else if (existing == directory && ::stat(directory.c_str(), &info) == 0 &&
@@ -140,7 +146,10 @@ class HostCheck {
   [[nodiscard]] bool runs() const {
     const ipc::UniqueFd lock(
         ::open((config_.state_directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    return lock && ::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!lock) {
+      return errno == EACCES && untold_ != nullptr;  // it may: nothing is said of its ports
+    }
+    return ::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   }
 
   void check_control_socket() {
@@ -185,20 +194,22 @@ class HostCheck {
   }
 
   const Config& config_;
+  std::vector<std::string>* untold_;  ///< what this user may not look at; null: it is the node
   toml::table text_;  ///< of cosigner.toml again, for the lines of what does not fit
   std::vector<ConfigProblem> found_;
 };
 
 }  // namespace
 
-std::vector<ConfigProblem> check_host(const Config& config) {
-  return HostCheck(config).run();
+std::vector<ConfigProblem> check_host(const Config& config, std::vector<std::string>* untold) {
+  return HostCheck(config, untold).run();
 }
 
-std::expected<Config, std::vector<ConfigProblem>> check_config(const std::string& path) {
-  auto config = load_config(path);
+std::expected<Config, std::vector<ConfigProblem>> check_config(const std::string& path,
+                                                               std::vector<std::string>* untold) {
+  auto config = load_config(path, untold);
   if (config) {
-    if (auto problems = check_host(*config); !problems.empty()) {
+    if (auto problems = check_host(*config, untold); !problems.empty()) {
       return std::unexpected(std::move(problems));
     }
   }

@@ -10,10 +10,11 @@ namespace cosigner::supervisor {
 /// In the order of the lines; empty: it can start. Binds and connects sockets for a moment; opens
 /// and changes nothing else. While a node with this state directory runs, its own ports and socket
 /// are not counted as in use.
-[[nodiscard]] std::vector<ConfigProblem> check_host(const Config& config);
+[[nodiscard]] std::vector<ConfigProblem> check_host(const Config& config,
+                                                    std::vector<std::string>* untold = nullptr);
 
-/// load_config(), then check_host().
+/// load_config(), then check_host(); `untold` as there.
 [[nodiscard]] std::expected<Config, std::vector<ConfigProblem>> check_config(
-    const std::string& path);
+    const std::string& path, std::vector<std::string>* untold = nullptr);
 
 }  // namespace cosigner::supervisor

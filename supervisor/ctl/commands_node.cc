@@ -151,19 +151,24 @@ Outcome<void> run_events(const Context& context, bool follow) {
 }
 
 Outcome<void> run_config_check(const Context& context, const std::string& file) {
-  const auto config = supervisor::check_config(file);
+  std::vector<std::string> untold;
+  const auto config = supervisor::check_config(file, &untold);
   if (config) {
     if (context.json) {
       context.out << Json{{"ok", true},
                           {"cluster", config->cluster},
                           {"node", config->node},
-                          {"problems", Json::array()}}
+                          {"problems", Json::array()},
+                          {"untold", untold}}
                          .dump()
                   << "\n";
     } else {
       context.out << file << ": good (" << config->node << " of cluster " << config->cluster << ", "
                   << config->peers.size() << " nodes, " << config->initiators.size()
                   << " initiators)\n";
+      for (const std::string& one : untold) {
+        context.out << "cannot tell as this user (run as root): " << one << "\n";
+      }
     }
     return {};
   }

@@ -317,7 +317,8 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
     std::ranges::move(more, std::back_inserter(findings));
   };
   std::uint64_t max_workers = supervisor::WorkerLimits{}.max_workers;
-  const auto config = supervisor::check_config(configuration);
+  std::vector<std::string> untold;
+  const auto config = supervisor::check_config(configuration, &untold);
   if (config) {
     max_workers = config->workers.max_workers;
     findings.push_back({"configuration", Verdict::kOk, configuration + " is good", ""});
@@ -332,6 +333,14 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
     }
   }
   add(check_expiries(std::filesystem::absolute(configuration).parent_path(), now_ms() / 1000));
+  if (!untold.empty()) {
+    std::string all;
+    for (const std::string& one : untold) {
+      all += (all.empty() ? "" : ", ") + one;
+    }
+    findings.push_back(
+        {"key files", Verdict::kWarning, "cannot tell as this user: " + all, "run this as root"});
+  }
   add(judge_kernel(ask_kernel(), max_workers));
   if (const auto status = ask_node(context, "status")) {
     add(judge_status(*status));

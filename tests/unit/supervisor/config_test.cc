@@ -302,6 +302,58 @@ TEST_CASE("config: a key file that cannot be read") {
   }
 }
 
+TEST_CASE("config: what another user may not look at is no mistake, and no remedy replaces a key") {
+  if (::geteuid() != 0) {
+    WARN("skipped: only root can become somebody who may not read a file");
+    return;
+  }
+  const Files files;
+  REQUIRE(::chmod(files.directory.c_str(), 0755) == 0);
+  REQUIRE(::mkdir((files.directory + "/credentials").c_str(), 0700) == 0);
+  REQUIRE(::mkdir((files.directory + "/state").c_str(), 0700) == 0);
+  std::vector<std::string> untold;
+  const auto asked_by_nobody = [&] {
+    untold.clear();
+    REQUIRE(::seteuid(65534) == 0);
+    auto config = check_config(files.directory + "/cosigner.toml", &untold);
+    REQUIRE(::seteuid(0) == 0);
+    return config;
+  };
+  const auto good = asked_by_nobody();
+  if (!good) {
+    FAIL(good.error().front().text());
+  }
+  CHECK(untold.size() == 5);  // four keys and the state directory
+  CHECK(good->workers.idle_timeout_s == 7);
+
+  // As init writes it, of a node that is stopped: the credentials are in a directory of root's.
+  std::string text = files.main();
+  const auto replace = [&text](const std::string& from, const std::string& to) {
+    text.replace(text.find(from), from.size(), to);
+  };
+  replace("\"kek.key\"", "\"/run/credentials/cosigner-no-such-unit.service/kek.key\"");
+  files.write("cosigner.toml", text);
+  CHECK(asked_by_nobody());
+  CHECK(untold.size() == 5);
+  // Root can look: there is none. Nothing tells root to make another in its place.
+  const auto missing = check_config(files.directory + "/cosigner.toml");
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().front().message.find("is not there") != std::string::npos);
+  CHECK(missing.error().front().remedy.find("restore") != std::string::npos);
+  CHECK(missing.error().front().remedy.find("systemd-creds") == std::string::npos);
+  // The node itself cannot do without.
+  replace("/run/credentials/cosigner-no-such-unit.service/kek.key",
+          files.directory + "/credentials/kek.key");
+  files.write("cosigner.toml", text);
+  REQUIRE(::seteuid(65534) == 0);
+  const auto node = files.load();
+  REQUIRE(::seteuid(0) == 0);
+  REQUIRE_FALSE(node);
+  CHECK(std::ranges::any_of(node.error(), [](const ConfigProblem& problem) {
+    return problem.message.find("cannot be looked at") != std::string::npos;
+  }));
+}
+
 TEST_CASE("config: a former peer is no peer, and no mistake") {
   const Files files;
   files.write("peers.toml", files.peers() + "[[former]]\nnode = \"node9\"\nidentity = \"" +
