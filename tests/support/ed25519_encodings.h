@@ -6,12 +6,9 @@
 #include <array>
 #include <string_view>
 
-namespace cosigner::test {
+#include "tests/support/bad_encoding.h"
 
-struct BadEncoding {
-  std::string_view hex;
-  std::string_view name;
-};
+namespace cosigner::test {
 
 inline constexpr std::array kBadPoints{
     BadEncoding{"0100000000000000000000000000000000000000000000000000000000000000", "identity"},
@@ -50,5 +47,7 @@ inline constexpr std::array kBadScalars{
     BadEncoding{"0000000000000000000000000000000000000000000000000000000000000080", "2^255"},
     BadEncoding{"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "2^256 - 1"},
 };
+
+inline constexpr BadEncodings kEd25519Encodings{kBadPoints, kBadScalars};
 
 }  // namespace cosigner::test

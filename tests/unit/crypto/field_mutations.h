@@ -1,6 +1,6 @@
 #pragma once
 // Messages described field by field, and everything that can be done to a field. The suites over
-// these tables live in frost_abort_test.cc and dkg_abort_test.cc.
+// these tables live in frost_abort_test.cc, dkg_abort_test.cc and tests/unit/dkls/fields_test.cc.
 
 #include <string>
 #include <vector>
@@ -45,7 +45,8 @@ inline ByteView slice(const ByteVector& payload, const Field& field) {
 /// session's) whose value of this field is put in its place.
 inline std::vector<FieldMutation> mutations_of(
     const ByteVector& payload, const Field& field,
-    const std::vector<std::pair<std::string, ByteVector>>& others) {
+    const std::vector<std::pair<std::string, ByteVector>>& others,
+    const BadEncodings& encodings = kEd25519Encodings) {
   std::vector<FieldMutation> out;
   const auto at = [&](std::size_t offset) {
     return payload.begin() + static_cast<std::ptrdiff_t>(offset);
@@ -62,13 +63,13 @@ inline std::vector<FieldMutation> mutations_of(
   out.push_back({"one byte long", std::move(longer), Blame::kSender});
   switch (field.kind) {
     case FieldKind::kPoint:
-      for (const BadEncoding& bad : kBadPoints) {
+      for (const BadEncoding& bad : encodings.points) {
         out.push_back({"point: " + std::string(bad.name),
                        replaced(payload, field, *from_hex(bad.hex)), Blame::kSender});
       }
       break;
     case FieldKind::kScalar:
-      for (const BadEncoding& bad : kBadScalars) {
+      for (const BadEncoding& bad : encodings.scalars) {
         out.push_back({"scalar: " + std::string(bad.name),
                        replaced(payload, field, *from_hex(bad.hex)), Blame::kSender});
       }
