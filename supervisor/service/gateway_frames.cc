@@ -7,11 +7,11 @@
 #include "ipc/names.h"
 #include "supervisor/log/log.h"
 #include "supervisor/service/gateway_link.h"
+#include "supervisor/service/per_second.h"
 
 namespace cosigner::supervisor {
 namespace {
 
-constexpr std::uint32_t kLogLinesPerSecond = 50;
 constexpr std::size_t kMaxLogLine = 2048;
 /// A renewal costs three signatures; a gateway asks once an hour.
 constexpr std::uint32_t kRenewalsPerSecond = 1;

@@ -5,6 +5,9 @@
 
 namespace cosigner::supervisor {
 
+/// Log lines that are taken from one process, a worker or a gateway.
+constexpr std::uint32_t kLogLinesPerSecond = 50;
+
 class PerSecond {
  public:
   /// False: this second has had its `limit`.

@@ -5,12 +5,12 @@
 #include "ipc/answer.h"
 #include "ipc/names.h"
 #include "supervisor/log/log.h"
+#include "supervisor/service/per_second.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
 namespace {
 
-constexpr std::uint32_t kLogLinesPerSecond = 50;
 constexpr std::uint32_t kWakesPerSecond = 500;
 /// How many keys' stocks are remembered of one worker.
 constexpr std::size_t kKeysWithPresignatures = 1024;
@@ -87,16 +87,14 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
                               [&](auto& order) { on_store_discard(worker, std::move(order)); });
       break;
     case Type::kStoreRefusal:
-      with<ipc::StoreRefusal>(worker, frame,
-                              [&](auto& order) { on_store_refusal(worker, std::move(order)); });
+      with<ipc::StoreRefusal>(worker, frame, [&](auto& order) { on_store_refusal(worker, order); });
       break;
     case Type::kStoreResult:
       with<ipc::StoreResult>(worker, frame,
                              [&](auto& result) { on_store_result(worker, std::move(result)); });
       break;
     case Type::kResultLookup:
-      with<ipc::ResultLookup>(worker, frame,
-                              [&](auto& lookup) { on_lookup(worker, std::move(lookup)); });
+      with<ipc::ResultLookup>(worker, frame, [&](auto& lookup) { on_lookup(worker, lookup); });
       break;
     case Type::kWake:
       with<ipc::Wake>(worker, frame, [&](auto& wake) { on_wake(worker, std::move(wake)); });

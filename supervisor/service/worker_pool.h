@@ -206,9 +206,9 @@ class WorkerPool {
   void on_store_pending(Worker& worker, ipc::StorePending order);
   void on_store_activate(Worker& worker, ipc::StoreActivate order);
   void on_store_discard(Worker& worker, ipc::StoreDiscard order);
-  void on_store_refusal(Worker& worker, ipc::StoreRefusal order);
+  void on_store_refusal(Worker& worker, const ipc::StoreRefusal& order);
   void on_store_result(Worker& worker, ipc::StoreResult result);
-  void on_lookup(Worker& worker, ipc::ResultLookup lookup);
+  void on_lookup(Worker& worker, const ipc::ResultLookup& lookup);
   /// A worker's order at the store. A worker with kMaxStoreOrders or kMaxStoreBytes there is not
   /// read from until some are done: the store's queue must not grow at the pace of a captured
   /// process.

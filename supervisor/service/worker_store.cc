@@ -113,7 +113,7 @@ void WorkerPool::on_store_discard(Worker& worker, ipc::StoreDiscard order) {
       });
 }
 
-void WorkerPool::on_store_refusal(Worker& worker, ipc::StoreRefusal order) {
+void WorkerPool::on_store_refusal(Worker& worker, const ipc::StoreRefusal& order) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   if (!valid_key_name(order.key)) {
@@ -156,13 +156,13 @@ void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
       });
 }
 
-void WorkerPool::on_lookup(Worker& worker, ipc::ResultLookup lookup) {
+void WorkerPool::on_lookup(Worker& worker, const ipc::ResultLookup& lookup) {
   const std::string user = worker.holder.user;
   const std::uint64_t generation = worker.holder.generation;
   const std::uint64_t number = lookup.order;
   submit_for(
       worker, StoreThread::Urgency::kNow, 0,
-      [user, lookup = std::move(lookup)](Store& store) { return store.find_result(user, lookup); },
+      [user, lookup](Store& store) { return store.find_result(user, lookup); },
       [this, generation, number, ordered = monotonic_us()](Expected<FoundResult> found) {
         note_stored(StoreOperation::kLookup, ordered);
         Worker* asking = find(generation);

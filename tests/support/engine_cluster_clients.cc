@@ -39,6 +39,7 @@ Request EngineCluster::sign_request(const std::string& key, ByteVector message) 
 
 worker::CoordinatorOrder EngineCluster::order_of(const SessionId& session) const {
   std::vector<worker::Participant> participants;
+  participants.reserve(nodes_.size());
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     participants.push_back({static_cast<ParticipantIndex>(i + 1), nodes_[i]->name});
   }

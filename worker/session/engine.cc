@@ -72,9 +72,11 @@ SessionEngine::Impl::Impl(ipc::WorkerStart start, WorkerKeys keys, Random& rando
     } else {
       for (const auto& [index, node] : epoch->record.participants) {
         if (!peers_.known(node)) {
-          environment_.log(LogLevel::kWarning, "node " + node + ", a participant of key " + name +
-                                                   ", is not among this node's peers: it takes "
-                                                   "part in nothing");
+          std::string line = "node ";
+          line.append(node).append(", a participant of key ").append(name);
+          environment_.log(
+              LogLevel::kWarning,
+              line.append(", is not among this node's peers: it takes part in nothing"));
         }
       }
       keys_.add(*std::move(epoch));

@@ -129,7 +129,7 @@ class SessionEngine::Impl {
   /// Runs `body` on the presigner; what it throws fails nothing else. False: it threw.
   template <class Body>
   bool presign(Body&& body);
-  void begin_commit(Session& session, KeyOutcome outcome);
+  void begin_commit(Session& session, const KeyOutcome& outcome);
   void run_commit_events();
   void cut_burnt();
   [[nodiscard]] Session::Parts parts() {

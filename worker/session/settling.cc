@@ -13,8 +13,8 @@ void SessionEngine::Impl::settle(const SessionId& id) {
     return;
   }
   Running& running = *found->second;
-  if (std::optional<KeyOutcome> key = running.session.take_key()) {
-    begin_commit(running.session, *std::move(key));
+  if (const std::optional<KeyOutcome> key = running.session.take_key()) {
+    begin_commit(running.session, *key);
   }
   if (running.session.finished()) {
     const std::unique_ptr<Running> done = std::move(found->second);
@@ -37,7 +37,7 @@ void SessionEngine::Impl::schedule(const SessionId& id, Running& running) {
   }
 }
 
-void SessionEngine::Impl::begin_commit(Session& session, KeyOutcome outcome) {
+void SessionEngine::Impl::begin_commit(Session& session, const KeyOutcome& outcome) {
   const Request& request = session.request();
   KeyRecord record;
   record.cluster = environment_.cluster;
