@@ -29,7 +29,7 @@ TEST_CASE("setup: nats-server reads the configurations of a cluster with one, tw
   const std::vector<std::string> all = {"h1.example.net:7422", "[2001:db8::1]:7422", "10.0.0.3:81"};
   for (std::size_t count = 1; count <= all.size(); ++count) {
     INFO(count << " hubs");
-    const test::TemporaryDirectory root;
+    const cosigner::test::TemporaryDirectory root;
     const NodeDirectory directory(root.path());
     SystemRandom random;
     const auto made = make_node(directory,

@@ -47,7 +47,9 @@ TEST_CASE("memory: short below the floor or above the pressure, each if it is wa
   CHECK(unwatched(hidden, limits).find("memory_floor_bytes") != std::string::npos);
   CHECK(unwatched(hidden, limits).find("memory_pressure_percent") != std::string::npos);
   CHECK(unwatched({.available_bytes = 1, .pressure_percent = 1}, limits).empty());
-  CHECK(unwatched({.available_bytes = 1}, {.floor_bytes = 9, .pressure_percent = 0}).empty());
+  CHECK(unwatched({.available_bytes = 1, .pressure_percent = {}},
+                  {.floor_bytes = 9, .pressure_percent = 0})
+            .empty());
   CHECK(unwatched(hidden, {.floor_bytes = 0, .pressure_percent = 0}).empty());
   CHECK(workers_to_relieve(0) == 0);
   CHECK(workers_to_relieve(1) == 1);

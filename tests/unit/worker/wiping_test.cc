@@ -26,7 +26,7 @@ namespace {
 constexpr Scheme kScheme = Scheme::kEcdsaSecp256k1;
 constexpr std::string_view kUser = "alice";
 
-std::uint64_t wall_seconds() {
+std::uint64_t unix_seconds() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
                                         std::chrono::system_clock::now().time_since_epoch())
                                         .count());
@@ -80,7 +80,7 @@ struct TwoNodes {
     own.generation = generation;
     own.x25519 = hello.channel_key;
     own.ed25519 = hello.signing_key;
-    own.not_before = wall_seconds() - 1;
+    own.not_before = unix_seconds() - 1;
     own.not_after = own.not_before + kCertificateLifetimeSeconds;
     sign_certificate(own, identities[node]);
     ipc::WorkerStart start;
@@ -121,7 +121,7 @@ struct TwoNodes {
     request.key = "k";
     request.scheme = kScheme;
     request.id = random.bytes<RequestId>();
-    request.issued_at_ms = wall_seconds() * 1000;
+    request.issued_at_ms = unix_seconds() * 1000;
     request.expires_at_ms = request.issued_at_ms + 60'000;
     request.message = ByteVector(32, fill);
     return sign_request(request, initiator).value();
