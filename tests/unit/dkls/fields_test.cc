@@ -21,7 +21,7 @@ namespace {
 
 constexpr ParticipantIndex kVictim = 1;
 constexpr ParticipantIndex kLiar = 2;
-const Digest kMessage = digest_of("field by field");
+const Digest kFieldMessage = digest_of("field by field");
 
 /// What the victim makes of a field that parses and has another value.
 enum class Then {
@@ -47,7 +47,7 @@ using Layout = std::map<std::uint8_t, std::vector<Item>>;  // round 0 is the hel
 
 using Make = std::function<std::unique_ptr<Protocol>(ParticipantIndex, Random&)>;
 
-class Watch final : public CheckObserver {
+class FieldWatch final : public CheckObserver {
  public:
   void checking(ParticipantIndex peer) override { open.insert(peer); }
   void checked(ParticipantIndex peer) override { open.erase(peer); }
@@ -86,7 +86,7 @@ class Conversation {
       return round == altered ? payload : said_.at(round);
     };
     SeededRandom random(seed_);
-    Watch watch;
+    FieldWatch watch;
     const auto victim = make_(kVictim, random);
     victim->observe_checks(&watch);
     Ending out;
@@ -250,7 +250,7 @@ TEST_CASE("fields: ECDSA key generation") {
 
 TEST_CASE("fields: ECDSA signing") {
   every_field(kSignLayout, [](ParticipantIndex self, Random& random) {
-    return cosigner::make_sign(dkls23::test::sign_parameters(key(), self, kVictim, kMessage),
+    return cosigner::make_sign(dkls23::test::sign_parameters(key(), self, kVictim, kFieldMessage),
                                random)
         .value();
   });
@@ -275,7 +275,7 @@ TEST_CASE("fields: signing with a presignature") {
                 SeededRandom same(60);
                 auto pool = presign(key(), {kVictim, kLiar}, same);
                 return make_presigned_sign(
-                           dkls23::test::sign_parameters(key(), self, kVictim, kMessage),
+                           dkls23::test::sign_parameters(key(), self, kVictim, kFieldMessage),
                            std::move(pool.at(self)), random.bytes<Bytes<32>>())
                     .value();
               });
