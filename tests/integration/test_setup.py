@@ -280,19 +280,18 @@ def clients_hear_only_themselves(trio):
     """Credentials for two programs, made where the authority is: each hears its own inboxes, on any machine, and no other's."""
     first, second, _ = trio
     files = [first.home / "desk.creds", first.home / "wallet.creds"]
-    made = [first.ctl("client", "--dir", first.home, "--out", file, "--days", 30) for file in files]
-    assert made[0]["inbox"] != made[1]["inbox"] and made[0]["expires_at"] > time.time() + 29 * 86400
+    made = [first.ctl("client", "--dir", first.home, "--out", file, "--days", 20) for file in files]
+    assert made[0]["inbox"] != made[1]["inbox"] and 19 * 86400 < made[0]["expires_at"] - time.time() <= 20 * 86400
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
     # Nobody asked: a year. Never is somebody's word.
     unasked = first.ctl("client", "--dir", first.home, "--out", first.home / "unasked.creds")
     assert 364 * 86400 < unasked["expires_at"] - time.time() <= 365 * 86400
     assert first.ctl("client", "--dir", first.home, "--out", first.home / "for-ever.creds", "--days", 0)["expires_at"] is None
-    said = {check["detail"].removeprefix(str(first.home) + "/"): check["verdict"]
+    said = {pathlib.Path(check["detail"].split()[0]).name: check["verdict"]
             for check in first.ctl("doctor", "--config", first.home / "cosigner.toml")["checks"]
             if check["check"] == "client credentials"}
-    assert said == {"client.creds is good for 364 days": "ok", "desk.creds is good for 29 days": "warning",
-                    "for-ever.creds does not expire": "ok", "unasked.creds is good for 364 days": "ok",
-                    "wallet.creds is good for 29 days": "warning"}, said
+    assert said == {"client.creds": "ok", "desk.creds": "warning", "for-ever.creds": "ok", "unasked.creds": "ok",
+                    "wallet.creds": "warning"}, said
     subjects = ["_INBOX.>", *(one["inbox"] + ".1.*" for one in made), "_INBOX.node1.>", "cosigner.trio.request"]
     for machine in (first, second):
         for file, one in zip(files, made):
