@@ -16,8 +16,8 @@ struct x509_st;
 namespace cosigner::ctl {
 
 /// How long certificates live. The authority's outlives them, so that they can be renewed.
-inline constexpr std::int64_t kServerCertificateDays = 5 * 365;
-inline constexpr std::int64_t kAuthorityDays = 20 * 365;
+inline constexpr std::int64_t kServerCertificateDays = 5LL * 365;
+inline constexpr std::int64_t kAuthorityDays = 20LL * 365;
 
 /// A private key.
 class TlsKey {
