@@ -56,7 +56,7 @@ void Zygote::fork(const ipc::ForkOrder& order, Ends ends) {
   auto frame = ipc::encode_frame(order, 0);
   outstanding_.insert(order.order);
   if (!frame || !socket_) {
-    finish_order(order.order, 0, frame ? "the zygote is not running" : frame.error().message);
+    give_up_order(order.order, frame ? "the zygote is not running" : frame.error().message);
     return;
   }
   queue_.push_back({order.order, std::move(*frame), std::move(ends)});
@@ -91,7 +91,7 @@ void Zygote::flush() {
     if (!sent) {
       // Not sent, so not forked: the zygote is dying, or the kernel is short of memory or of
       // descriptors in flight (ENOMEM, ENOBUFS, ETOOMANYREFS), of which no poll tells the end.
-      finish_order(order, 0, sent.error().message);
+      give_up_order(order, sent.error().message);
     }
   }
   if (watch_) {  // an order's end may have retired this zygote
@@ -128,6 +128,12 @@ void Zygote::receive() {
 void Zygote::finish_order(std::uint64_t order, pid_t pid, const std::string& error) {
   if (outstanding_.erase(order) != 0) {
     handlers_.on_forked(order, pid, error);
+  }
+}
+
+void Zygote::give_up_order(std::uint64_t order, const std::string& error) {
+  if (outstanding_.erase(order) != 0) {
+    handlers_.on_unsent(order, error);
   }
 }
 

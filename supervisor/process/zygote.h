@@ -27,6 +27,8 @@ class Zygote {
     /// Exactly one for each order: the pid of a live or dead, not yet reaped child of this process;
     /// or pid 0 and why. When the zygote dies, its unanswered orders fail here before on_exit.
     std::function<void(std::uint64_t order, pid_t pid, const std::string& error)> on_forked;
+    /// In the place of on_forked: the order never reached the zygote, so no process came of it.
+    std::function<void(std::uint64_t order, const std::string& error)> on_unsent;
     /// The zygote has been reaped. May destroy the Zygote.
     std::function<void(ExitStatus)> on_exit;
     /// Pids of all children the caller watches: whatever else is a child when the zygote dies with
@@ -46,8 +48,8 @@ class Zygote {
     ipc::UniqueFd socket;
     ipc::UniqueFd crash_pipe;
   };
-  /// Queues an order; `ends` are closed here once sent. The result comes by on_forked: from within
-  /// this call when the zygote is not running or the order cannot be sent.
+  /// Queues an order; `ends` are closed here once sent. The result comes by on_forked, or by
+  /// on_unsent, perhaps from within this call.
   void fork(const ipc::ForkOrder& order, Ends ends);
   /// Closes the socket: the zygote ends by itself (its forks live on). on_exit follows.
   void retire();
@@ -65,6 +67,7 @@ class Zygote {
   void flush();
   void exited(ExitStatus status);
   void finish_order(std::uint64_t order, pid_t pid, const std::string& error);
+  void give_up_order(std::uint64_t order, const std::string& error);
 
   Handlers handlers_;
   ipc::UniqueFd socket_;

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 namespace cosigner::supervisor {
@@ -48,6 +50,7 @@ ProcessTree::ProcessTree(uv_loop_t* loop, std::string program, Random& random,
                       for (auto& [callback, why] : std::exchange(failed_, {})) {
                         callback(0, why);
                       }
+                      flush();
                     }),
       look_timer_(loop, [this] { look(); }) {}
 
@@ -99,17 +102,22 @@ Expected<void> ProcessTree::launch() {
     }
   };
   handlers.on_forked = [this](std::uint64_t order, pid_t pid, const std::string& error) {
-    const auto found = orders_.find(order);
-    if (found == orders_.end()) {
+    OnForked callback = take_order(order);
+    if (!callback) {
       return;
     }
-    OnForked callback = std::move(found->second);
-    orders_.erase(found);
     if (pid > 0) {
       callback(pid, {});
     } else {
+      doubtful_.emplace_back(std::move(callback), error);
+    }
+    end_unknown();
+    let_old_go();
+  };
+  handlers.on_unsent = [this](std::uint64_t order, const std::string& error) {
+    if (OnForked callback = take_order(order)) {
       failed_.emplace_back(std::move(callback), error);
-      maybe_unknown_ = true;
+      failed_timer_.start(0);
     }
     end_unknown();
     let_old_go();
@@ -158,7 +166,7 @@ void ProcessTree::fork(ipc::Role role, const std::string& user, std::uint64_t ge
 void ProcessTree::flush() {
   // One zygote at a time has orders outstanding: when it dies, whatever unknown child there is
   // must be its work.
-  if (!zygote_ || !ready_ || maybe_unknown_ || (old_ && old_->outstanding() > 0)) {
+  if (!zygote_ || !ready_ || !doubtful_.empty() || (old_ && old_->outstanding() > 0)) {
     return;
   }
   for (Order& order : std::exchange(waiting_, {})) {
@@ -167,17 +175,21 @@ void ProcessTree::flush() {
   watch();
 }
 
+ProcessTree::OnForked ProcessTree::take_order(std::uint64_t order) {
+  const auto found = orders_.find(order);
+  return found == orders_.end() ? nullptr : std::move(orders_.extract(found).mapped());
+}
+
 void ProcessTree::end_unknown() {
-  if (!maybe_unknown_ || (zygote_ && zygote_->outstanding() > 0) ||
+  if (doubtful_.empty() || (zygote_ && zygote_->outstanding() > 0) ||
       (old_ && old_->outstanding() > 0)) {
     return;  // a child that is not known yet may be one whose result is on its way
   }
   if (const std::size_t ended = reap_unknown_children(known_children()); ended > 0) {
     spdlog::warn("zygote: {} processes killed that it had forked and could not tell of", ended);
   }
-  maybe_unknown_ = false;
-  failed_timer_.start(0);
-  flush();
+  std::ranges::move(std::exchange(doubtful_, {}), std::back_inserter(failed_));
+  failed_timer_.start(0);  // and what waited goes out after them: this zygote may be dying
 }
 
 // ---- hangs

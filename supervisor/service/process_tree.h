@@ -81,6 +81,8 @@ class ProcessTree {
   /// ended before anybody hears of the failure, for its user's next one may follow at once. (The
   /// process between zygote and child was killed after its fork, before it could say so.)
   void end_unknown();
+  /// Null: no such order is open.
+  [[nodiscard]] OnForked take_order(std::uint64_t order);
   void exited(Zygote* which, ExitStatus status);
 
   uv_loop_t* loop_;
@@ -113,7 +115,8 @@ class ProcessTree {
   Owed owed_;      ///< by zygote_
   Owed owed_old_;  ///< by old_
   std::vector<std::pair<OnForked, std::string>> failed_;
-  bool maybe_unknown_ = false;  ///< a child that nobody knows of may live; no orders until then
+  /// A child that nobody knows of may have come of these; no orders go out until that is settled.
+  std::vector<std::pair<OnForked, std::string>> doubtful_;
 };
 
 }  // namespace cosigner::supervisor

@@ -195,6 +195,7 @@ TEST_CASE("zygote: a start that fails for want of descriptors leaves no child") 
       return Zygote::launch(loop.get(), program,
                             {.on_ready = [] {},
                              .on_forked = [](std::uint64_t, pid_t, const std::string&) {},
+                             .on_unsent = [](std::uint64_t, const std::string&) {},
                              .on_exit = [&exited](ExitStatus) { exited = true; },
                              .known_children = [] { return std::vector<pid_t>(); }});
     }();
