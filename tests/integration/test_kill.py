@@ -1,6 +1,8 @@
 """kill -9 of every kind of process, during signatures and while idle: typed answers, no lost key, the next one works."""
+import fcntl
 import os
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -103,6 +105,27 @@ def test_the_supervisor_of_the_asked_node_is_killed(cluster, keys):
     for user, key in keys.items():
         for node in (1, 2, 3):
             cluster.sign_and_verify(user, key, b"afterwards at %d" % node, node=node)
+
+
+def test_no_supervisor_starts_beside_what_is_left_of_the_last(cluster, keys):
+    """Whoever keeps the children's file, which the dead supervisor had locked: seen without any privilege."""
+    cluster.sign("ann", b"warm")
+    supervisor = cluster.supervisor(1)
+    with open(cluster.home / "node1" / "state" / "children") as left:
+        os.kill(supervisor, signal.SIGKILL)
+        fcntl.flock(left, fcntl.LOCK_EX)  # once the last process of the node is gone, and not before
+        assert not living_in(cluster.home / "node1")
+        keeper = subprocess.Popen(["sleep", "1000"], pass_fds=[left.fileno()])
+    try:
+        with pytest.raises(AssertionError):
+            cluster.restart_node(1)
+        assert "have not ended" in cluster.log(1)
+    finally:
+        keeper.kill()
+        keeper.wait()
+    cluster.restart_node(1)
+    cluster.wait_ready(1)
+    cluster.sign_and_verify("ann", keys["ann"], b"afterwards")
 
 
 def test_refusals_while_a_gateway_comes_back_say_that_asking_again_helps(cluster, keys):
