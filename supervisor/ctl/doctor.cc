@@ -108,15 +108,17 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
   std::vector<Finding> out;
   const Json& store = part_of(reply, "store");
   const std::string structure = text_of(store, "structure");
-  out.push_back({"store",
-                 structure == "sound"     ? Verdict::kOk
-                 : structure == "unknown" ? Verdict::kWarning
-                                          : Verdict::kFailed,
-                 structure == "sound" ? "its structure is sound" : text_of(store, "detail"),
-                 structure == "sound"     ? ""
-                 : structure == "unknown" ? "stop the node, then: sqlite3 STATE/cosigner.db "
-                                            "'PRAGMA quick_check'"
-                                          : "stop the node and put a good copy in its place"});
+  out.push_back(
+      {"store",
+       structure == "sound"     ? Verdict::kOk
+       : structure == "unknown" ? Verdict::kWarning
+                                : Verdict::kFailed,
+       structure == "sound" ? "its structure is sound" : text_of(store, "detail"),
+       structure == "sound" ? ""
+       : structure == "unknown"
+           ? "stop the node, then: sqlite3 STATE/cosigner.db "
+             "'PRAGMA quick_check'"
+           : "stop the node; README.Debian, \"Backup\", says which copies may take its place"});
   out.push_back(judge_space(number_of(reply, "free_bytes")));
   const std::int64_t skew = static_cast<std::int64_t>(number_of(reply, "wall_ms")) - now_ms;
   if (std::abs(skew) > kSkewOnOneHostMs) {

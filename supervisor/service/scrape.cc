@@ -6,22 +6,11 @@
 #include <filesystem>
 #include <fstream>
 
+#include "supervisor/process/resident_memory.h"
 #include "supervisor/service/node.h"
 
 namespace cosigner::supervisor {
 namespace {
-
-/// What no other process shares: resident and not backed by a file. 0 if it is gone.
-std::uint64_t private_bytes(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/statm");
-  std::uint64_t size = 0;
-  std::uint64_t resident = 0;
-  std::uint64_t shared = 0;
-  if (!(file >> size >> resident >> shared) || resident < shared) {
-    return 0;
-  }
-  return (resident - shared) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
 
 std::uint64_t count_descriptors() {
   std::error_code error;
@@ -46,7 +35,7 @@ struct Lookup {
     for (const auto& [role, pids] : processes) {
       std::uint64_t& bytes = sample.memory_bytes[role];
       for (const pid_t pid : pids) {
-        bytes += pid > 0 ? private_bytes(pid) : 0;
+        bytes += pid > 0 ? resident_memory(pid).value_or(0) : 0;
       }
     }
     for (const char* part : {"", "-wal"}) {  // what is new is in the log

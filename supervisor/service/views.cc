@@ -8,6 +8,7 @@
 #include "ipc/key_record.h"
 #include "ipc/names.h"
 #include "ipc/pack.h"
+#include "supervisor/process/resident_memory.h"
 #include "supervisor/process/sandbox_view.h"
 #include "supervisor/process/worker_cgroups.h"
 #include "supervisor/service/commands.h"
@@ -18,7 +19,8 @@ namespace {
 
 /// Private memory (clean and dirty) of a process in bytes, from the kernel. A node without
 /// privileges may not read that of its workers, which are not dumpable: there it is what their
-/// cgroups are charged with. Nothing if it is gone, or has no cgroup of its own.
+/// cgroups are charged with, or, where they have none, what is resident (resident_memory.h).
+/// Nothing if it is gone.
 std::optional<std::uint64_t> private_memory(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/smaps_rollup");
   std::string line;
@@ -30,7 +32,11 @@ std::optional<std::uint64_t> private_memory(pid_t pid) {
       found = true;
     }
   }
-  return found ? std::optional(kilobytes * 1024) : worker_cgroup_memory(pid);
+  if (found) {
+    return kilobytes * 1024;
+  }
+  const auto charged = worker_cgroup_memory(pid);
+  return charged ? charged : resident_memory(pid);
 }
 
 /// Processor time of a process, user and system, in milliseconds.

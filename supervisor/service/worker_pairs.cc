@@ -298,7 +298,7 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
           for (const std::string& key : loaded->altered) {
             spdlog::error(
                 "user={} generation={}: key {} was altered in the store outside of cosignerd and "
-                "is not used; restore a backup",
+                "is not used; README.Debian, \"Backup\", says what may be put back",
                 user, generation, key);
           }
           found->loaded = *std::move(loaded);

@@ -71,7 +71,9 @@ repack() {  # repack DEB VERSION: the same package under another version, in the
   rm -rf "$work/repack"
   dpkg-deb -R "$1" "$work/repack"
   sed -i "s/^Version: .*/Version: $2/" "$work/repack/DEBIAN/control"
-  sed -i "s/^version='.*'/version='$2'/" "$work/repack/DEBIAN/preinst"
+  sed -i "s/^version='.*'/version='$2'/" "$work/repack/DEBIAN/preinst" "$work/repack/DEBIAN/postrm"
+  # As when a default was added.
+  echo "# $2" >>"$work/repack/usr/share/doc/cosigner/examples/cosigner.toml"
   dpkg-deb --root-owner-group -b "$work/repack" "$chroot/root/cosigner_$2.deb" >/dev/null
   rm -rf "$work/repack"
 }

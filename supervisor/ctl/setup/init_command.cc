@@ -101,10 +101,10 @@ std::string recovery_text(const InitArguments& arguments, const broker::SecretTe
   return "cosigner recovery copy: the key-encryption key of node " + arguments.node +
          " of cluster " + arguments.cluster +
          "\n\n"
-         "It opens every share of this node that a backup holds. Print it or keep it on a medium "
-         "in a safe,\nand delete this file. A new host uses it so, with the line below alone in a "
-         "file of mode 0600:\n\n"
-         "    cosignerctl init --key-encryption-key FILE ...\n\n" +
+         "It opens every share of this node that a copy of its store holds. Print it or keep it on "
+         "a medium in a safe,\nand delete this file. It is not enough for a new host, which needs "
+         "the node's other three credentials as well:\n/usr/share/doc/cosigner/README.Debian, "
+         "\"Backup\".\n\n" +
          std::string(key.begin(), key.end());
 }
 
@@ -114,7 +114,8 @@ std::vector<std::string> steps_after_init(const NodeDirectory& directory,
   const std::string root = directory.root().string();
   if (arguments.recovery_file.empty()) {
     steps.push_back(
-        "keep a copy of the key-encryption key off this host: without it, backups are worthless (" +
+        "keep a copy of the key-encryption key off this host: without it, copies of the store are "
+        "worthless (" +
         (form == CredentialForm::kEncrypted
              ? "systemd-creds decrypt --name=" + std::string(kEncryptionCredential) + " " +
                    directory.credential(kEncryptionCredential).string() + " -"

@@ -42,6 +42,11 @@ bool write_all(int fd, std::string_view text) {
   return true;
 }
 
+Expected<void> make_durable(const fs::path& path) {
+  const ipc::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return fd && ::fsync(fd.get()) == 0 ? Expected<void>() : cannot(path);
+}
+
 /// Beside its place first, durable, then moved there.
 Expected<void> write_file(const fs::path& path, std::string_view text, mode_t mode,
                           const char* group_name) {
@@ -60,12 +65,7 @@ Expected<void> write_file(const fs::path& path, std::string_view text, mode_t mo
       std::rename(part.c_str(), path.c_str()) != 0) {
     return cannot(path);
   }
-  const ipc::UniqueFd parent(
-      ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent || ::fsync(parent.get()) != 0) {
-    return cannot(path.parent_path());
-  }
-  return {};
+  return make_durable(path.parent_path());
 }
 
 Expected<void> make_directory(const fs::path& path, mode_t mode) {
@@ -112,8 +112,17 @@ Expected<CredentialForm> NodeDirectory::write_credential(const char* name, std::
   if (form != CredentialForm::kPlain && system()) {
     std::error_code ignored;
     fs::remove(path, ignored);
-    if (run_program({"systemd-creds", "encrypt", std::string("--name=") + name, "-", path.string()},
+    // Bound to this host's key and its TPM, but not to the TPM's record of how the host was booted
+    // (PCR 7 by default): an update of the firmware or of Secure Boot's lists would otherwise make
+    // the keys of a whole fleet unreadable at the next boot.
+    if (run_program({"systemd-creds", "encrypt", "--tpm2-pcrs=", std::string("--name=") + name, "-",
+                     path.string()},
                     secret)) {
+      for (const fs::path& written : {path, path.parent_path()}) {
+        if (auto durable = make_durable(written); !durable) {
+          return std::unexpected(durable.error());
+        }
+      }
       return CredentialForm::kEncrypted;
     }
     if (form == CredentialForm::kEncrypted) {

@@ -16,6 +16,7 @@
 
 #include "ipc/map_reader.h"
 #include "supervisor/process/own_sandbox.h"
+#include "supervisor/process/resident_memory.h"
 #include "supervisor/process/worker_cgroups.h"
 
 using namespace cosigner;
@@ -123,6 +124,8 @@ TEST_CASE("sandbox view: a process is measured, one that is gone is not made up"
   CHECK(own.threads >= 1U);
   CHECK(own.limit_files > 0U);
   CHECK_FALSE(missing_walls(own).empty());  // a test program has no walls
+  CHECK(resident_memory(::getpid()) > 100'000U);
+  CHECK_FALSE(resident_memory(0x7ffffff0));
   const MeasuredSandbox nobody = measure_sandbox(0x7ffffff0);
   CHECK_FALSE(nobody.no_new_privs);
   CHECK_FALSE(nobody.limit_files);
