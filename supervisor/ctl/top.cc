@@ -241,6 +241,29 @@ std::string top_text(const Json& snapshot, ScreenSize size) {
   return cut(out + table.text(), size);
 }
 
+Outcome<void> wait_connected(ControlClient& node, Clock::time_point end,
+                             const std::atomic<bool>& interrupted,
+                             std::chrono::milliseconds sign_of_life) {
+  auto spoken = Clock::now();
+  while (!interrupted && Clock::now() < end) {
+    // The node says nothing unasked: this waits, and ends early when the node goes or a signal
+    // comes.
+    const auto next = std::min(end, spoken + sign_of_life);
+    const auto gone =
+        node.receive(std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()));
+    if (!gone) {
+      return std::unexpected(gone.error());
+    }
+    if (!interrupted && Clock::now() >= spoken + sign_of_life) {
+      if (const auto heard = node.call("status", no_arguments()); !heard) {
+        return std::unexpected(heard.error());
+      }
+      spoken = Clock::now();
+    }
+  }
+  return {};
+}
+
 Outcome<void> run_top(const Context& context, const TopArguments& arguments) {
   auto node = ControlClient::connect(context.socket);
   if (!node) {
@@ -267,17 +290,11 @@ Outcome<void> run_top(const Context& context, const TopArguments& arguments) {
     if (look == arguments.count || !context.out) {
       break;
     }
-    // The node says nothing unasked: this waits, and ends early when the node goes or a signal
-    // comes.
     const auto next = before->at + std::chrono::milliseconds(
                                        static_cast<std::int64_t>(arguments.interval_s * 1000));
-    while (!context.interrupted && Clock::now() < next) {
-      const auto gone =
-          node->receive(std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()));
-      if (!gone) {
-        context.out << (drawn ? kShowCursor : "");
-        return std::unexpected(gone.error());
-      }
+    if (const auto waited = wait_connected(*node, next, context.interrupted); !waited) {
+      context.out << (drawn ? kShowCursor : "");
+      return waited;
     }
   }
   context.out << (drawn ? kShowCursor : "") << std::flush;

@@ -2,6 +2,7 @@
 // `cosignerctl top`: what the node and its users did between two looks. Looking is one function;
 // all arithmetic and drawing is pure.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,14 @@ struct ScreenSize {
   std::size_t rows = 0;  ///< 0: no limit
   std::size_t columns = 0;
 };
+/// Waits with a connection that stays open: a node closes one that says nothing for a minute, so
+/// that this one says something each `sign_of_life`. An error if the node goes meanwhile; ends
+/// early when `interrupted`.
+[[nodiscard]] Outcome<void> wait_connected(
+    ControlClient& node, std::chrono::steady_clock::time_point end,
+    const std::atomic<bool>& interrupted,
+    std::chrono::milliseconds sign_of_life = std::chrono::seconds(30));
+
 /// Lines of text, none wider or more than the screen holds.
 [[nodiscard]] std::string top_text(const Json& snapshot, ScreenSize size);
 

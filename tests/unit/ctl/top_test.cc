@@ -2,7 +2,11 @@
 
 #include "supervisor/ctl/top.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
+
+#include "ipc/pack.h"
+#include "tests/unit/ctl/fake_node.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -108,6 +112,25 @@ TEST_CASE("top: the text fits the screen, or is whole where there is none") {
     begin = end + 1;
   }
   CHECK(widest == 40);
+}
+
+TEST_CASE("top: between two looks it says something, lest the node close the connection") {
+  std::atomic<bool> interrupted = false;
+  std::atomic<int> heard = 0;
+  test::FakeNode node([&](const ipc::ControlCall& call, bool&) {
+    CHECK(call.command == "status");
+    interrupted = ++heard == 3;
+    ipc::ControlReply reply;
+    reply.final = true;
+    reply.body = ipc::MapPacker().finish();
+    return test::FakeNode::Replies{reply};
+  });
+  auto client = ControlClient::connect(node.path());
+  REQUIRE(client);
+  const auto never = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  CHECK(wait_connected(*client, never, interrupted, std::chrono::milliseconds(10)));
+  CHECK(heard == 3);
+  CHECK(wait_connected(*client, std::chrono::steady_clock::now(), interrupted));
 }
 
 TEST_CASE("top: whatever a node of another release says") {
