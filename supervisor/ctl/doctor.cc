@@ -144,12 +144,17 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
   limit("tasks", number_of(limits, "tasks"), workers * kThreadsPerWorker, workers,
         "raise TasksMax= of the unit, or lower max_workers");
   const std::uint64_t locked = number_of(limits, "locked_memory");
-  out.push_back({"locked memory", locked >= kLockedPerWorker ? Verdict::kOk : Verdict::kWarning,
-                 locked >= kLockedPerWorker ? "enough for every worker's secrets"
-                                            : human_bytes(locked) + " allowed",
-                 locked >= kLockedPerWorker
-                     ? ""
-                     : "raise LimitMEMLOCK= of the unit: secrets may be swapped out"});
+  // The node's identity and encryption keys are in locked memory wherever that is possible.
+  const bool held = !text_of(limits, "locked_here").starts_with("0 ");
+  const bool lockable = held && locked >= kLockedPerWorker;
+  out.push_back({"locked memory", lockable ? Verdict::kOk : Verdict::kWarning,
+                 lockable ? "enough for every worker's secrets"
+                 : held   ? human_bytes(locked) + " allowed"
+                          : "the node may not lock memory",
+                 lockable ? ""
+                 : held   ? "raise LimitMEMLOCK= of the unit: secrets may be swapped out"
+                          : "mlock is refused by LimitMEMLOCK= or by a system-call filter around "
+                            "the node: secrets may be swapped out"});
   const Json& sandbox = part_of(reply, "sandbox");
   const bool unread = text_of(sandbox, "no_new_privileges").empty();
   const bool filtered =

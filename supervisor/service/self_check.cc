@@ -104,6 +104,7 @@ struct Job {
                                   .unsigned_integer("processes", limit_of(RLIMIT_NPROC))
                                   .unsigned_integer("tasks", tasks_limit())
                                   .unsigned_integer("locked_memory", limit_of(RLIMIT_MEMLOCK))
+                                  .text("locked_here", status_field(::getpid(), "VmLck"))
                                   .finish())
                .raw("sandbox", ipc::MapPacker()
                                    .text("seccomp", status_field(gateway, "Seccomp"))

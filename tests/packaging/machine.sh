@@ -29,9 +29,9 @@ inside() {  # in the booted machine
 }
 boot() {
   # The container gets a pure cgroup v2 whatever the host has, and the host's network: everything listens on loopback.
-  # nspawn's own filter knows no landlock; a machine has no such filter.
+  # nspawn's own filter knows no landlock, and without CAP_IPC_LOCK no mlock; a machine has no such filter.
   SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn -D "$chroot" --boot --register=no --keep-unit --console=pipe \
-    --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
+    --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self @memlock" \
     --machine="cosigner-test-$$" </dev/null >"$work/boot.log" 2>&1 &
   nspawn_pid=$!
   local i

@@ -83,6 +83,8 @@ TEST_CASE("doctor: what a node finds in itself") {
       {"/limits/tasks", 599, "tasks", Verdict::kWarning},
       {"/limits/tasks", 600, "tasks", Verdict::kOk},
       {"/limits/locked_memory", 0, "locked memory", Verdict::kWarning},
+      {"/limits/locked_here", "0 kB", "locked memory", Verdict::kWarning},
+      {"/limits/locked_here", "12 kB", "locked memory", Verdict::kOk},
       {"/sandbox/seccomp", "0", "sandbox", Verdict::kWarning},
       {"/sandbox/no_new_privileges", "0", "sandbox", Verdict::kWarning},
       {"/sandbox/landlock", 0, "landlock", Verdict::kWarning},
