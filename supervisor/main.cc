@@ -19,6 +19,7 @@ using namespace cosigner;
 using namespace cosigner::supervisor;
 
 constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
 constexpr int kExitConfig = 78;  // EX_CONFIG of sysexits.h
 
 /// As high as it goes; root may go beyond its limit. Where that is too low for the configuration
@@ -104,17 +105,19 @@ int serve(Config config) {
   return status;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app{"cosignerd: the supervisor of one cosigner node"};
   std::string path = "/etc/cosigner/cosigner.toml";
   bool check = false;
   app.add_option("--config", path, "configuration file (TOML)")->capture_default_str();
   app.add_flag("--check", check, "check the configuration and its key files, then exit");
   app.set_version_flag("--version", std::string(COSIGNER_VERSION));
-  app.footer("Exit status: 0 stopped by order, 1 failed, 78 configuration error.");
-  CLI11_PARSE(app, argc, argv);
+  app.footer("Exit status: 0 stopped by order, 1 failed, 2 wrong usage, 78 configuration error.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // --help and --version come this way as well
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
 
   auto config = check_config(path);
   if (!config) {
@@ -139,4 +142,14 @@ int main(int argc, char** argv) {
     return 0;
   }
   return serve(std::move(*config));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int status = run(argc, argv);
+  if (status == kExitUsage || status == kExitConfig) {
+    end_activation();
+  }
+  return status;
 }

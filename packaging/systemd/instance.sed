@@ -10,4 +10,4 @@ s|^StateDirectory=cosigner$|StateDirectory=cosigner@%i|
 s|/run/cosigner/control|/run/cosigner@%i/control|
 s|=cosigner\.service$|=cosigner@%i.service|
 s|=cosigner-control\.socket$|=cosigner-control@%i.socket|
-s| cosigner-control\.socket ;;| cosigner-control@%i.socket ;;|
+s| cosigner-control\.socket'$| cosigner-control@%i.socket'|

@@ -31,4 +31,11 @@ Expected<std::optional<ipc::UniqueFd>> take_control_socket(const std::string& pa
   return std::move(passed.front());
 }
 
+void end_activation() {
+  const int count = ::sd_listen_fds(1);
+  for (int i = 0; i < count; ++i) {
+    ::shutdown(SD_LISTEN_FDS_START + i, SHUT_RDWR);
+  }
+}
+
 }  // namespace cosigner::supervisor

@@ -15,4 +15,10 @@ namespace cosigner::supervisor {
 /// passed is not one stream socket listening at `path` (unit and configuration disagree).
 [[nodiscard]] Expected<std::optional<ipc::UniqueFd>> take_control_socket(const std::string& path);
 
+/// For a process that ends before it has taken the socket, and that starting again will not help:
+/// systemd finds what it passed shut down and closes its socket unit, instead of starting this
+/// program again for whoever waits there, until it starts it no more. Those who wait are refused;
+/// the next `systemctl start` opens the socket anew.
+void end_activation();
+
 }  // namespace cosigner::supervisor

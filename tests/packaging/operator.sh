@@ -84,7 +84,7 @@ no_server() { ! inside pgrep -f '^/usr/sbin/nats-server --config /etc/cosigner';
 check "no nats-server of the cluster runs" no_server
 check "purge" inside sh -c 'apt-get purge -y cosigner >/root/purge.log 2>&1'
 for path in /var/lib/cosigner /etc/cosigner/{credentials,operator.key,client.creds,authority,broker}; do
-  check "purge says that it keeps $path" inside grep -qx "cosigner:   $path" /root/purge.log
+  check "purge says that it keeps $path" inside grep -q "^cosigner:   $path" /root/purge.log
   check "and does" inside test -e "$path"
 done
 check "and the configuration" inside test -s /etc/cosigner/cosigner.toml
@@ -93,7 +93,7 @@ check "it says why" grep -q 'refusing to replace' "$work/last.log"
 check "install again" inside apt-get install -y --no-install-recommends "/root/cosigner_$version+next.deb"
 inside touch /etc/cosigner/purge-key-material
 check "purge with the flag" inside sh -c 'apt-get purge -y cosigner >/root/purge.log 2>&1'
-check "says what it deletes" inside grep -qx "cosigner:   /etc/cosigner/authority" /root/purge.log
+check "says what it deletes" inside grep -q "^cosigner:   /etc/cosigner/authority" /root/purge.log
 check "nothing is left" inside sh -c '! ls -d /var/lib/cosigner* /etc/cosigner /run/cosigner* 2>/dev/null | grep .'
 check "and nothing runs" no_server
 inside systemctl reset-failed

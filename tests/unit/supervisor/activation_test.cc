@@ -4,12 +4,14 @@
 #include "supervisor/control/activation.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -29,6 +31,37 @@ int listen_at(const std::string& path, int type) {
     ::_exit(kBroken);
   }
   return fd;
+}
+
+/// Whether a process that calls end_activation() leaves a socket that systemd takes for shut down,
+/// and on which nobody waits any more.
+bool is_closed_for_all(const std::string& path) {
+  const int listening = listen_at(path, SOCK_STREAM);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (listening != 3 && ::dup2(listening, 3) < 0) {
+      ::_exit(kBroken);
+    }
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("LISTEN_FDS", "1", 1);
+    end_activation();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  // What systemd polls for, with its own copy of the socket.
+  pollfd seen{.fd = listening, .events = POLLIN, .revents = 0};
+  const bool shut = ::poll(&seen, 1, 0) == 1 && (seen.revents & POLLHUP) != 0;
+  const int caller = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const bool refused =
+      ::connect(caller, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
+      errno == ECONNREFUSED;
+  ::close(caller);
+  ::close(listening);
+  return status == 0 && shut && refused;
 }
 
 /// What take_control_socket(`expected`) says in a child to which a socket at `bound` was passed.
@@ -81,6 +114,9 @@ TEST_CASE("the control socket that systemd passes") {
   }
   SECTION("two are refused") {
     CHECK(in_child(path, path, SOCK_STREAM, 2) == kRefused);
+  }
+  SECTION("is closed for all by a node that will not start") {
+    CHECK(is_closed_for_all(path));
   }
   std::filesystem::remove_all(folder);
 }

@@ -17,6 +17,7 @@
 #include "ipc/map_reader.h"
 #include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/resident_memory.h"
+#include "supervisor/process/resident_memory.h"
 #include "supervisor/process/worker_cgroups.h"
 
 using namespace cosigner;
