@@ -465,6 +465,12 @@ def test_init_and_import_change_nothing_when_they_refuse():
         assert first.init("--first", status=2)["error"] == "bad_request", "without --hub"
         assert first.init("--first", "--hub", "no host", status=2)["error"] == "bad_request"
         assert tree(first.home) == {}
+        # A recovery copy that cannot be written is no news for after everything has been made.
+        taken = first.home.parent / "taken.txt"
+        taken.write_text("the first copy")
+        assert first.init("--first", "--hub", hub, "--recovery-file", taken, status=73)["error"] == "already_exists"
+        assert first.init("--first", "--hub", hub, "--recovery-file", "/nowhere/r.txt", status=73)["error"] == "storage_failed"
+        assert taken.read_text() == "the first copy" and tree(first.home) == {}
         said = meet(trio, hub)
         recovery = (first.home / "recovery.txt").read_text().splitlines()[-1]
         assert recovery == (first.home / "credentials/key-encryption-key").read_text().strip()

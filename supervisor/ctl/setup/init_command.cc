@@ -1,9 +1,15 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 
 #include "ipc/key_file.h"
 #include "ipc/names.h"
+#include "ipc/unique_fd.h"
 #include "supervisor/config/listen_address.h"
 #include "supervisor/ctl/json.h"
 #include "supervisor/ctl/setup/authority.h"
@@ -161,6 +167,22 @@ Outcome<void> write_recovery(const InitArguments& arguments, const broker::Secre
   return {};
 }
 
+/// Before anything is made: a second copy is not written over a first, and an `init` that has made
+/// everything but the copy cannot be had again.
+Outcome<void> check_recovery_file(const std::string& path) {
+  const fs::path file = fs::absolute(path);
+  if (const ipc::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+      !fd) {
+    const bool there = errno == EEXIST;
+    return failed(
+        ExitStatus::kCannotWrite, there ? ErrorCode::kAlreadyExists : ErrorCode::kStorageFailed,
+        file.string() + (there ? " is there already" : ": " + std::string(std::strerror(errno))) +
+            ": nothing was changed.");
+  }
+  ::unlink(file.c_str());
+  return {};
+}
+
 Outcome<broker::SecretText> given_encryption_key(const std::string& path) {
   // Checked as a key file; the text goes on as it is.
   if (const auto key = load_key_file(path); !key) {
@@ -245,6 +267,11 @@ Outcome<void> run_init(const Context& context, const InitArguments& given) {
                   directory.authority().string() +
                       " is there without a node: if an earlier init was interrupted, remove it; "
                       "nothing was changed.");
+  }
+  if (!arguments.recovery_file.empty()) {
+    if (auto writable = check_recovery_file(arguments.recovery_file); !writable) {
+      return writable;
+    }
   }
   NewNode node{.cluster = arguments.cluster,
                .node = arguments.node,
