@@ -109,7 +109,8 @@ class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
     for (std::string& field : entry) {
       parts.push_back({field.data(), field.size()});
     }
-    // A journal that is away loses the line: nothing waits for a log.
+    // A journal that is away loses the line. One that is there and does not read is waited for,
+    // once net.unix.max_dgram_qlen (512) lines wait in its socket; systemd's watchdog ends that.
     static_cast<void>(::sd_journal_sendv(parts.data(), static_cast<int>(parts.size())));
   }
   void flush_() override {}

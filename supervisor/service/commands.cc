@@ -75,31 +75,32 @@ std::string user_of(const ByteVector& given) {
 
 void Commands::handle(Request request) {
   const auto found = table().find(request->command());
-  if (found == table().end()) {
-    request->fail(
-        {.code = ErrorCode::kBadRequest,
-         .message = "This node knows no command '" + ipc::make_loggable(request->command()) + "'.",
-         .peer = {},
-         .peer_reason = {}});
-    return;
-  }
-  const bool allowed = rights_.of(request->peer()) >= found->second.needed;
+  const bool known = found != table().end();
+  const std::string command = known ? found->first : ipc::make_loggable(request->command());
+  // Who may not even look is not told which commands there are.
+  const Rights needed = known ? found->second.needed : Rights::kView;
+  const bool allowed = rights_.of(request->peer()) >= needed;
   // Refusals cost their callers nothing: no more of them than this fill the log of a busy stranger.
-  if (allowed ? found->second.needed == Rights::kAdmin
+  if (allowed ? needed == Rights::kAdmin
               : refusals_audited_.take(monotonic_ms(), kAuditedRefusalsPerSecond)) {
-    audit_control(request->peer(), request->command(), user_of(request->arguments()),
+    audit_control(request->peer(), command, user_of(request->arguments()),
                   allowed ? "allowed" : error_name(ErrorCode::kDenied));
   }
   if (!allowed) {
     node_.metrics().control_refused();
-    log_refusal(request->peer(), request->command());
-    request->fail(
-        {.code = ErrorCode::kDenied,
-         .message = "You may not do this here: ask for membership of the node's " +
-                    std::string(found->second.needed == Rights::kAdmin ? "admin" : "view") +
-                    " group.",
-         .peer = {},
-         .peer_reason = {}});
+    log_refusal(request->peer(), command);
+    request->fail({.code = ErrorCode::kDenied,
+                   .message = "You may not do this here: ask for membership of the node's " +
+                              std::string(needed == Rights::kAdmin ? "admin" : "view") + " group.",
+                   .peer = {},
+                   .peer_reason = {}});
+    return;
+  }
+  if (!known) {
+    request->fail({.code = ErrorCode::kBadRequest,
+                   .message = "This node knows no command '" + command + "'.",
+                   .peer = {},
+                   .peer_reason = {}});
     return;
   }
   const auto tree = open_arguments(request->arguments());
@@ -242,7 +243,7 @@ void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
     return;
   }
   const auto parsed = spdlog::level::from_str(level);
-  if (parsed == spdlog::level::off && level != "off") {
+  if (parsed == spdlog::level::off) {  // what from_str() makes of any other word
     request->fail({.code = ErrorCode::kBadRequest,
                    .message = "Use trace, debug, info, warning or error.",
                    .peer = {},

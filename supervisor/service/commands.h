@@ -21,6 +21,9 @@ class Node;
 class Commands {
  public:
   explicit Commands(Node& node);
+  ~Commands() { *alive_ = false; }
+  Commands(const Commands&) = delete;
+  Commands& operator=(const Commands&) = delete;
 
   void handle(std::shared_ptr<ControlRequest> request);
   /// The groups of [control] have changed, perhaps.
@@ -82,6 +85,8 @@ class Commands {
   std::uint64_t refusals_unlogged_ = 0;
   std::multimap<std::string, Waiting> waiting_;
   LoopTimer ask_timer_;
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  ///< work of libuv's pool may end later
 };
 
 }  // namespace cosigner::supervisor

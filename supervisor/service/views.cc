@@ -262,7 +262,10 @@ void Commands::users(const Request& request, ipc::MapReader&) {
     pids.push_back(view.generation == 0 ? 0 : node_.pool().pid_of(view.generation));
   }
   UseJob::run(node_.loop(), std::move(pids),
-              [this, request, views](const std::vector<ProcessUse>& uses) {
+              [this, alive = alive_, request, views](const std::vector<ProcessUse>& uses) {
+                if (!*alive) {
+                  return;
+                }
                 // Of many users the last come with the final reply, the others in parts before it.
                 for (std::size_t begin = 0;; begin += kUsersInPart) {
                   const std::size_t end = std::min(begin + kUsersInPart, views->size());
