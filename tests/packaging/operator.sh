@@ -82,6 +82,7 @@ inside systemctl stop node-b
 check "remove" inside apt-get remove -y cosigner
 no_server() { ! inside pgrep -f '^/usr/sbin/nats-server --config /etc/cosigner'; }
 check "no nats-server of the cluster runs" no_server
+check "and none has failed" refused inside systemctl is-failed --quiet cosigner-nats@hub cosigner-nats@leaf
 check "purge" inside sh -c 'apt-get purge -y cosigner >/root/purge.log 2>&1'
 for path in /var/lib/cosigner /etc/cosigner/{credentials,operator.key,client.creds,authority,broker}; do
   check "purge says that it keeps $path" inside grep -q "^cosigner:   $path" /root/purge.log
@@ -91,6 +92,8 @@ check "and the configuration" inside test -s /etc/cosigner/cosigner.toml
 check "an older version is refused over what is left" refused inside apt-get install -y --allow-downgrades "/root/cosigner_$version.deb"
 check "it says why" grep -q 'refusing to replace' "$work/last.log"
 check "install again" inside apt-get install -y --no-install-recommends "/root/cosigner_$version+next.deb"
+again() { a status --json | value 'o.ready'; }
+check "the node is there again, with its nats-servers" wait_until 30 again
 inside touch /etc/cosigner/purge-key-material
 check "purge with the flag" inside sh -c 'apt-get purge -y cosigner >/root/purge.log 2>&1'
 check "says what it deletes" inside grep -q "^cosigner:   /etc/cosigner/authority" /root/purge.log
