@@ -100,3 +100,4 @@ check "says what it deletes" inside grep -q "^cosigner:   /etc/cosigner/authorit
 check "nothing is left" inside sh -c '! ls -d /var/lib/cosigner* /etc/cosigner /run/cosigner* 2>/dev/null | grep .'
 check "and nothing runs" no_server
 inside systemctl reset-failed
+inside systemctl enable --quiet nats-server  # as it was: the instances speak to it
