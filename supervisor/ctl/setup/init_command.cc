@@ -150,6 +150,12 @@ std::vector<std::string> steps_after_init(const NodeDirectory& directory,
   steps.push_back("on each other machine: cosignerctl init --join --cluster " + arguments.cluster +
                   " --node NAME");
   steps.push_back("bring their cards here: cosignerctl peers import CARD...");
+  if (arguments.hubs.size() > 1) {
+    steps.push_back("take what is in " + directory.authority().string() +
+                    "/hub-HOST to the host of each other hub, and there: install -m 640 -g nats "
+                    "hub-HOST/* /etc/cosigner/broker/ && systemctl enable --now cosigner-nats@hub "
+                    "(ports 7422 and, between hubs, 6222)");
+  }
   steps.push_back("take " + directory.bundle().string() +
                   " to each of them: cosignerctl peers import cluster.bundle");
   steps.emplace_back(
