@@ -135,6 +135,7 @@ TEST_CASE("checklist: 10,000 random recovery ids of the assembly alone") {
   SeededRandom random(43);
   const SecretScalar secret = SecretScalar::random(random);
   const Point key = *Point::generator_times(secret);
+  std::array<int, 4> seen{};
   for (int i = 0; i < 10'000; ++i) {
     const SecretScalar r = SecretScalar::random(random);
     const MessageDigest digest = random.bytes<MessageDigest>();
@@ -149,8 +150,14 @@ TEST_CASE("checklist: 10,000 random recovery ids of the assembly alone") {
           Scalar(), Scalar(), nonce_point(nonce)->x));
     }
     const auto signature = assemble(nonce, shares, digest, key);
-    REQUIRE(signature);  // verified by recovering the key
+    REQUIRE(signature);
+    REQUIRE(secp256k1::ecdsa_recover_vartime(digest, *signature) == key);
+    REQUIRE_FALSE(Scalar::decode(signature->s)->is_high_vartime());
+    ++seen.at(signature->recovery_id);
   }
+  CHECK(seen[0] > 4'000);
+  CHECK(seen[1] > 4'000);
+  CHECK(seen[2] + seen[3] == 0);
 }
 
 TEST_CASE("checklist: forced x_over: x(R) ≥ q sets bit 1 of the recovery id, for both parities") {
