@@ -8,6 +8,7 @@
 #include "crypto/dkg/dkg.h"
 #include "crypto/ed25519/group.h"
 #include "tests/support/threshold_cluster.h"
+#include "tests/unit/crypto/field_mutations.h"
 
 using namespace cosigner;
 using namespace cosigner::test;
@@ -252,6 +253,45 @@ TEST_CASE("DKG complaint: false accusers are named, by whatever they lie about")
   check([](Stage&, DkgComplaint& c) { c.view.data[0] ^= 1U; }, {}, "another view: nobody");
 }
 
+TEST_CASE("DKG complaint: every field of a complaint, altered in every way") {
+  // 3 deals 1 a wrong share; 1 complains, and rightly. 2 and 4 judge what comes of it.
+  ByteVector complaint;
+  const auto judged = [&](const std::optional<ByteVector>& instead) {
+    Stage stage;
+    stage.rewrite = [&](Envelope& e) {
+      stage.deal_instead(e, 3, 1, plus_one);
+      if (e.from == 1 && e.round == 3) {
+        complaint = e.payload;
+        e.payload = instead.value_or(e.payload);
+      }
+    };
+    return stage.run();
+  };
+  everyone_blames(judged(std::nullopt), {3}, {3});
+  const ByteVector honest = complaint;
+  REQUIRE(honest.front() == DkgComplaint::kKind);
+  const std::vector<Field> fields{{"kind", 0, 1, FieldKind::kCount, Blame::kSender},
+                                  {"view", 1, 32, FieldKind::kBytes, Blame::kNobody},
+                                  {"key", 33, 32, FieldKind::kBytes, Blame::kSender},
+                                  {"accusations", 65, 2, FieldKind::kCount, Blame::kSender},
+                                  {"dealer", 67, 2, FieldKind::kCount, Blame::kSender},
+                                  {"length", 69, 4, FieldKind::kCount, Blame::kSender},
+                                  {"ciphertext", 73, 48, FieldKind::kBytes, Blame::kSender}};
+  REQUIRE(honest.size() == fields.back().offset + fields.back().size);
+  for (const Field& field : fields) {
+    for (const FieldMutation& mutation : mutations_of(honest, field, {})) {
+      INFO(field.name << ": " << mutation.name);
+      // X25519 ignores the lowest and the highest bits of a secret: it is the same key.
+      const bool same = field.name == "key" && mutation.name.starts_with("bit ");
+      everyone_blames(judged(mutation.payload),
+                      same                               ? Indices{3}
+                      : mutation.blame == Blame::kNobody ? Indices{}
+                                                         : Indices{1},
+                      {1, 3});
+    }
+  }
+}
+
 TEST_CASE("DKG: the last dealer cannot choose the key, for its vector is committed to") {
   // 4 opens last, knows everyone's vectors, and opens to another polynomial with valid proofs.
   Stage stage;
@@ -346,6 +386,12 @@ TEST_CASE("DKG: openings that fit their commitment but not the protocol are blam
                     }
                   }),
                   {4}, {4});  // a proof missing
+  everyone_blames(run_with_opening([](auto& opening, const Digest&, Random&) {
+                    if (!opening.proofs.empty()) {
+                      opening.proofs.push_back(opening.proofs.front());
+                    }
+                  }),
+                  {4}, {4});  // a proof more than there are coefficients, and counted
   everyone_blames(run_with_opening([](auto& opening, const Digest&, Random&) {
                     if (!opening.proofs.empty()) {
                       std::swap(opening.proofs[0], opening.proofs[1]);
