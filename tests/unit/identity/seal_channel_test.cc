@@ -5,6 +5,7 @@
 #include <set>
 
 #include "crypto/channel/channel.h"
+#include "crypto/dkg/share_box.h"
 #include "crypto/identity/share_seal.h"
 #include "tests/support/full.h"
 
@@ -132,6 +133,42 @@ TEST_CASE("a channel carries messages both ways, in any order") {
   CHECK(at_a.open(back.sequence, {}, back.bytes));
   // Reflected: what A sealed is not accepted by A.
   CHECK_FALSE(at_a.open(0, ByteVector{0}, sent[0].bytes));
+}
+
+TEST_CASE("ToB-6: the two directions of a channel, or of a share box, are two key streams") {
+  // AES-GCM in counter mode: sealed zeros are the key stream itself. Under one key the directions
+  // would show the same one at the same sequence number, whatever the associated data is.
+  SeededRandom random(12);
+  const Worker a = worker_of("node1", 4, random);
+  const Worker b = worker_of("node2", 9, random);
+  Channel at_a = connect(a, b);
+  Channel at_b = connect(b, a);
+  Channel next = connect(worker_of("node1", 5, random), b);
+  const ByteVector zeros(64, 0);
+  std::set<ByteVector> streams;
+  std::size_t sealed = 0;
+  const auto add = [&](ByteVector bytes) {
+    bytes.resize(zeros.size());  // without the tag
+    CHECK(streams.insert(std::move(bytes)).second);
+    ++sealed;
+  };
+  for (int i = 0; i < 20; ++i) {
+    for (Channel* channel : {&at_a, &at_b, &next}) {
+      add(channel->seal({}, zeros).bytes);
+    }
+  }
+  // The share box seals once under each of its keys; a key is one session's and one
+  // direction's.
+  const SecretBytes<32> shared = random.secret<32>();
+  Digest other;
+  other.data[0] = 1;
+  for (const Digest& sid : {Digest(), other}) {
+    for (const auto& [from, to] :
+         std::vector<std::pair<ParticipantIndex, ParticipantIndex>>{{1, 2}, {2, 1}, {1, 3}}) {
+      add(seal_share(shared, ShareRoute{sid, from, to}, zeros));
+    }
+  }
+  CHECK(streams.size() == sealed);
 }
 
 TEST_CASE("a channel's message: sequence, associated data and every byte are authenticated") {
