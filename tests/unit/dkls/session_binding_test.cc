@@ -74,7 +74,8 @@ std::set<Digest> pair_ids(const Key& of) {
       everyone.push_back(other);
     }
     const auto share = KeyShare<Secp256k1Group>::decode(as_view(own.secret));
-    for (const auto& [peer, state] : decode_states(as_view(share->state), everyone).value()) {
+    const auto states = decode_states(as_view(share->state), everyone).value();
+    for (const auto& [peer, state] : states) {
       out.insert(state.id);
     }
   }
