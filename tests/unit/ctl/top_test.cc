@@ -117,13 +117,13 @@ TEST_CASE("top: the text fits the screen, or is whole where there is none") {
 TEST_CASE("top: between two looks it says something, lest the node close the connection") {
   std::atomic<bool> interrupted = false;
   std::atomic<int> heard = 0;
-  test::FakeNode node([&](const ipc::ControlCall& call, bool&) {
+  cosigner::test::FakeNode node([&](const ipc::ControlCall& call, bool&) {
     CHECK(call.command == "status");
     interrupted = ++heard == 3;
     ipc::ControlReply reply;
     reply.final = true;
     reply.body = ipc::MapPacker().finish();
-    return test::FakeNode::Replies{reply};
+    return cosigner::test::FakeNode::Replies{reply};
   });
   auto client = ControlClient::connect(node.path());
   REQUIRE(client);

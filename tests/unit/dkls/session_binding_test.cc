@@ -14,34 +14,34 @@ using namespace cosigner::dkls23::test;
 namespace {
 
 constexpr std::array<ParticipantIndex, 2> kBoth{1, 2};
-const Digest kMessage = digest_of("bound to its session");
+const Digest kBoundMessage = digest_of("bound to its session");
 
 using Prepare = std::function<void(ProtocolRunner&)>;
 
-const Key& key() {
+const Key& bound_key() {
   return shared_key(2, 3);
 }
 
 void prepare_sign(ProtocolRunner& runner, Random& random) {
-  add_signers(runner, key(), {1, 2}, kMessage, random);
+  add_signers(runner, bound_key(), {1, 2}, kBoundMessage, random);
 }
 void prepare_presign(ProtocolRunner& runner, Random& random) {
   for (const ParticipantIndex i : kBoth) {
-    runner.add(i, make_presign(sign_parameters(key(), i, 1, {}), random).value());
+    runner.add(i, make_presign(sign_parameters(bound_key(), i, 1, {}), random).value());
   }
 }
 void prepare_presigned(ProtocolRunner& runner, Random& random) {
-  auto pool = presign(key(), {1, 2}, random);
+  auto pool = presign(bound_key(), {1, 2}, random);
   for (const ParticipantIndex i : kBoth) {
-    runner.add(i, make_presigned_sign(sign_parameters(key(), i, 1, kMessage), std::move(pool.at(i)),
-                                      random.bytes<Bytes<32>>())
+    runner.add(i, make_presigned_sign(sign_parameters(bound_key(), i, 1, kBoundMessage),
+                                      std::move(pool.at(i)), random.bytes<Bytes<32>>())
                       .value());
   }
 }
 void prepare_renewal(ProtocolRunner& runner, Random& random) {
   for (const ParticipantIndex i : kBoth) {
-    runner.add(i, make_renewal({.record = key().at(i).record,
-                                .secret = as_view(key().at(i).secret),
+    runner.add(i, make_renewal({.record = bound_key().at(i).record,
+                                .secret = as_view(bound_key().at(i).secret),
                                 .context = digest_of("a renewal"),
                                 .self = i,
                                 .peer = static_cast<ParticipantIndex>(3 - i)},
@@ -127,7 +127,7 @@ TEST_CASE("ToB-5: no two runs of any protocol share a session id, nor two pairs 
   for (const ParticipantIndex i : kBoth) {
     renewed.emplace(i, std::get<KeyOutcome>(std::move(*report.at(i).outcome)));
   }
-  const std::set<Digest> old = pair_ids(key());
+  const std::set<Digest> old = pair_ids(bound_key());
   const auto share = KeyShare<Secp256k1Group>::decode(as_view(renewed.at(1).secret));
   const std::array<ParticipantIndex, 1> peer{2};
   const Digest id = decode_states(as_view(share->state), peer).value().at(2).id;
