@@ -82,7 +82,8 @@ void Commands::handle(Request request) {
   const bool allowed = rights_.of(request->peer()) >= needed;
   // Refusals cost their callers nothing: no more of them than this fill the log of a busy stranger.
   if (allowed ? needed == Rights::kAdmin
-              : refusals_audited_.take(monotonic_ms(), kAuditedRefusalsPerSecond)) {
+              : refusals_audited_.take(request->peer().uid, monotonic_ms(),
+                                       kAuditedRefusalsPerSecond)) {
     audit_control(request->peer(), command, user_of(request->arguments()),
                   allowed ? "allowed" : error_name(ErrorCode::kDenied));
   }

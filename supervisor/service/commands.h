@@ -80,7 +80,7 @@ class Commands {
 
   Node& node_;
   PeerRights rights_;
-  PerSecond refusals_audited_;
+  PerSecondOfEach refusals_audited_;
   PerSecond refusals_logged_;
   std::uint64_t refusals_unlogged_ = 0;
   std::multimap<std::string, Waiting> waiting_;

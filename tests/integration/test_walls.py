@@ -205,6 +205,12 @@ def test_who_has_no_rights_costs_nobody_else_anything(cluster, key):
     large = stranger()
     large.sendall(struct.pack(">I", 4 << 20))
     assert all_it_says(large) == b"", "a frame of 4 MiB is not even begun"
+    # Who may not look does not learn which commands there are, and leaves the same trace.
+    for name in ("no-such-command", "status"):
+        client = stranger()
+        client.sendall(frame(90, [1, name, pack({})]))
+        said = all_it_says(client)
+        assert b"denied" in said and b"knows no" not in said
     held = [stranger() for _ in range(300)]
     assert cluster.status()["gateway"]["pid"] == gateway
     cluster.sign_and_verify("alice", key, b"beside those who stay")

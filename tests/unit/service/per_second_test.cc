@@ -1,27 +1,24 @@
+// Limits for each second.
+
 #include "supervisor/service/per_second.h"
 
 #include <catch2/catch.hpp>
 
-namespace cosigner::supervisor::test {
+using namespace cosigner::supervisor;
 
-TEST_CASE("so many in each second, and in the next as many again") {
-  PerSecond lines;
-  for (const std::int64_t second : {0, 1, 1000}) {
-    CHECK(lines.take(second * 1000, 2));
-    CHECK(lines.take(second * 1000 + 500, 2));
-    CHECK_FALSE(lines.take(second * 1000 + 500, 2));
-    CHECK_FALSE(lines.take(second * 1000 + 999, 2));
+TEST_CASE(
+    "so many a second of each user: a busy one uses up nobody else's, and users are bounded") {
+  PerSecondOfEach each;
+  for (int i = 0; i < 1000; ++i) {
+    CHECK(each.take(1000, 5000 + i / 2, 20) == (i < 20));
   }
-  CHECK_FALSE(lines.take(1'001'000, 0));
-}
-
-TEST_CASE("a limit of one each second tells the first of a flood and counts the rest") {
-  PerSecond lines;
-  int told = 0;
-  for (std::int64_t now_ms = 5000; now_ms < 8000; ++now_ms) {
-    told += lines.take(now_ms, 1) ? 1 : 0;
+  CHECK(each.take(1001, 5999, 20));
+  CHECK(each.take(1000, 6000, 20));  // another second
+  for (uid_t user = 2000; user < 2063; ++user) {
+    CHECK(each.take(user, 6001, 1));
   }
-  CHECK(told == 3);
+  CHECK(each.take(3000, 6001, 1));  // the 65th shares with all that come after it
+  CHECK_FALSE(each.take(3001, 6001, 1));
+  CHECK(each.take(2000, 6002, 2));  // those before have their own all the same
+  CHECK(each.take(3001, 7000, 1));
 }
-
-}  // namespace cosigner::supervisor::test
