@@ -309,6 +309,42 @@ Expected<ByteVector> Authority::publish(std::int64_t now_s) {
   return seal_bundle(bundle, operator_key_);
 }
 
+Expected<std::string> Authority::hub_certificate(const fs::path& key_path, const std::string& host,
+                                                 std::int64_t now_s) const {
+  const auto pem = read_secret(key_path);
+  const auto key = pem ? TlsKey::from_pem(*pem) : Expected<TlsKey>(std::unexpected(pem.error()));
+  const auto public_der =
+      key ? key->public_der() : Expected<ByteVector>(std::unexpected(key.error()));
+  const auto certificate = public_der ? tls_.issue("hub", *public_der, {host}, now_s)
+                                      : Expected<ByteVector>(std::unexpected(public_der.error()));
+  return certificate ? certificate_pem(*certificate)
+                     : Expected<std::string>(std::unexpected(certificate.error()));
+}
+
+broker::ServerOptions Authority::hub_options(const std::string& hub,
+                                             const std::string& files) const {
+  // "[::]" takes IPv4 as well, and does not exist on a host without IPv6.
+  const bool version6 =
+      std::ranges::any_of(facts_.hubs, [](const std::string& one) { return one.starts_with('['); });
+  const std::string everywhere = version6 ? "[::]:" : "0.0.0.0:";
+  broker::ServerOptions options{.written_by = "cosignerctl",
+                                .name = "hub-" + host_of(hub),
+                                .listen = facts_.hub_listen,
+                                .leaf_listen = everywhere + port_of(hub),
+                                .tls = {.certificate = files + "hub.crt",
+                                        .key = files + "hub.key",
+                                        .authority = files + "ca.crt"}};
+  if (facts_.hubs.size() > 1) {
+    options.cluster_listen = everywhere + kRoutePort;
+    for (const std::string& other : facts_.hubs) {
+      if (other != hub) {
+        options.routes.push_back(host_in_address(other) + ":" + kRoutePort);
+      }
+    }
+  }
+  return options;
+}
+
 Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int64_t now_s) const {
   const auto authority = tls_.certificate_der();
   const auto authority_pem = authority ? certificate_pem(*authority)
@@ -316,10 +352,6 @@ Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int6
   if (!authority_pem) {
     return std::unexpected(authority_pem.error());
   }
-  // "[::]" takes IPv4 as well, and does not exist on a host without IPv6.
-  const bool version6 =
-      std::ranges::any_of(facts_.hubs, [](const std::string& hub) { return hub.starts_with('['); });
-  const std::string everywhere = version6 ? "[::]:" : "0.0.0.0:";
   for (std::size_t i = 0; i < facts_.hubs.size(); ++i) {
     const std::string& hub = facts_.hubs[i];
     const std::string host = host_of(hub);
@@ -345,36 +377,14 @@ Expected<void> Authority::write_hubs(const broker::BrokerTrust& trust, std::int6
         return written;
       }
     }
-    const auto pem = read_secret(key_path);
-    const auto key = pem ? TlsKey::from_pem(*pem) : Expected<TlsKey>(std::unexpected(pem.error()));
-    const auto public_der =
-        key ? key->public_der() : Expected<ByteVector>(std::unexpected(key.error()));
-    const auto certificate = public_der ? tls_.issue("hub", *public_der, {host}, now_s)
-                                        : Expected<ByteVector>(std::unexpected(public_der.error()));
-    const auto text = certificate ? certificate_pem(*certificate)
-                                  : Expected<std::string>(std::unexpected(certificate.error()));
-    if (!text) {
-      return std::unexpected(text.error());
-    }
-    broker::ServerOptions options{.written_by = "cosignerctl",
-                                  .name = "hub-" + host,
-                                  .listen = facts_.hub_listen,
-                                  .leaf_listen = everywhere + port_of(hub),
-                                  .tls = {.certificate = on_its_host + "hub.crt",
-                                          .key = on_its_host + "hub.key",
-                                          .authority = on_its_host + "ca.crt"}};
-    if (facts_.hubs.size() > 1) {
-      options.cluster_listen = everywhere + kRoutePort;
-      for (const std::string& other : facts_.hubs) {
-        if (other != hub) {
-          options.routes.push_back(host_in_address(other) + ":" + kRoutePort);
-        }
-      }
+    const auto certificate = hub_certificate(key_path, host, now_s);
+    if (!certificate) {
+      return std::unexpected(certificate.error());
     }
     for (const auto& [name, content] :
-         {std::pair<const char*, std::string>{"hub.crt", *text},
+         {std::pair<const char*, std::string>{"hub.crt", *certificate},
           {"ca.crt", *authority_pem},
-          {"hub.conf", broker::server_configuration(trust, options)}}) {
+          {"hub.conf", broker::server_configuration(trust, hub_options(hub, on_its_host))}}) {
       if (auto written = put(directory / name, content); !written) {
         return written;
       }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "supervisor/broker/server_config.h"
 #include "supervisor/ctl/setup/card.h"
 #include "supervisor/ctl/setup/node_directory.h"
 #include "supervisor/ctl/setup/tls_authority.h"
@@ -62,6 +63,13 @@ class Authority {
   [[nodiscard]] Expected<void> save() const;
   [[nodiscard]] Expected<void> write_hubs(const broker::BrokerTrust& trust,
                                           std::int64_t now_s) const;
+  /// For the key in `key_path`, as PEM.
+  [[nodiscard]] Expected<std::string> hub_certificate(const std::filesystem::path& key_path,
+                                                      const std::string& host,
+                                                      std::int64_t now_s) const;
+  /// `files`: the directory of its files on its own host, with a slash.
+  [[nodiscard]] broker::ServerOptions hub_options(const std::string& hub,
+                                                  const std::string& files) const;
 
   NodeDirectory directory_;
   AuthorityFacts facts_;
