@@ -154,28 +154,37 @@ Expected<MadeNode> make_node(const NodeDirectory& directory, const NewNode& node
   return out;
 }
 
-Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle, ByteView sealed) {
-  const auto own = own_card(directory);
-  if (!own) {
-    return std::unexpected(own.error());
-  }
-  std::string peers =
-      "# Every node of the cluster with its public identity key. Written by cosignerctl.\n";
+namespace {
+
+std::unexpected<Error> incomplete(const NodeDirectory& directory) {
+  return fail(ErrorCode::kBadRequest, "this node's files below " + directory.broker().string() +
+                                          " are not complete: run cosignerctl init");
+}
+
+struct Members {
+  const Bundle::Member* self = nullptr;
+  std::string peers;  ///< what peers.toml is to hold
+};
+
+Expected<Members> members_of(const NodeDirectory& directory, const Card& own,
+                             const Bundle& bundle) {
+  Members out{.peers =
+                  "# Every node of the cluster with its public identity key. Written by "
+                  "cosignerctl.\n"};
   const auto listed = listed_peers(directory);
   if (!listed) {
     return std::unexpected(listed.error());
   }
   std::set<std::string> staying;
-  const Bundle::Member* self = nullptr;
   for (const Bundle::Member& member : bundle.members) {
     const auto card = open_card(member.card);
     if (!card) {
       return std::unexpected(card.error());
     }
-    peers += peer_entry(card->node, card->identity);
+    out.peers += peer_entry(card->node, card->identity);
     staying.insert(card->node);
-    if (card->node == own->node) {
-      self = &member;
+    if (card->node == own.node) {
+      out.self = &member;
     }
   }
   std::string former;
@@ -187,61 +196,92 @@ Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle
     }
   }
   if (!former.empty()) {
-    peers += "\n# No peers any more. Remembered so that none comes back with another identity.\n" +
-             former;
+    out.peers +=
+        "\n# No peers any more. Remembered so that none comes back with another identity.\n" +
+        former;
   }
-  const auto listen = read_file(directory.broker() / "listen");
+  return out;
+}
+
+/// Of this node's nats-server, but its key, which it has.
+Expected<void> write_broker_files(const NodeDirectory& directory, const Card& own,
+                                  const Bundle::Member& self, const Bundle& bundle,
+                                  const std::string& broker_listen) {
   const auto leaf_seed = read_secret(directory.broker() / "leaf.seed");
-  if (self == nullptr || !listen || !leaf_seed) {
-    return fail(ErrorCode::kBadRequest, "this node's files below " + directory.broker().string() +
-                                            " are not complete: run cosignerctl init");
+  if (!leaf_seed) {
+    return incomplete(directory);
   }
-  const std::string broker_listen = listen->substr(0, listen->find('\n'));
   const auto leaf = Nkey::from_seed(NkeyKind::kUser, *leaf_seed);
   const auto authority = certificate_pem(bundle.tls_authority);
-  const auto certificate = certificate_pem(self->certificate);
+  const auto certificate = certificate_pem(self.certificate);
   if (!leaf || !authority || !certificate) {
     return fail(ErrorCode::kBadRequest, "the bundle's certificates cannot be read");
   }
   const std::string broker = directory.broker().string() + "/";
   const broker::ServerOptions options{.written_by = "cosignerctl",
-                                      .name = "leaf-" + own->node,
+                                      .name = "leaf-" + own.node,
                                       .listen = broker_listen,
                                       .hubs = bundle.hubs,
                                       .hub_credentials = broker + "leaf.creds",
                                       .tls = {.certificate = broker + "leaf.crt",
                                               .key = broker + "leaf.key",
                                               .authority = broker + "ca.crt"}};
-  const broker::SecretText credentials = broker::credentials_file(self->leaf_jwt, *leaf);
+  const broker::SecretText credentials = broker::credentials_file(self.leaf_jwt, *leaf);
+  const std::string configuration = broker::server_configuration(bundle.trust, options);
   for (const auto& [name, text] :
        {std::pair<const char*, std::string_view>{"leaf.creds", credentials},
         {"ca.crt", *authority},
-        {"leaf.crt", *certificate}}) {
+        {"leaf.crt", *certificate},
+        {"leaf.conf", configuration}}) {
     if (auto written = directory.write_for_broker(broker + name, text); !written) {
       return written;
     }
   }
-  if (auto written = directory.write_for_broker(
-          broker + "leaf.conf", broker::server_configuration(bundle.trust, options));
+  return {};
+}
+
+/// Whom this node obeys, where nobody has said so yet.
+Expected<void> write_first_initiators(const NodeDirectory& directory, const Bundle& bundle) {
+  if (!lists_no_initiator(directory)) {
+    return {};
+  }
+  std::string text =
+      "# Whose signature under a request this node obeys, and for what: "
+      "cosigner.toml(5).\n";
+  for (const Bundle::Client& client : bundle.initiators) {
+    text += "\n[[initiator]]\nname = \"" + client.name + "\"\npublic_key = \"" +
+            to_hex(client.key) + "\"\noperations = [\"*\"]\nusers = [\"*\"]\n";
+  }
+  return directory.write_public(directory.initiators(), text);
+}
+
+}  // namespace
+
+Expected<void> apply_bundle(const NodeDirectory& directory, const Bundle& bundle, ByteView sealed) {
+  const auto own = own_card(directory);
+  if (!own) {
+    return std::unexpected(own.error());
+  }
+  const auto members = members_of(directory, *own, bundle);
+  if (!members) {
+    return std::unexpected(members.error());
+  }
+  const auto listen = read_file(directory.broker() / "listen");
+  if (members->self == nullptr || !listen) {
+    return incomplete(directory);
+  }
+  const std::string broker_listen = listen->substr(0, listen->find('\n'));
+  if (auto written = write_broker_files(directory, *own, *members->self, bundle, broker_listen);
       !written) {
     return written;
   }
-  if (lists_no_initiator(directory)) {
-    std::string text =
-        "# Whose signature under a request this node obeys, and for what: "
-        "cosigner.toml(5).\n";
-    for (const Bundle::Client& client : bundle.initiators) {
-      text += "\n[[initiator]]\nname = \"" + client.name + "\"\npublic_key = \"" +
-              to_hex(client.key) + "\"\noperations = [\"*\"]\nusers = [\"*\"]\n";
-    }
-    if (auto written = directory.write_public(directory.initiators(), text); !written) {
-      return written;
-    }
+  if (auto written = write_first_initiators(directory, bundle); !written) {
+    return written;
   }
   if (auto written = write_configuration(directory, *own, bundle, broker_listen); !written) {
     return written;
   }
-  if (auto written = directory.write_public(directory.peers(), peers); !written) {
+  if (auto written = directory.write_public(directory.peers(), members->peers); !written) {
     return written;
   }
   return directory.write_public(directory.bundle(), armor(ArmorKind::kBundle, sealed));
