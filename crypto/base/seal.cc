@@ -1,12 +1,14 @@
 #include "crypto/base/seal.h"
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <sodium.h>
 
 #include <memory>
+#include <new>
 #include <stdexcept>
 
 #include "crypto/base/declassify.h"
@@ -29,10 +31,14 @@ EVP_KDF* hkdf() {
   return kdf;
 }
 
+// Out of memory or a broken OpenSSL: not something a peer's bytes can cause. An allocation that
+// OpenSSL was refused is what it is everywhere: std::bad_alloc, of which a worker dies at once.
 void require(bool ok, const char* what) {
   if (!ok) {
-    throw std::runtime_error(
-        what);  // out of memory or a broken OpenSSL: not something a peer can cause
+    if (ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE) {
+      throw std::bad_alloc();
+    }
+    throw std::runtime_error(what);
   }
 }
 
@@ -48,13 +54,15 @@ OSSL_PARAM octets(const char* name, ByteView bytes) {
 X25519PublicKey x25519_public_key(const X25519SecretKey& secret) {
   X25519PublicKey out;
   crypto_scalarmult_curve25519_base(out.data.data(), secret.expose().data());
+  declassify(&out, sizeof out);  // a public key
   return out;
 }
 
 std::optional<SecretBytes<32>> x25519(const X25519SecretKey& secret, const X25519PublicKey& peer) {
   SecretBytes<32> out;
-  if (crypto_scalarmult_curve25519(out.expose_mutable().data(), secret.expose().data(),
-                                   peer.data.data()) != 0) {
+  // Fails for a peer's key of small order, whatever the secret is.
+  if (declassified(crypto_scalarmult_curve25519(out.expose_mutable().data(), secret.expose().data(),
+                                                peer.data.data())) != 0) {
     return std::nullopt;
   }
   return out;

@@ -9,7 +9,7 @@ namespace cosigner::test {
 ipc::Stored SimulatedStore::apply(const ipc::Burn& order) {
   const auto key = active.find(order.key);
   if (fail_burn || key == active.end() || key->second.epoch != order.epoch) {
-    return failed(order.order, ErrorCode::kStorageFailed);
+    return failed(order.order, fail_burn ? ErrorCode::kStorageFailed : ErrorCode::kUnknownKey);
   }
   Pair& pair = pairs[{order.key, order.peer}];
   if (!order.failed && !pair.banned) {

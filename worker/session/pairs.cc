@@ -1,6 +1,8 @@
 #include "worker/session/pairs.h"
 
 #include <algorithm>
+#include <new>
+#include <stdexcept>
 
 #include "crypto/dkls23/key_state.h"
 
@@ -125,14 +127,20 @@ void Pairs::burn(const std::string& key, const std::string& node) {
     return;
   }
   ++environment_.counters.burns;
-  Pair& pair = pair_of(name);
-  pair = Pair{};
-  pair.epoch = keys_.find(key)->record.epoch;
-  pair.banned = true;
-  erase(name);
-  ++unconfirmed_burns_;
-  order_burn(name, true);
-  burnt_.push_back(name);
+  ++unconfirmed_burns_;  // first: from here on nothing gets out until the ban is durable
+  try {
+    Pair& pair = pair_of(name);
+    pair = Pair{};
+    pair.epoch = keys_.find(key)->record.epoch;
+    pair.banned = true;
+    erase(name);
+    order_burn(name, true);
+    burnt_.push_back(name);
+  } catch (...) {
+    // Whoever catches an exception goes on without what threw, and this cannot be gone without. Of
+    // this one the worker dies at once, inside the check, and its supervisor counts a strike.
+    throw std::bad_alloc();
+  }
 }
 
 void Pairs::erase_banned() {
@@ -205,6 +213,12 @@ void Pairs::retry(OrderKind kind, const Name& name, const ipc::Stored& stored) {
   if (kind == OrderKind::kErase &&
       (!pair.banned || error_from_name(stored.error_name) == ErrorCode::kConflict)) {
     return;  // lifted since: nothing is to be erased any more
+  }
+  if (kind == OrderKind::kBurn && error_from_name(stored.error_name) != ErrorCode::kStorageFailed) {
+    // Nothing that passes, as a full disk does: the store does not know what is to be banned. A
+    // worker that waited for it would answer nobody of its user any more. So it ends, inside the
+    // check, and the next one begins with the keys that the store knows.
+    throw std::runtime_error("a ban cannot be stored: " + stored.error_message);
   }
   again_[environment_.now_us() + kRetryStoreUs].emplace_back(kind, name);
 }
