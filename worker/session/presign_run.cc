@@ -97,14 +97,15 @@ void PresignRun::on_begin(const std::string& from, const PresignBegin& message) 
   start();
 }
 
-Digest PresignRun::binding() const {
+Digest PresignRun::binding_of(std::string_view cluster, std::string_view user, const Setup& setup,
+                              const std::map<ParticipantIndex, ByteVector>& hellos) {
   TaggedHash hash(tag::kPresignRun);
-  hash.part(environment_.cluster).part(environment_.user).part(setup_.key);
-  hash.part_u64(setup_.epoch).part(setup_.record).part(setup_.id).part(setup_.order);
-  hash.part(setup_.owner).part_u64(setup_.number);
-  for (const Signer& signer : setup_.signers) {
+  hash.part(cluster).part(user).part(setup.key);
+  hash.part_u64(setup.epoch).part(setup.record).part(setup.id).part(setup.order);
+  hash.part(setup.owner).part_u64(setup.number);
+  for (const Signer& signer : setup.signers) {
     hash.part_u16(signer.index).part(signer.node).part_u64(signer.generation);
-    hash.part(hellos_.at(signer.index));
+    hash.part(hellos.at(signer.index));
   }
   return hash.finish();
 }
@@ -119,7 +120,7 @@ void PresignRun::start() {
   for (const auto& [index, payload] : hellos_) {
     set.push_back({index, payload});
   }
-  step(protocol_->start(set, binding()));
+  step(protocol_->start(set, binding_of(environment_.cluster, environment_.user, setup_, hellos_)));
   for (const EarlyRound& early : std::exchange(early_, {})) {
     feed(early.from, early.round);
   }

@@ -40,6 +40,11 @@ class PresignRun {
     kFailed,  ///< a check failed or nothing came; the others are to be told
   };
 
+  /// What the protocol of a run is bound to: everything that its members agree on before it.
+  [[nodiscard]] static Digest binding_of(std::string_view cluster, std::string_view user,
+                                         const Setup& setup,
+                                         const std::map<ParticipantIndex, ByteVector>& hellos);
+
   PresignRun(Environment& environment, Peers& peers, Setup setup,
              std::unique_ptr<dkls23::PresignProtocol> protocol, std::unique_ptr<PairChecks> checks);
 
@@ -76,7 +81,6 @@ class PresignRun {
   void settle();
   void fail(Abort abort);
   void progress() { timer_us_ = environment_.now_us() + kTimeoutUs; }
-  [[nodiscard]] Digest binding() const;
 
   Environment& environment_;
   Peers& peers_;
