@@ -2,6 +2,7 @@
 // Rounds 0 to 2 of crypto/dkg/dkg.h, in their order: hellos, openings, deals. Included by that
 // header only; round 3 is in dkg_verdicts.h.
 
+#include "crypto/base/declassify.h"
 #include "crypto/dkg/dkg.h"
 
 namespace cosigner {
@@ -22,6 +23,9 @@ Dkg<Group>::Dkg(const KeygenParameters& parameters, std::unique_ptr<DkgExtension
       own_vector_(polynomial_->feldman_vector()) {
   DkgHello hello;
   hello.nonce = random.bytes<Bytes<32>>();
+  declassify(&hello.nonce, sizeof hello.nonce);              // sent with the hello
+  declassify(&chain_code_share_, sizeof chain_code_share_);  // sent in round 1, as is
+  declassify(&blinding_, sizeof blinding_);                  // the blinding value
   hello.commitment = dkg_commitment(parameters_, parameters_.self, encode_all(own_vector_),
                                     chain_code_share_, blinding_);
   hello.encryption_key = x25519_public_key(encryption_key_);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "crypto/base/declassify.h"
+
 namespace cosigner::dkls23 {
 
 PairSetup::PairSetup(const Digest& sid, ParticipantIndex self, ParticipantIndex peer,
@@ -33,6 +35,9 @@ Result<PairState> PairSetup::finish(ByteView peer_answer) {
   if (peer_answer.size() != kSetupAnswerBytes) {
     return malformed(peer_, "an OT set-up answer of the wrong length");
   }
+  // All but the seed share are protocol messages made to be seen; they are encrypted only because
+  // they travel with the share, and decrypting made them look secret.
+  declassify(peer_answer.data(), kBaseOtMessageBytes + kPprfMessageBytes);
   const std::expected<std::vector<OtKey>, Refusal> keys =
       chooser_.finish(peer_answer.first(kBaseOtMessageBytes));
   if (!keys) {

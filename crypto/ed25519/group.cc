@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "crypto/base/declassify.h"
 #include "crypto/protocol/group.h"
 
 namespace cosigner::ed25519 {
@@ -26,9 +27,14 @@ std::optional<Point> Point::decode(ByteView bytes) {
 
 std::optional<Point> Group::multiply_base(const SecretScalar& scalar) {
   Bytes<kPointSize> out;
-  if (crypto_scalarmult_ed25519_base_noclamp(out.data.data(), scalar.expose().data()) != 0) {
+  // Fails for zero only, which has probability 2^-252 for every secret multiplied here.
+  if (declassified(
+          crypto_scalarmult_ed25519_base_noclamp(out.data.data(), scalar.expose().data())) != 0) {
     return std::nullopt;
   }
+  // The product is public: the protocols that are templates on a group send every one of them, or
+  // compare it with what was sent.
+  declassify(&out, sizeof out);
   return Point(out);
 }
 

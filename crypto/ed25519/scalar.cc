@@ -2,6 +2,8 @@
 
 #include <sodium.h>
 
+#include "crypto/base/declassify.h"
+
 namespace cosigner::ed25519 {
 namespace {
 
@@ -11,7 +13,8 @@ bool is_reduced(const std::uint8_t* bytes) {
   std::memcpy(wide.expose_mutable().data(), bytes, kScalarSize);
   SecretBytes<kScalarSize> reduced;
   crypto_core_ed25519_scalar_reduce(reduced.expose_mutable().data(), wide.expose().data());
-  return sodium_memcmp(reduced.expose().data(), bytes, kScalarSize) == 0;
+  // Only this verdict is observable, and every stored or dealt share that is honest passes.
+  return declassified(sodium_memcmp(reduced.expose().data(), bytes, kScalarSize)) == 0;
 }
 
 }  // namespace
@@ -108,12 +111,13 @@ SecretScalar SecretScalar::duplicate() const {
 }
 
 bool SecretScalar::is_zero() const {
-  return sodium_is_zero(bytes_.expose().data(), kScalarSize) == 1;
+  return declassified(sodium_is_zero(bytes_.expose().data(), kScalarSize)) == 1;
 }
 
 Scalar SecretScalar::reveal() const {
   Scalar out;
   std::memcpy(out.bytes_.data.data(), bytes_.expose().data(), kScalarSize);
+  declassify(&out, sizeof out);
   return out;
 }
 

@@ -6,7 +6,9 @@
 //
 //   valgrind --error-exitcode=9 ctime-test PART
 //
-// PART: base-ot, ot-extension, vole, keygen, sign, presign, renewal; leak is the counter-proof.
+// PART: base-ot, ot-extension, vole, keygen, sign, presign, renewal, frost; leak and lost are the
+// counter-proofs: a branch on a secret, which valgrind reports with status 9, and a secret that is
+// no longer tracked, which ends this program with status 3.
 
 #include <valgrind/memcheck.h>
 
@@ -21,6 +23,8 @@
 #include "crypto/dkls23/key_state.h"
 #include "crypto/dkls23/pair_setup.h"
 #include "crypto/dkls23/vole.h"
+#include "crypto/frost/ed25519_suite.h"
+#include "crypto/frost/nonce.h"
 
 using namespace cosigner;
 using namespace cosigner::dkls23;
@@ -34,36 +38,31 @@ void mark_secret(ByteView bytes) {
 void require(bool condition, const char* what) {
   if (!condition) {
     std::fprintf(stderr, "failed: %s\n", what);
-    std::exit(1);
+    std::exit(3);
   }
 }
 
-/// The bytes are still tracked as secret at the end: nothing on the way declassified too much.
-void require_tracked(ByteView bytes) {
+std::size_t tracked_of(ByteView bytes) {
   std::size_t tracked = 0;
   for (const std::uint8_t& byte : bytes) {
     std::uint8_t bits = 0;
     tracked += VALGRIND_GET_VBITS(&byte, &bits, 1) == 1 && bits != 0 ? 1U : 0U;
   }
-  require(tracked == bytes.size(), "a secret is no longer tracked");
+  return tracked;
 }
 
-/// Everything drawn is secret. The key generation's nonces, blinding values and chain-code shares
-/// are 32 bytes long and published by code that serves libraries without undefined-memory
-/// tracking, so for it draws of 32 bytes stay public; scalars (64), choices (16) and the rest do
-/// not.
+/// The bytes are still tracked as secret at the end: nothing on the way declassified too much.
+void require_tracked(ByteView bytes) {
+  require(tracked_of(bytes) == bytes.size(), "a secret is no longer tracked");
+}
+
+/// Everything drawn is secret; what of it is published is declassified where that is decided.
 class SecretRandom final : public Random {
  public:
-  explicit SecretRandom(bool all) : all_(all) {}
   void fill(std::span<std::uint8_t> out) override {
     SystemRandom().fill(out);
-    if (all_ || out.size() != 32) {
-      mark_secret(out);
-    }
+    mark_secret(out);
   }
-
- private:
-  bool all_;
 };
 
 constexpr std::array<ParticipantIndex, 2> kBoth{1, 2};
@@ -105,16 +104,16 @@ void run(Protocols& protocols) {
 
 using Key = std::map<ParticipantIndex, KeyOutcome>;
 
-/// 2-of-2; with `secret`, all its randomness is tracked.
-Key keygen(Random& random) {
+/// 2-of-2.
+Key keygen(Random& random, Scheme scheme = Scheme::kEcdsaSecp256k1) {
   Protocols protocols;
   KeygenParameters parameters;
-  parameters.scheme = Scheme::kEcdsaSecp256k1;
+  parameters.scheme = scheme;
   parameters.threshold = 2;
   parameters.participants = {1, 2};
   for (const ParticipantIndex i : parameters.participants) {
     parameters.self = i;
-    protocols[i] = std::move(dkls23::make_keygen(parameters, random).value());
+    protocols[i] = std::move(cosigner::make_keygen(parameters, random).value());
   }
   run(protocols);
   Key key;
@@ -126,19 +125,26 @@ Key keygen(Random& random) {
   return key;
 }
 
+// A key's secret: version ‖ index, the share, and of an ECDSA key of two version ‖ u16 count ‖
+// peer ‖ present ‖ id, then the pair's state.
+constexpr std::size_t kShareAt = 3;
+constexpr std::size_t kPairSecret = PairState::kEncodedSize - 32;
+
+ByteView share_of(const KeyOutcome& own) {
+  return as_view(own.secret).subspan(kShareAt, 32);
+}
+ByteView pair_secret_of(const KeyOutcome& own) {
+  require(own.secret.size() == kShareAt + 32 + 3 + 35 + kPairSecret, "the secret's layout");
+  return as_view(own.secret).last(kPairSecret);
+}
+
 /// A key from public randomness whose every secret byte is then marked: share, Δ, leaves, seed.
 Key marked_key() {
   SystemRandom random;
   Key key = keygen(random);
   for (auto& [index, own] : key) {
-    constexpr std::size_t kShare = 3;        // version ‖ index
-    constexpr std::size_t kStates = 35;      // then version ‖ u16 count
-    constexpr std::size_t kPairHeader = 35;  // index ‖ present ‖ id
-    constexpr std::size_t kPairSecret = PairState::kEncodedSize - 32;
-    const ByteView bytes = as_view(own.secret);
-    require(bytes.size() == kStates + 3 + kPairHeader + kPairSecret, "the secret's layout");
-    mark_secret(bytes.subspan(kShare, 32));
-    mark_secret(bytes.last(kPairSecret));
+    mark_secret(share_of(own));
+    mark_secret(pair_secret_of(own));
   }
   return key;
 }
@@ -177,7 +183,7 @@ Pair run_setup(Random& random) {
 }
 
 void test_base_ot() {
-  SecretRandom random(true);
+  SecretRandom random;
   const Pair pair = run_setup(random);
   require_tracked(pair.a.sender.delta.expose());
   require_tracked(pair.b.receiver.leaves.expose());
@@ -187,7 +193,7 @@ void test_base_ot() {
 }
 
 void test_ot_extension() {
-  SecretRandom random(true);
+  SecretRandom random;
   const Pair pair = run_setup(random);
   const OtReceived received = ot_extension_receive(Digest{}, pair.b.receiver, random);
   const auto sent = ot_extension_send(Digest{}, pair.a.sender, received.message);
@@ -198,7 +204,7 @@ void test_ot_extension() {
 }
 
 void test_vole() {
-  SecretRandom random(true);
+  SecretRandom random;
   const Pair pair = run_setup(random);
   const Gadget gadget{Digest{}};
   const VoleReceiver receiver(Digest{}, gadget, pair.b.receiver, random);
@@ -215,24 +221,31 @@ void test_vole() {
 }
 
 void test_keygen() {
-  SecretRandom random(false);
-  keygen(random);
+  SecretRandom random;
+  for (const auto& [index, own] : keygen(random)) {
+    require_tracked(share_of(own));
+    require_tracked(pair_secret_of(own));
+  }
 }
 
 void test_sign() {
   const Key key = marked_key();
-  SecretRandom random(true);
+  SecretRandom random;
   Protocols protocols;
   for (const ParticipantIndex i : kBoth) {
     protocols[i] = std::move(dkls23::make_sign(parameters_of(key, i, true), random).value());
   }
   run(protocols);
   require(protocols.at(1)->take_outcome().has_value(), "a signature came out");
+  for (const auto& [index, own] : key) {
+    require_tracked(share_of(own));
+    require_tracked(pair_secret_of(own));
+  }
 }
 
 void test_presign() {
   const Key key = marked_key();
-  SecretRandom random(true);
+  SecretRandom random;
   Protocols presign;
   for (const ParticipantIndex i : kBoth) {
     presign[i] = std::move(make_presign(parameters_of(key, i, false), random).value());
@@ -242,6 +255,9 @@ void test_presign() {
   for (const ParticipantIndex i : kBoth) {
     auto token = dynamic_cast<PresignProtocol&>(*presign.at(i)).take_presignature();
     require(token.has_value(), "a presignature came out");
+    // u, v and φ, each a scalar inside it: what signing knows but for the message.
+    require(tracked_of({reinterpret_cast<const std::uint8_t*>(&*token), sizeof *token}) >= 3 * 32,
+            "a presignature's secrets are still tracked");
     online[i] = std::move(make_presigned_sign(parameters_of(key, i, true), std::move(*token),
                                               random.bytes<Bytes<32>>())
                               .value());
@@ -252,7 +268,7 @@ void test_presign() {
 
 void test_renewal() {
   const Key key = marked_key();
-  SecretRandom random(false);
+  SecretRandom random;
   Protocols protocols;
   for (const ParticipantIndex i : kBoth) {
     const auto peer = static_cast<ParticipantIndex>(3 - i);
@@ -261,15 +277,52 @@ void test_renewal() {
             .value());
   }
   run(protocols);
-  require(protocols.at(1)->take_outcome().has_value(), "a renewed key came out");
+  for (auto& [index, protocol] : protocols) {
+    const std::optional<Outcome> outcome = protocol->take_outcome();
+    require(outcome.has_value(), "a renewed key came out");
+    require_tracked(share_of(std::get<KeyOutcome>(*outcome)));
+    require_tracked(pair_secret_of(std::get<KeyOutcome>(*outcome)));
+  }
+}
+
+void test_frost() {
+  SecretRandom random;
+  const Key key = keygen(random, Scheme::kEd25519);
+  Protocols protocols;
+  for (const ParticipantIndex i : kBoth) {
+    require_tracked(share_of(key.at(i)));
+    SignParameters parameters = parameters_of(key, i, true);
+    parameters.path = {};
+    protocols[i] = std::move(cosigner::make_sign(parameters, random).value());
+  }
+  run(protocols);
+  const std::optional<Outcome> outcome = protocols.at(1)->take_outcome();
+  require(outcome.has_value(), "a signature came out");
+  require(
+      verify_signature_vartime(Scheme::kEd25519, key.at(1).record.public_key, ByteVector(32, 0x5a),
+                               std::get<SignatureOutcome>(*outcome).signature),
+      "the signature verifies");
+  // A nonce and the share it was made for, as one signer holds them between the two rounds.
+  const auto share = ed25519::SecretScalar::decode(share_of(key.at(1)));
+  require(share.has_value(), "the share decodes");
+  const auto nonce = FrostNonce<FrostEd25519>::generate(*share, random);
+  require(tracked_of({reinterpret_cast<const std::uint8_t*>(&nonce), sizeof nonce}) >= 2 * 32,
+          "a nonce is still tracked");
 }
 
 void test_leak() {
-  SecretRandom random(true);
+  SecretRandom random;
   const SecretBytes<16> secret = random.secret<16>();
   if ((secret.expose()[0] & 1U) != 0) {
     std::puts("odd");
   }
+}
+
+void test_lost() {
+  SecretRandom random;
+  const SecretBytes<16> secret = random.secret<16>();
+  declassify(secret.expose().data(), 1);
+  require_tracked(secret.expose());
 }
 
 struct Part {
@@ -279,7 +332,8 @@ struct Part {
 constexpr Part kParts[] = {{"base-ot", test_base_ot}, {"ot-extension", test_ot_extension},
                            {"vole", test_vole},       {"keygen", test_keygen},
                            {"sign", test_sign},       {"presign", test_presign},
-                           {"renewal", test_renewal}, {"leak", test_leak}};
+                           {"renewal", test_renewal}, {"frost", test_frost},
+                           {"leak", test_leak},       {"lost", test_lost}};
 
 }  // namespace
 
