@@ -1,6 +1,9 @@
 #pragma once
 // Every domain-separation tag of the system, in one place. No tag is shared between protocols or
-// versions (dkls23.md §1, ToB-11); tests/unit/base checks that all of them differ.
+// versions (dkls23.md §1, ToB-11). Building blocks that several protocols use (pairs, base OT,
+// PPRF, OT extension, VOLE, zero shares) have tags of their own; what they hash begins with a
+// session id, and that has its protocol's tag. tests/unit/base checks that all tags differ,
+// tests/support/checklist that each is used in one place.
 
 #include <array>
 #include <string_view>
@@ -31,13 +34,13 @@ struct Tag {
   /* sessions */                                                           \
   X(kHello, "cosigner/1/session/hello")                                    \
   X(kHelloSet, "cosigner/1/session/hello-set")                             \
+  X(kStart, "cosigner/1/session/start")                                    \
   X(kCoordinatorOrder, "cosigner/1/session/coordinator-order")             \
   X(kAttempt, "cosigner/1/session/attempt")                                \
   X(kPresignRun, "cosigner/1/session/presign-run")                         \
   X(kRenewalSession, "cosigner/1/session/renewal")                         \
   X(kPresence, "cosigner/1/presence")                                      \
   /* common DKG, dkls23.md §5 */                                           \
-  X(kDkgContext, "cosigner/1/dkg/context")                                 \
   X(kDkgSid, "cosigner/1/dkg/sid")                                         \
   X(kDkgCommitment, "cosigner/1/dkg/commitment")                           \
   X(kDkgCoefficientProof, "cosigner/1/dkg/coefficient-proof")              \
@@ -73,6 +76,7 @@ struct Tag {
   X(kPresignedEcho, "cosigner/1/presigned/echo")                           \
   X(kRenewalSid, "cosigner/1/renewal/sid")                                 \
   X(kRenewalEcho, "cosigner/1/renewal/echo")                               \
+  X(kRenewalShareKey, "cosigner/1/renewal/share-key")                      \
   X(kZeroShare, "cosigner/1/zero-share")
 
 #define COSIGNER_DEFINE_TAG(identifier, text) inline constexpr Tag identifier{text};

@@ -6,7 +6,7 @@ namespace cosigner {
 namespace {
 
 Digest label(const ShareRoute& route) {
-  return TaggedHash(tag::kDkgShareKey)
+  return TaggedHash(route.key_tag)
       .part(route.sid)
       .part_u16(route.from)
       .part_u16(route.to)

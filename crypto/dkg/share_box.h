@@ -6,14 +6,16 @@
 
 #include "crypto/base/abort.h"
 #include "crypto/base/seal.h"
+#include "crypto/base/tags.h"
 
 namespace cosigner {
 
-/// Who deals to whom, in which session.
+/// Who deals to whom, in which session of which protocol.
 struct ShareRoute {
   Digest sid;
   ParticipantIndex from = 0;
   ParticipantIndex to = 0;
+  tag::Tag key_tag = tag::kDkgShareKey;
 };
 
 /// `shared` is the X25519 result between the two; each direction derives another key from it.

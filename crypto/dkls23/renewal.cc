@@ -164,12 +164,12 @@ Result<Messages> Renewal::answer() {
   if (!made) {
     return std::unexpected(made.error());
   }
-  const ShareRoute route{sid_, parameters_.self, parameters_.peer};
+  const ShareRoute route{sid_, parameters_.self, parameters_.peer, tag::kRenewalShareKey};
   return Messages{{parameters_.peer, 2, seal_share(shared_, route, as_view(*made))}};
 }
 
 Result<Messages> Renewal::confirm() {
-  const ShareRoute route{sid_, parameters_.peer, parameters_.self};
+  const ShareRoute route{sid_, parameters_.peer, parameters_.self, tag::kRenewalShareKey};
   const std::optional<SecretVector> theirs =
       open_share(shared_, route, inbox_.payload(parameters_.peer, 2));
   if (!theirs) {

@@ -10,7 +10,7 @@ namespace cosigner::worker {
 namespace {
 
 Digest digest_of(const Start& start) {
-  return TaggedHash(tag::kHelloSet).part(encode_fields(start)).finish();
+  return TaggedHash(tag::kStart).part(encode_fields(start)).finish();
 }
 
 }  // namespace

@@ -157,8 +157,8 @@ TEST_CASE("ToB-6: the two directions of a channel, or of a share box, are two ke
       add(channel->seal({}, zeros).bytes);
     }
   }
-  // The share box seals once under each of its keys; a key is one session's and one
-  // direction's.
+  // The share box seals once under each of its keys; a key is one session's, one
+  // direction's and one protocol's.
   const SecretBytes<32> shared = random.secret<32>();
   Digest other;
   other.data[0] = 1;
@@ -166,6 +166,7 @@ TEST_CASE("ToB-6: the two directions of a channel, or of a share box, are two ke
     for (const auto& [from, to] :
          std::vector<std::pair<ParticipantIndex, ParticipantIndex>>{{1, 2}, {2, 1}, {1, 3}}) {
       add(seal_share(shared, ShareRoute{sid, from, to}, zeros));
+      add(seal_share(shared, ShareRoute{sid, from, to, tag::kRenewalShareKey}, zeros));
     }
   }
   CHECK(streams.size() == sealed);
