@@ -161,8 +161,10 @@ TEST_CASE("ToB-9: replay of every message in a later session is rejected, and bu
       REQUIRE(report.at(1).abort);
       INFO(report.at(1).abort->reason);
       CHECK(report.at(1).abort->abort_class == AbortClass::kRecoverable);
+      CHECK_FALSE(report.at(1).outcome);
+      // 2 may have finished, where the replay took the place of its own last message: all it heard
+      // was true. The pair then holds two states, which the workers find out and renew again.
       for (const ParticipantIndex i : kBoth) {
-        CHECK_FALSE(report.at(i).outcome);
         if (report.at(i).abort) {
           CHECK(report.at(i).abort->abort_class == AbortClass::kRecoverable);
         }
