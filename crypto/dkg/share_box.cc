@@ -6,11 +6,7 @@ namespace cosigner {
 namespace {
 
 Digest label(const ShareRoute& route) {
-  return TaggedHash(route.key_tag)
-      .part(route.sid)
-      .part_u16(route.from)
-      .part_u16(route.to)
-      .finish();
+  return TaggedHash(route.key_tag).part(route.sid).part_u16(route.from).part_u16(route.to).finish();
 }
 
 AeadKey derive_key(const SecretBytes<32>& shared, const ShareRoute& route, const Digest& info) {
