@@ -28,7 +28,7 @@ Digest Sha256::finish() {
 
 void Sha256::finish_into(std::span<std::uint8_t> out) {
   assert(out.size() == SHA256_DIGEST_LENGTH);
-  SHA256_Final(out.data(), &context_);  // wipes the context
+  SHA256_Final(out.data(), &context_);  // wipes the block; the chaining value is burn_stack()'s
 }
 
 namespace {

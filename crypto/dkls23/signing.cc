@@ -364,7 +364,9 @@ Result<Messages> Signing::round3() {
       }
       return malformed(index, "a VOLE message that does not parse");
     }
-    // One verdict for the three checks: nobody learns which one failed.
+    // One verdict for the three checks: nobody is told which one failed. The first that fails ends
+    // them, so the time until this worker falls silent tells; by then the ban is ordered, and what
+    // it could learn is what its own failed guess told it.
     if (!d || !product_matches(peer.receiver->b(), message.nonce, (*d)[0], message.gamma_u) ||
         !product_matches(peer.receiver->b(), message.key_share, (*d)[1], message.gamma_v)) {
       return burn(index, "a multiplication check failed");

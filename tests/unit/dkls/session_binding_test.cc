@@ -163,7 +163,8 @@ TEST_CASE("ToB-9: replay of every message in a later session is rejected, and bu
       CHECK(report.at(1).abort->abort_class == AbortClass::kRecoverable);
       CHECK_FALSE(report.at(1).outcome);
       // 2 may have finished, where the replay took the place of its own last message: all it heard
-      // was true. The pair then holds two states, which the workers find out and renew again.
+      // was true. Then a renewed pair holds two states, which the workers find out and renew again;
+      // and a key that one participant has refused is never activated.
       for (const ParticipantIndex i : kBoth) {
         if (report.at(i).abort) {
           CHECK(report.at(i).abort->abort_class == AbortClass::kRecoverable);
