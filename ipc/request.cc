@@ -18,53 +18,54 @@ constexpr std::size_t kMaxPathText = 1 + bip32::kMaxDepth * 11;  // "/2147483647
 constexpr std::string_view kPathRule =
     "'path' must be like m/44/60/0/0/5: at most 255 steps below 2147483648, none of them hardened";
 
-std::unexpected<Error> bad(std::string reason) {
+std::unexpected<Error> bad_request(std::string reason) {
   return fail(ErrorCode::kBadRequest, "request: " + std::move(reason));
 }
 
 Expected<void> validate_keygen(const Request& request) {
   const auto& nodes = request.participants;
   if (nodes.size() < 2 || nodes.size() > kMaxParticipants) {
-    return bad("'participants' must name 2 to " + std::to_string(kMaxParticipants) + " nodes");
+    return bad_request("'participants' must name 2 to " + std::to_string(kMaxParticipants) +
+                       " nodes");
   }
   if (!std::all_of(nodes.begin(), nodes.end(), valid_node_name)) {
-    return bad("'participants' holds what is no node name");
+    return bad_request("'participants' holds what is no node name");
   }
   if (std::adjacent_find(nodes.begin(), nodes.end(), std::greater_equal<>()) != nodes.end()) {
-    return bad("'participants' must be sorted, without repeats");
+    return bad_request("'participants' must be sorted, without repeats");
   }
   if (request.threshold < 2 || request.threshold > nodes.size()) {
-    return bad("'threshold' must be from 2 to the number of participants");
+    return bad_request("'threshold' must be from 2 to the number of participants");
   }
   return {};
 }
 
 Expected<void> validate_sign(const Request& request) {
   if (request.scheme == Scheme::kEcdsaSecp256k1 && request.message.size() != 32) {
-    return bad("'message' must be the 32-byte digest to be signed for " +
-               std::string(scheme_name(request.scheme)));
+    return bad_request("'message' must be the 32-byte digest to be signed for " +
+                       std::string(scheme_name(request.scheme)));
   }
   if (request.message.size() > kMaxMessageBytes) {
-    return bad("'message' has more than " + std::to_string(kMaxMessageBytes) + " bytes");
+    return bad_request("'message' has more than " + std::to_string(kMaxMessageBytes) + " bytes");
   }
   if (!request.path.empty() && request.scheme != Scheme::kEcdsaSecp256k1) {
-    return bad("only " + std::string(scheme_name(Scheme::kEcdsaSecp256k1)) +
-               " keys are derived along a 'path'");
+    return bad_request("only " + std::string(scheme_name(Scheme::kEcdsaSecp256k1)) +
+                       " keys are derived along a 'path'");
   }
   if (request.path.size() > bip32::kMaxDepth ||
       std::ranges::any_of(request.path, [](auto step) { return step >= bip32::kHardened; })) {
-    return bad(std::string(kPathRule));
+    return bad_request(std::string(kPathRule));
   }
   return {};
 }
 
 Expected<void> validate_presign(const Request& request) {
   if (request.scheme != Scheme::kEcdsaSecp256k1) {
-    return bad("presignatures are of keys for " +
-               std::string(scheme_name(Scheme::kEcdsaSecp256k1)) + " only");
+    return bad_request("presignatures are of keys for " +
+                       std::string(scheme_name(Scheme::kEcdsaSecp256k1)) + " only");
   }
   if (request.count < 1 || request.count > kMaxPresignCount) {
-    return bad("'count' must be from 1 to " + std::to_string(kMaxPresignCount));
+    return bad_request("'count' must be from 1 to " + std::to_string(kMaxPresignCount));
   }
   return {};
 }
@@ -94,21 +95,21 @@ std::optional<Operation> operation_from_name(std::string_view name) {
 
 Expected<void> validate_request(const Request& request) {
   if (!valid_cluster_name(request.cluster)) {
-    return bad("'cluster' must be 1 to 32 of a-z, 0-9, '-'");
+    return bad_request("'cluster' must be 1 to 32 of a-z, 0-9, '-'");
   }
   if (!valid_user_name(request.user)) {
-    return bad("'user' must be 1 to 128 of A-Z, a-z, 0-9, '._:@-'");
+    return bad_request("'user' must be 1 to 128 of A-Z, a-z, 0-9, '._:@-'");
   }
   if (!valid_key_name(request.key)) {
-    return bad("'key' must be 1 to 64 of A-Z, a-z, 0-9, '._:@-'");
+    return bad_request("'key' must be 1 to 64 of A-Z, a-z, 0-9, '._:@-'");
   }
   if (request.expires_at_ms <= request.issued_at_ms ||
       request.expires_at_ms - request.issued_at_ms > kMaxRequestLifetimeMs) {
-    return bad("'expires_at' must be later than 'issued_at' by at most one hour");
+    return bad_request("'expires_at' must be later than 'issued_at' by at most one hour");
   }
   if (!scheme_available(request.scheme)) {
-    return bad("scheme " + std::string(scheme_name(request.scheme)) +
-               " is not available; there are " + available_scheme_names());
+    return bad_request("scheme " + std::string(scheme_name(request.scheme)) +
+                       " is not available; there are " + available_scheme_names());
   }
   switch (request.operation) {
     case Operation::kKeygen:
@@ -118,7 +119,7 @@ Expected<void> validate_request(const Request& request) {
     case Operation::kPresign:
       return validate_presign(request);
   }
-  return bad("'op' is none that this node knows");
+  return bad_request("'op' is none that this node knows");
 }
 
 ByteVector encode_request(const Request& request) {
@@ -256,7 +257,7 @@ Expected<SignedRequest> sign_request(const Request& request, const IdentityKey& 
     return std::unexpected(valid.error());
   }
   if (request.initiator != key.public_key()) {
-    return bad("'initiator' is not the public half of the signing key");
+    return bad_request("'initiator' is not the public half of the signing key");
   }
   Envelope envelope;
   envelope.request = encode_request(request);

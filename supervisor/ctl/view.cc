@@ -32,8 +32,8 @@ std::string field(const Json& object, std::string_view name) {
 }
 
 /// 2026-11-21T12:00:00Z
-std::string utc_time(std::uint64_t milliseconds) {
-  const auto seconds = static_cast<std::time_t>(milliseconds / 1000);
+std::string utc_time(std::uint64_t unix_ms) {
+  const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
   std::tm parts{};
   char text[32];
   ::gmtime_r(&seconds, &parts);

@@ -8,7 +8,7 @@ namespace cosigner::worker {
 namespace {
 
 constexpr std::uint8_t kBeaconVersion = 1;
-constexpr std::size_t kMaxCertificateBytes = 2048;
+constexpr std::size_t kMaxGatewayCertificateBytes = 2048;
 
 Digest beacon_digest(ByteView certificate, std::uint64_t count, std::uint8_t bye) {
   return TaggedHash(tag::kPresence).part(certificate).part_u64(count).part_u8(bye).finish();
@@ -103,7 +103,7 @@ Expected<std::optional<PresenceChange>> PresenceTable::on_beacon(std::int64_t no
   }
   Reader reader(payload);
   const std::uint8_t version = reader.u8();
-  const ByteView certificate = reader.bytes(kMaxCertificateBytes);
+  const ByteView certificate = reader.bytes(kMaxGatewayCertificateBytes);
   const std::uint64_t count = reader.u64();
   const std::uint8_t bye = reader.u8();
   const auto signature = reader.take<Ed25519Signature>();

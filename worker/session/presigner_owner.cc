@@ -6,12 +6,6 @@
 
 namespace cosigner::worker {
 
-namespace {
-
-constexpr std::int64_t kWakeAgainUs = 1'000'000;
-
-}  // namespace
-
 std::size_t Presigner::own_runs(std::string_view key, bool ordered) const {
   return static_cast<std::size_t>(std::ranges::count_if(runs_, [&](const auto& entry) {
     const PresignRun& run = *entry.second;

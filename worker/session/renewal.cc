@@ -10,8 +10,8 @@ namespace cosigner::worker {
 
 namespace {
 
-constexpr std::int64_t kFirstAskUs = 500'000;
-constexpr std::int64_t kAskCapUs = 30'000'000;
+constexpr std::int64_t kFirstRenewalAskUs = 500'000;
+constexpr std::int64_t kRenewalAskCapUs = 30'000'000;
 
 }  // namespace
 
@@ -30,7 +30,7 @@ SessionId renewal_session(std::string_view cluster, std::string_view user, const
 }
 
 void Pairs::schedule(Pair& pair, std::int64_t interval_us) {
-  pair.interval_us = std::clamp(interval_us, kFirstAskUs, kAskCapUs);
+  pair.interval_us = std::clamp(interval_us, kFirstRenewalAskUs, kRenewalAskCapUs);
   pair.due_us = environment_.now_us() + pair.interval_us;
 }
 
@@ -195,7 +195,7 @@ void Pairs::durable(const Name& name, Pair& pair) {
   if (ordered) {
     pair.renewal = ipc::PairRenewal::kStored;
     pair.interval_us = 0;
-    schedule(pair, kFirstAskUs);
+    schedule(pair, kFirstRenewalAskUs);
   }
   send_notice(name, &pair, ordered ? PairNotice::Wish::kReply : PairNotice::Wish::kNothing);
 }

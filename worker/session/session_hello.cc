@@ -15,7 +15,6 @@ constexpr std::int64_t kResendCapUs = 1'000'000;
 /// milliseconds.
 constexpr std::int64_t kFirstQuickUs = 3'000;
 constexpr std::int64_t kQuickCapUs = 100'000;
-constexpr std::int64_t kWakeAgainUs = 1'000'000;
 
 }  // namespace
 

@@ -23,7 +23,7 @@ class Lines {
  public:
   explicit Lines(std::unique_ptr<spdlog::formatter> formatter)
       : before_(spdlog::default_logger()),
-        sink_(std::make_shared<spdlog::sinks::ostream_sink_mt>(out_)) {
+        sink_(std::make_shared<spdlog::sinks::ostream_sink_st>(out_)) {
     sink_->set_formatter(std::move(formatter));
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink_));
     set_up_audit(sink_);
@@ -40,7 +40,7 @@ class Lines {
  private:
   std::shared_ptr<spdlog::logger> before_;
   std::ostringstream out_;
-  std::shared_ptr<spdlog::sinks::ostream_sink_mt> sink_;
+  std::shared_ptr<spdlog::sinks::ostream_sink_st> sink_;
 };
 
 TEST_CASE("text: fields before the message, and a line without fields has none of an earlier one") {
