@@ -1,6 +1,7 @@
 #pragma once
 // What a worker has done since it was last asked, for its node's metrics: requests answered by
-// kind, outcome and duration, attempts, retransmissions, peers that misbehaved, failures that name nobody.
+// kind, outcome and duration, attempts, retransmissions, peers that misbehaved, failures that name
+// nobody.
 
 #include <map>
 #include <string>

@@ -17,7 +17,6 @@
 #include "ipc/map_reader.h"
 #include "supervisor/process/own_sandbox.h"
 #include "supervisor/process/resident_memory.h"
-#include "supervisor/process/resident_memory.h"
 #include "supervisor/process/worker_cgroups.h"
 
 using namespace cosigner;
