@@ -1,15 +1,13 @@
 #include "supervisor/service/self_check.h"
 
-#include <linux/landlock.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
+#include "ipc/landlock.h"
 #include "ipc/pack.h"
 #include "supervisor/service/node.h"
 #include "supervisor/store/structure_check.h"
@@ -60,20 +58,6 @@ std::string status_field(pid_t pid, std::string_view name) {
   return {};
 }
 
-/// The version of the kernel's landlock, 0: none; or whether a filter around this node refuses to
-/// ask (worker/sandbox/landlock.h).
-struct LandlockSeen {
-  std::uint64_t version = 0;
-  bool refused = false;
-};
-LandlockSeen landlock_seen() {
-  const long version =
-      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  return version < 0
-             ? LandlockSeen{.version = 0, .refused = errno != ENOSYS && errno != EOPNOTSUPP}
-             : LandlockSeen{.version = static_cast<std::uint64_t>(version), .refused = false};
-}
-
 struct Job {
   uv_work_t work{};
   std::string state_directory;
@@ -87,7 +71,7 @@ struct Job {
   void run() {
     const StructureReport store = check_structure(state_directory + "/cosigner.db", kPatience);
     struct statvfs space{};
-    const LandlockSeen landlock = landlock_seen();
+    const ipc::Landlock landlock = ipc::ask_landlock();
     const bool known = ::statvfs(state_directory.c_str(), &space) == 0;
     body = ipc::MapPacker()
                .raw("store", ipc::MapPacker()

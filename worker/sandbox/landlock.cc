@@ -12,10 +12,8 @@ namespace cosigner::worker {
 namespace {
 
 // The numbers of the system calls are the same on all architectures.
-constexpr long kCreateRuleset = 444;
 constexpr long kAddRule = 445;
 constexpr long kRestrictSelf = 446;
-constexpr std::uint32_t kAskVersion = 1;
 constexpr std::uint32_t kRuleNetPort = 2;
 constexpr std::uint64_t kBindTcp = 1;
 constexpr std::uint64_t kConnectTcp = 2;
@@ -31,7 +29,7 @@ struct NetPortAttributes {
 };
 
 // What each version can forbid; version 1 has 13 rights on files.
-std::uint64_t file_rights(long version) {
+std::uint64_t file_rights(std::uint32_t version) {
   const unsigned count = version >= 5 ? 16 : version >= 3 ? 15 : version >= 2 ? 14 : 13;
   return (std::uint64_t{1} << count) - 1;
 }
@@ -43,12 +41,11 @@ std::unexpected<Error> failed(const char* what) {
 }  // namespace
 
 Expected<Landlock> apply_landlock(std::uint16_t tcp_port) {
-  const long version = ::syscall(kCreateRuleset, nullptr, 0, kAskVersion);
-  if (version <= 0) {
-    // ENOSYS: not built in. EOPNOTSUPP: switched off at boot. The kernel itself says nothing else.
-    const bool refused = version < 0 && errno != ENOSYS && errno != EOPNOTSUPP;
-    return Landlock{.version = 0, .refused = refused};
+  const Landlock landlock = ipc::ask_landlock();
+  if (landlock.version == 0) {
+    return landlock;
   }
+  const std::uint32_t version = landlock.version;
   RulesetAttributes attributes;
   attributes.files = file_rights(version);
   std::size_t size = sizeof attributes.files;
@@ -60,8 +57,8 @@ Expected<Landlock> apply_landlock(std::uint16_t tcp_port) {
     attributes.scoped = 3;  // abstract Unix sockets, signals
     size += sizeof attributes.scoped;
   }
-  const ipc::UniqueFd ruleset(
-      static_cast<int>(::syscall(kCreateRuleset, &attributes, size, std::uint32_t{0})));
+  const ipc::UniqueFd ruleset(static_cast<int>(
+      ::syscall(ipc::kLandlockCreateRuleset, &attributes, size, std::uint32_t{0})));
   if (!ruleset) {
     return failed("landlock_create_ruleset");
   }
@@ -74,7 +71,7 @@ Expected<Landlock> apply_landlock(std::uint16_t tcp_port) {
   if (::syscall(kRestrictSelf, ruleset.get(), std::uint32_t{0}) != 0) {
     return failed("landlock_restrict_self");
   }
-  return Landlock{.version = static_cast<std::uint32_t>(version), .refused = false};
+  return landlock;
 }
 
 }  // namespace cosigner::worker

@@ -7,19 +7,14 @@
 #include <cstdint>
 
 #include "ipc/error.h"
+#include "ipc/landlock.h"
 
 namespace cosigner::worker {
 
-struct Landlock {
-  /// Of the kernel's interface; 0: nothing was applied (5.13 is the first with one, 6.7 with ports,
-  /// 6.12 with signals).
-  std::uint32_t version = 0;
-  /// Nothing was applied because a system-call filter around the node refuses to ask: the unit's or
-  /// a container's, not the kernel's want of it.
-  bool refused = false;
-};
+using ipc::Landlock;
 
-/// For this thread and all it will start; needs no_new_privs.
+/// For this thread and all it will start; needs no_new_privs. What was applied: nothing for
+/// version 0.
 [[nodiscard]] Expected<Landlock> apply_landlock(std::uint16_t tcp_port);
 
 }  // namespace cosigner::worker
