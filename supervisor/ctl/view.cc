@@ -1,9 +1,8 @@
 #include "supervisor/ctl/view.h"
 
-#include <ctime>
-
 #include "supervisor/ctl/json_part.h"
 #include "supervisor/ctl/table.h"
+#include "supervisor/ctl/utc_text.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -33,11 +32,7 @@ std::string field(const Json& object, std::string_view name) {
 
 /// 2026-11-21T12:00:00Z
 std::string utc_time(std::uint64_t unix_ms) {
-  const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
-  std::tm parts{};
-  char text[32];
-  ::gmtime_r(&seconds, &parts);
-  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
+  return utc_text(static_cast<std::int64_t>(unix_ms / 1000), "%Y-%m-%dT%H:%M:%SZ");
 }
 
 std::string process(const Json& entry) {

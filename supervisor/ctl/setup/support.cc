@@ -1,10 +1,9 @@
 #include "supervisor/ctl/setup/support.h"
 
-#include <array>
 #include <chrono>
-#include <ctime>
 
 #include "supervisor/ctl/setup/membership.h"
+#include "supervisor/ctl/utc_text.h"
 
 namespace cosigner::ctl::setup {
 
@@ -20,11 +19,7 @@ std::int64_t end_of_days(std::int64_t now_s, std::uint32_t days) {
 }
 
 std::string date_text(std::int64_t seconds) {
-  const std::time_t time = seconds;
-  std::tm date{};
-  std::array<char, 32> text{};
-  ::gmtime_r(&time, &date);
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d", &date)};
+  return utc_text(seconds, "%Y-%m-%d");
 }
 
 std::unexpected<Failure> usage(std::string message) {
