@@ -9,8 +9,6 @@ namespace cosigner::worker {
 
 namespace {
 
-constexpr std::int64_t kFirstAskUs = 500'000;
-constexpr std::int64_t kAskCapUs = 30'000'000;
 /// Of a share that an earlier worker made: no attempt that still runs can make it again.
 constexpr std::uint16_t kNoAttempt = 0xffff;
 constexpr std::size_t kMaxEarly = 128;

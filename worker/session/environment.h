@@ -18,6 +18,10 @@ enum class LogLevel : std::uint8_t { kDebug = 1, kInfo = 2, kWarning = 3, kError
 
 /// When the supervisor's store failed or did not answer, it is asked again after this long.
 inline constexpr std::int64_t kRetryStoreUs = 1'000'000;
+/// A peer that a commit or a renewal waits for is asked again after the first of these, then after
+/// longer and longer, up to the second.
+inline constexpr std::int64_t kFirstAskUs = 500'000;
+inline constexpr std::int64_t kAskCapUs = 30'000'000;
 /// A peer's worker that does not answer is woken again after this long.
 inline constexpr std::int64_t kWakeAgainUs = 1'000'000;
 

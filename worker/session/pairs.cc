@@ -8,8 +8,6 @@
 
 namespace cosigner::worker {
 
-namespace {}  // namespace
-
 Pairs::Pairs(Environment& environment, Peers& peers, KeyRing& keys,
              std::vector<ipc::PairStanding> standings)
     : environment_(environment), peers_(peers), keys_(keys) {

@@ -8,13 +8,6 @@
 
 namespace cosigner::worker {
 
-namespace {
-
-constexpr std::int64_t kFirstRenewalAskUs = 500'000;
-constexpr std::int64_t kRenewalAskCapUs = 30'000'000;
-
-}  // namespace
-
 SessionId renewal_session(std::string_view cluster, std::string_view user, const KeyEpoch& key,
                           std::string_view node_a, std::string_view node_b) {
   const auto [low, high] = std::minmax(node_a, node_b);
@@ -30,7 +23,7 @@ SessionId renewal_session(std::string_view cluster, std::string_view user, const
 }
 
 void Pairs::schedule(Pair& pair, std::int64_t interval_us) {
-  pair.interval_us = std::clamp(interval_us, kFirstRenewalAskUs, kRenewalAskCapUs);
+  pair.interval_us = std::clamp(interval_us, kFirstAskUs, kAskCapUs);
   pair.due_us = environment_.now_us() + pair.interval_us;
 }
 
@@ -195,7 +188,7 @@ void Pairs::durable(const Name& name, Pair& pair) {
   if (ordered) {
     pair.renewal = ipc::PairRenewal::kStored;
     pair.interval_us = 0;
-    schedule(pair, kFirstRenewalAskUs);
+    schedule(pair, kFirstAskUs);
   }
   send_notice(name, &pair, ordered ? PairNotice::Wish::kReply : PairNotice::Wish::kNothing);
 }
