@@ -22,6 +22,7 @@
 #include "ipc/answer.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
+#include "tests/support/durations.h"
 #include "tests/support/simulated_store.h"
 #include "worker/session/check_notices.h"
 #include "worker/session/counters.h"
@@ -30,9 +31,6 @@
 #include "worker/session/rendezvous.h"
 
 namespace cosigner::test {
-
-constexpr std::int64_t kMs = 1000;
-constexpr std::int64_t kSecond = 1'000'000;
 
 struct NetworkFaults {
   std::int64_t delay_low_us = 100;

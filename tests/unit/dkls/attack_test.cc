@@ -18,15 +18,6 @@ namespace {
 
 const Digest kMessage = digest_of("a message under attack");
 
-/// Records what a participant would have told its supervisor.
-class Watch final : public CheckObserver {
- public:
-  void checking(ParticipantIndex peer) override { open.insert(peer), ++count; }
-  void checked(ParticipantIndex peer) override { open.erase(peer); }
-  std::multiset<ParticipantIndex> open;
-  int count = 0;
-};
-
 /// 2-of-3 between 1 and 2; the hook sees what 2 sends to 1. What happens to 1?
 struct Verdict {
   std::optional<Abort> abort;

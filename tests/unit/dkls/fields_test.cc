@@ -47,13 +47,6 @@ using Layout = std::map<std::uint8_t, std::vector<Item>>;  // round 0 is the hel
 
 using Make = std::function<std::unique_ptr<Protocol>(ParticipantIndex, Random&)>;
 
-class FieldWatch final : public CheckObserver {
- public:
-  void checking(ParticipantIndex peer) override { open.insert(peer); }
-  void checked(ParticipantIndex peer) override { open.erase(peer); }
-  std::multiset<ParticipantIndex> open;
-};
-
 struct Ending {
   std::optional<Abort> abort;
   bool finished = false;
@@ -86,7 +79,7 @@ class Conversation {
       return round == altered ? payload : said_.at(round);
     };
     SeededRandom random(seed_);
-    FieldWatch watch;
+    Watch watch;
     const auto victim = make_(kVictim, random);
     victim->observe_checks(&watch);
     Ending out;

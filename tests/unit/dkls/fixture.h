@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <stdexcept>
 
 #include "crypto/base/hash.h"
@@ -25,6 +26,15 @@ using secp256k1::Scalar;
 using secp256k1::SecretScalar;
 
 using Key = std::map<ParticipantIndex, KeyOutcome>;
+
+/// Records what a participant would have told its supervisor.
+class Watch final : public CheckObserver {
+ public:
+  void checking(ParticipantIndex peer) override { open.insert(peer), ++count; }
+  void checked(ParticipantIndex peer) override { open.erase(peer); }
+  std::multiset<ParticipantIndex> open;
+  int count = 0;
+};
 
 inline Digest digest_of(std::string_view text) {
   return Sha256().update(as_bytes(text)).finish();

@@ -7,25 +7,24 @@
 
 #include "ipc/client_rules.h"
 #include "ipc/pack.h"
+#include "tests/support/filled_key.h"
 
 using namespace cosigner;
 
 namespace {
 
-constexpr std::uint64_t kNowSeconds = 1'790'000'000;
+using cosigner::test::key_of;
 
-IdentityKey identity_of(std::uint8_t fill) {
-  return IdentityKey::from_seed(*SecretBytes<32>::from(ByteVector(32, fill)));
-}
+constexpr std::uint64_t kNowSeconds = 1'790'000'000;
 
 // Three nodes, an initiator, a request of each kind, and what honest nodes would answer.
 struct Cluster {
   std::vector<std::string> names = {"node1", "node2", "node3"};
   std::vector<IdentityKey> identities;
   std::vector<ipc::Peer> peers;
-  IdentityKey client = identity_of(9);
+  IdentityKey client = key_of(9);
   // Stands in for the shared key: one signer makes the same signatures that t nodes would.
-  IdentityKey group = identity_of(50);
+  IdentityKey group = key_of(50);
   Request sign;
   Request keygen;
   SessionId sign_session;
@@ -33,7 +32,7 @@ struct Cluster {
 
   Cluster() {
     for (std::uint8_t i = 0; i < 3; ++i) {
-      identities.push_back(identity_of(static_cast<std::uint8_t>(10 + i)));
+      identities.push_back(key_of(static_cast<std::uint8_t>(10 + i)));
       peers.push_back({names[i], identities[i].public_key()});
     }
     sign.cluster = "demo";
@@ -135,7 +134,7 @@ struct Cluster {
   // As the gateway of node `i` refuses.
   [[nodiscard]] AnswerEnvelope refuse(std::size_t i, const RequestAnswer& answer,
                                       CertificateRole role = CertificateRole::kGateway) const {
-    const IdentityKey gateway = identity_of(static_cast<std::uint8_t>(30 + i));
+    const IdentityKey gateway = key_of(static_cast<std::uint8_t>(30 + i));
     Certificate certificate{.cluster = "demo",
                             .node = names[i],
                             .role = role,
@@ -363,7 +362,7 @@ TEST_CASE("the client takes the first success that verifies, whoever lies before
   refused(cluster.wrap(0, altered([](SignResult& r) { r.signature[5] ^= 1; })));
   refused(cluster.wrap(0, altered([](SignResult& r) { r.signature.clear(); })));
   refused(cluster.wrap(0, altered([](SignResult& r) { r.scheme = Scheme::kBip340Secp256k1; })));
-  const IdentityKey other = identity_of(51);
+  const IdentityKey other = key_of(51);
   refused(cluster.wrap(0, altered([&](SignResult& r) {
                          r.public_key = to_vector(other.public_key());
                          r.signature = to_vector(other.sign(cluster.sign.message));

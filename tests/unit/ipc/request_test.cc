@@ -10,16 +10,15 @@
 #include "ipc/map_reader.h"
 #include "ipc/names.h"
 #include "ipc/pack.h"
+#include "tests/support/filled_key.h"
 
 using namespace cosigner;
 
 namespace {
 
-constexpr std::uint64_t kNow = 1'790'000'000'000;
+using cosigner::test::key_of;
 
-IdentityKey key_of(std::uint8_t fill) {
-  return IdentityKey::from_seed(*SecretBytes<32>::from(ByteVector(32, fill)));
-}
+constexpr std::uint64_t kNow = 1'790'000'000'000;
 
 Request sign_example(const IdentityKey& key) {
   Request out;

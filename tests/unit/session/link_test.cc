@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "tests/support/durations.h"
 #include "tests/support/full.h"
 
 using namespace cosigner;
@@ -11,7 +12,7 @@ using namespace cosigner::worker;
 
 namespace {
 
-constexpr std::int64_t kMillisecond = 1000;
+using cosigner::test::kMs;
 
 struct End {
   X25519SecretKey secret;
@@ -99,20 +100,20 @@ TEST_CASE("messages of one turn travel in one packet and are acknowledged with t
 
   SECTION("it rides along") {
     REQUIRE(pair.b.link->queue(message("answer"), false));
-    const auto answers = pair.flush(pair.b, 5 * kMillisecond);
+    const auto answers = pair.flush(pair.b, 5 * kMs);
     REQUIRE(answers.size() == 1);
-    REQUIRE(Pair::receive(pair.a, 6 * kMillisecond, answers[0]));
-    CHECK(pair.flush(pair.b, 100 * kMillisecond).empty());
+    REQUIRE(Pair::receive(pair.a, 6 * kMs, answers[0]));
+    CHECK(pair.flush(pair.b, 100 * kMs).empty());
   }
   SECTION("or goes alone after 20 ms") {
-    CHECK(pair.b.link->next_deadline() == 20 * kMillisecond);
-    CHECK(pair.flush(pair.b, 19 * kMillisecond).empty());
-    const auto acks = pair.flush(pair.b, 20 * kMillisecond);
+    CHECK(pair.b.link->next_deadline() == 20 * kMs);
+    CHECK(pair.flush(pair.b, 19 * kMs).empty());
+    const auto acks = pair.flush(pair.b, 20 * kMs);
     REQUIRE(acks.size() == 1);
-    REQUIRE(Pair::receive(pair.a, 21 * kMillisecond, acks[0]));
+    REQUIRE(Pair::receive(pair.a, 21 * kMs, acks[0]));
   }
   CHECK(pair.a.link->quiet());
-  CHECK(pair.timer(pair.a, 60'000 * kMillisecond).empty());
+  CHECK(pair.timer(pair.a, 60'000 * kMs).empty());
   REQUIRE(pair.a.link->queue(message("four"), true));
   const auto later = pair.flush(pair.a, 0);
   CHECK(decode_sealed(later.at(0))->certificate.empty());  // known by now
@@ -124,11 +125,11 @@ TEST_CASE("a peer that appears after five seconds gets the message exactly once"
   const auto first = pair.flush(pair.a, 0);
   REQUIRE(first.size() == 1);
   std::size_t sent = 1;
-  for (std::int64_t now = 0; now < 20'000 * kMillisecond; now += kMillisecond) {
+  for (std::int64_t now = 0; now < 20'000 * kMs; now += kMs) {
     for (const ByteVector& packet : pair.timer(pair.a, now)) {
       CHECK(packet == first[0]);  // the same ciphertext
       ++sent;
-      if (now > 5'000 * kMillisecond) {
+      if (now > 5'000 * kMs) {
         Pair::receive(pair.b, now, packet);
       }
     }
@@ -147,14 +148,14 @@ TEST_CASE("delivery is given up after ten attempts in six to eight and a half se
   REQUIRE(pair.a.link->queue(message("lost"), true));
   std::size_t sent = pair.flush(pair.a, 0).size();
   std::int64_t over = 0;
-  for (std::int64_t now = 0; now < 30'000 * kMillisecond; now += kMillisecond) {
+  for (std::int64_t now = 0; now < 30'000 * kMs; now += kMs) {
     sent += pair.timer(pair.a, now).size();
     over = pair.given_up == 0 ? now : over;
   }
   CHECK(sent == 10);
   CHECK(pair.given_up == 1);
-  CHECK(over > 6'000 * kMillisecond);
-  CHECK(over < 8'500 * kMillisecond);
+  CHECK(over > 6'000 * kMs);
+  CHECK(over < 8'500 * kMs);
   CHECK(pair.a.link->quiet());
 }
 
@@ -213,8 +214,7 @@ TEST_CASE("messages are lost, doubled and reordered, and arrive once each", "[li
       for (ByteVector& packet : packets) {
         const std::uint64_t copies = random.next_u64() % 4 == 0 ? 0 : 1 + random.next_u64() % 2;
         for (std::uint64_t i = 0; i < copies; ++i) {
-          on.emplace_back(now + static_cast<std::int64_t>(random.next_u64() % 50) * kMillisecond,
-                          packet);
+          on.emplace_back(now + static_cast<std::int64_t>(random.next_u64() % 50) * kMs, packet);
         }
       }
     };
@@ -228,8 +228,8 @@ TEST_CASE("messages are lost, doubled and reordered, and arrive once each", "[li
         return true;
       });
     };
-    for (std::int64_t now = 0; now < 12'000 * kMillisecond; now += kMillisecond) {
-      if (now < 2'000 * kMillisecond && random.next_u64() % 20 == 0) {
+    for (std::int64_t now = 0; now < 12'000 * kMs; now += kMs) {
+      if (now < 2'000 * kMs && random.next_u64() % 20 == 0) {
         const std::string text = std::to_string(now);
         REQUIRE(pair.a.link->queue(message(text), true));
         expected.insert(text);

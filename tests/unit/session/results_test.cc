@@ -5,13 +5,14 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/base/random.h"
+#include "tests/support/durations.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;
 
 namespace {
 
-constexpr std::int64_t kOneSecond = 1'000'000;
+using cosigner::test::kSecond;
 
 struct World {
   SeededRandom random{5};
@@ -45,14 +46,14 @@ TEST_CASE("results: a tick forgets what has been finished for 30 s, and nothing 
   const auto old = world.finished(1000);
   world.results.forget_old(0);
   const auto young = world.finished(2000);
-  world.results.forget_old(29 * kOneSecond);
+  world.results.forget_old(29 * kSecond);
   CHECK(world.results.find(old.session) != nullptr);
-  world.results.forget_old(30 * kOneSecond);
+  world.results.forget_old(30 * kSecond);
   CHECK(world.results.find(old.session) == nullptr);
   CHECK(world.results.owner(old.request) == nullptr);
   REQUIRE(world.results.find(young.session) !=
           nullptr);  // made after the tick at 0, so not yet 30 s
-  world.results.forget_old(59 * kOneSecond);
+  world.results.forget_old(59 * kSecond);
   CHECK(world.results.find(young.session) == nullptr);
   CHECK(world.results.empty());
 }
@@ -62,7 +63,7 @@ TEST_CASE("results: what was forgotten is asked of the store, what is newer is n
   const auto old = world.finished(5000);
   CHECK_FALSE(world.results.needs_lookup(old.request));
   world.results.forget_old(0);
-  world.results.forget_old(30 * kOneSecond);
+  world.results.forget_old(30 * kSecond);
   CHECK(world.results.needs_lookup(old.request));
   CHECK(world.results.needs_lookup(world.make(4999).request));
   CHECK_FALSE(world.results.needs_lookup(world.make(5001).request));
@@ -73,7 +74,7 @@ TEST_CASE("results: a claim without a result is kept for longer than any session
   const auto running = world.make(1000);
   world.results.claim(running.request, running.session);
   const auto behind_it = world.finished(1000);
-  for (std::int64_t at = 0; at < Results::kKeepClaimsUs; at += 60 * kOneSecond) {
+  for (std::int64_t at = 0; at < Results::kKeepClaimsUs; at += 60 * kSecond) {
     world.results.forget_old(at);
     CHECK(world.results.owner(running.request) != nullptr);
     CHECK(world.results.find(behind_it.session) != nullptr);  // they go in the order they came
@@ -92,7 +93,7 @@ TEST_CASE("results: failures go as well, whether they were forgiven or not") {
   world.results.forget_failure(forgiven.session);
   CHECK(world.results.failure(failed.session) != nullptr);
   world.results.forget_old(0);
-  world.results.forget_old(30 * kOneSecond);
+  world.results.forget_old(30 * kSecond);
   CHECK(world.results.failure(failed.session) == nullptr);
   CHECK(world.results.empty());
 }
@@ -102,7 +103,7 @@ TEST_CASE("results: ticks of any rhythm keep bounded marks and forget in time") 
   std::vector<World::Made> made;
   for (int second = 0; second < 1000; ++second) {
     made.push_back(world.finished(static_cast<std::uint64_t>(second)));
-    world.results.forget_old(second * kOneSecond);
+    world.results.forget_old(second * kSecond);
     if (second >= 40) {
       CHECK(world.results.find(made[static_cast<std::size_t>(second - 31)].session) == nullptr);
       CHECK(world.results.find(made[static_cast<std::size_t>(second - 29)].session) != nullptr);

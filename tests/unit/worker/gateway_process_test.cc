@@ -15,6 +15,7 @@
 #include "ipc/request.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
+#include "tests/support/wall_clock.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;
@@ -26,11 +27,7 @@ using cosigner::test::TestSupervisor;
 
 namespace {
 
-std::uint64_t wall_ms() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
-}
+using cosigner::test::wall_ms;
 
 /// A gateway of node1 that is ready, and the keys around it.
 struct RunningGateway {

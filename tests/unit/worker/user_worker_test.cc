@@ -20,6 +20,7 @@
 #include "ipc/worker_messages.h"
 #include "nats_server.h"
 #include "test_supervisor.h"
+#include "tests/support/wall_clock.h"
 #include "worker/user/subjects.h"
 #include "worker/user/throw_trace.h"
 
@@ -31,11 +32,7 @@ using cosigner::test::TestSupervisor;
 
 namespace {
 
-std::uint64_t wall_seconds() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
-}
+using cosigner::test::wall_seconds;
 
 struct Node {
   SystemRandom random;

@@ -16,6 +16,7 @@
 #include "test_supervisor.h"
 #include "tests/support/secret_patterns.h"
 #include "tests/support/threshold_cluster.h"
+#include "tests/support/wall_clock.h"
 
 #ifndef COSIGNER_SANITIZED
 using namespace cosigner;
@@ -23,14 +24,10 @@ using namespace cosigner::test;
 
 namespace {
 
+using cosigner::test::wall_seconds;
+
 constexpr Scheme kScheme = Scheme::kEcdsaSecp256k1;
 constexpr std::string_view kUser = "alice";
-
-std::uint64_t unix_seconds() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
-}
 
 /// Two nodes' worth of identities, a broker, one zygote that forks both workers, and a 2-of-2 key
 /// made here, so that every secret of it is known.
@@ -80,7 +77,7 @@ struct TwoNodes {
     own.generation = generation;
     own.x25519 = hello.channel_key;
     own.ed25519 = hello.signing_key;
-    own.not_before = unix_seconds() - 1;
+    own.not_before = wall_seconds() - 1;
     own.not_after = own.not_before + kCertificateLifetimeSeconds;
     sign_certificate(own, identities[node]);
     ipc::WorkerStart start;
@@ -121,7 +118,7 @@ struct TwoNodes {
     request.key = "k";
     request.scheme = kScheme;
     request.id = random.bytes<RequestId>();
-    request.issued_at_ms = unix_seconds() * 1000;
+    request.issued_at_ms = wall_seconds() * 1000;
     request.expires_at_ms = request.issued_at_ms + 60'000;
     request.message = ByteVector(32, fill);
     return sign_request(request, initiator).value();
