@@ -10,8 +10,9 @@ namespace cosigner::ipc {
 
 struct Sandboxed {
   std::uint32_t landlock = 0;  ///< version of the interface that was applied; 0: nothing was
-  bool landlock_refused =
-      false;             ///< by a system-call filter around the node; else not in the kernel
+  /// By a system-call filter around the node; otherwise, where nothing was applied, it is not in
+  /// the kernel.
+  bool landlock_refused = false;
   bool relaxed = false;  ///< a sanitizer build: limits only
   COSIGNER_MESSAGE(kSandboxed, landlock, landlock_refused, relaxed)
 };

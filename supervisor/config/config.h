@@ -95,8 +95,7 @@ struct ConfigProblem {
 
 /// Reads and checks all three files; key files are only looked at (existence, mode, owner), not
 /// read. `untold`: whoever asks need not be the node; what this user may not look at is listed
-/// there
-/// ("KEY: FILE") and is no mistake. Without it the node itself asks, and it is one.
+/// there ("KEY: FILE") and is no mistake. Without it the node itself asks, and it is one.
 [[nodiscard]] std::expected<Config, std::vector<ConfigProblem>> load_config(
     const std::string& path, std::vector<std::string>* untold = nullptr);
 
