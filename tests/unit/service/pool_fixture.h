@@ -34,7 +34,9 @@ struct PoolNode {
   /// `program` makes the zygote's.
   template <class Program>
   explicit PoolNode(Program program)
-      : issuer(load(files.config)),
+      : loop(),  // named, as files is: clang takes the two for uninitialized in a template
+        files(),
+        issuer(load(files.config)),
         store(files.open_store(loop, issuer)),
         tree(loop.get(), program(files), random, [] {}),
         pool(loop.get(), files.config, issuer, *store, tree, metrics, random,
