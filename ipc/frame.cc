@@ -38,6 +38,7 @@ bool known(std::uint16_t type) {
     case MessageType::kRenewed:
     case MessageType::kTick:
     case MessageType::kPresignatureStock:
+    case MessageType::kPresignatureUsed:
     case MessageType::kChecking:
     case MessageType::kChecked:
     case MessageType::kBurn:

@@ -36,6 +36,7 @@ enum class MessageType : std::uint16_t {
   kRenewed = 28,
   kTick = 29,
   kPresignatureStock = 36,
+  kPresignatureUsed = 37,
   kChecking = 30,
   kChecked = 31,
   kBurn = 32,

@@ -87,6 +87,16 @@ struct PresignatureStock {
   std::uint32_t held = 0;   ///< in all, those that other nodes may name included
   COSIGNER_MESSAGE(kPresignatureStock, key, epoch, ready, held)
 };
+/// A presignature has left the worker's memory for one attempt of one session. Sent before anything
+/// made from it can reach a peer, and for the node's log only: its signers all say the same
+/// `presignature` of the same session and attempt, each of them once, or one was used twice.
+struct PresignatureUsed {
+  std::string key;
+  Digest presignature;  ///< its id: the same at every signer, nothing secret
+  SessionId session;
+  std::uint32_t attempt = 0;
+  COSIGNER_MESSAGE(kPresignatureUsed, key, presignature, session, attempt)
+};
 /// A periodic, lossy nudge; not activity.
 struct Tick {
   std::uint64_t number = 0;

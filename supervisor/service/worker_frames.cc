@@ -12,6 +12,8 @@ namespace cosigner::supervisor {
 namespace {
 
 constexpr std::uint32_t kWakesPerSecond = 500;
+/// Several times what one user's worker signs with.
+constexpr std::uint32_t kPresignatureLinesPerSecond = 5000;
 /// How many keys' stocks are remembered of one worker.
 constexpr std::size_t kKeysWithPresignatures = 1024;
 
@@ -137,6 +139,10 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
       with<ipc::PresignatureStock>(
           worker, frame, [&](auto& stock) { on_presignatures(worker, std::move(stock)); });
       break;
+    case Type::kPresignatureUsed:
+      with<ipc::PresignatureUsed>(worker, frame,
+                                  [&](auto& used) { on_presignature_used(worker, used); });
+      break;
     default:
       distrust(worker, "it sent a frame of a type that no worker sends");
   }
@@ -206,6 +212,19 @@ void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) 
     const std::string key = stock.key;
     worker.presignatures.insert_or_assign(key, std::move(stock));
   }
+}
+
+// Not among the lines that a worker may have logged in a second: at a busy user's rate it would use
+// them up, and a trace with gaps proves nothing.
+void WorkerPool::on_presignature_used(Worker& worker, const ipc::PresignatureUsed& used) {
+  if (!spdlog::should_log(spdlog::level::debug) || !valid_key_name(used.key) ||
+      !worker.presignature_lines.take(monotonic_ms(), kPresignatureLinesPerSecond)) {
+    return;
+  }
+  LogFields fields = about(worker.holder.user, worker.holder.generation, to_hex(used.session));
+  fields.push_back({"presignature_id", to_hex(used.presignature)});
+  log_about(fields, spdlog::level::debug, "presignature of key {} used in attempt {}", used.key,
+            used.attempt);
 }
 
 void WorkerPool::on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics) {

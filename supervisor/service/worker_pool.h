@@ -166,6 +166,7 @@ class WorkerPool {
   void on_wake(Worker& worker, ipc::Wake wake);
   void on_log(Worker& worker, const ipc::Log& line);
   void on_presignatures(Worker& worker, ipc::PresignatureStock stock);
+  void on_presignature_used(Worker& worker, const ipc::PresignatureUsed& used);
   void on_metrics(Worker& worker, const ipc::WorkerMetrics& metrics);
 
   // worker_start.cc: how a worker is started
@@ -279,6 +280,7 @@ struct WorkerPool::Worker {
   std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls
   std::int64_t ordered_us = 0;              ///< its fork
   PerSecond log_lines;
+  PerSecond presignature_lines;
   PerSecond wakes;
   // Its orders at the store: see submit_for().
   std::size_t store_orders = 0;

@@ -149,8 +149,8 @@ int main(int count, char** arguments) {
              ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
              StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
              Renewed, Tick, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-             PresignatureStock, StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log,
-             GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
+             PresignatureStock, PresignatureUsed, StartKeys, StartKeysTaken, Sandboxed, Heartbeat,
+             Drain, Log, GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
              PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
              BrokerState, ControlCall, ControlReply, ControlCancel>(corpus);
   add_start_messages(corpus);

@@ -167,6 +167,8 @@ class EngineCluster {
   /// Under which a node's shares are sealed.
   [[nodiscard]] static AeadKey sealing_key(const Node& node);
   std::vector<std::string> log;
+  /// What the workers of a node have told their supervisor.
+  std::vector<std::pair<std::string, ipc::PresignatureUsed>> presignatures_used;
   std::uint64_t published = 0;
   std::uint64_t wakes = 0;
   std::uint64_t renewals = 0;

@@ -117,6 +117,10 @@ void EngineCluster::perform(Node& target, worker::Effect effect) {
     log.push_back(target.name + ": " + line->message);
     return;
   }
+  if (auto* used = std::get_if<ipc::PresignatureUsed>(&effect)) {
+    presignatures_used.emplace_back(target.name, std::move(*used));
+    return;
+  }
   if (const auto* burn = std::get_if<ipc::Burn>(&effect); burn != nullptr && burn->failed) {
     target.burning.push_back(*burn);
   }

@@ -121,6 +121,17 @@ class PresignCluster : public EngineCluster {
       CHECK((is_new || first->second == use.message));
       nodes[use.presignature].insert(use.node);
     }
+    // The nodes' logs tell it as it was.
+    std::set<std::pair<std::string, Digest>> told;
+    std::map<Digest, std::pair<SessionId, std::uint32_t>> attempts;
+    for (const auto& [name, used] : presignatures_used) {
+      INFO("presignature " << to_hex(used.presignature) << " told by " << name);
+      CHECK(used.key == "k");
+      CHECK(told.emplace(name, used.presignature).second);
+      const std::pair attempt{used.session, used.attempt};
+      CHECK(attempts.try_emplace(used.presignature, attempt).first->second == attempt);
+    }
+    CHECK(std::ranges::includes(told, at_node));
     std::set<Bytes<32>> nonces;
     for (const Use& use : uses) {
       CHECK(nonces.insert(use.nonce).second);

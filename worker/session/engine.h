@@ -42,10 +42,11 @@ struct Publish {
 };
 
 /// What the engine wants done, in order. All but Publish are frames for the supervisor.
-using Effect = std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate,
-                            ipc::StoreDiscard, ipc::StoreRefusal, ipc::StoreResult,
-                            ipc::ResultLookup, ipc::Burn, ipc::StoreRenewed, ipc::LiftBan,
-                            ipc::Wake, ipc::RenewAsk, ipc::PresignatureStock, ipc::Log>;
+using Effect =
+    std::variant<Publish, ipc::Answer, ipc::StorePending, ipc::StoreActivate, ipc::StoreDiscard,
+                 ipc::StoreRefusal, ipc::StoreResult, ipc::ResultLookup, ipc::Burn,
+                 ipc::StoreRenewed, ipc::LiftBan, ipc::Wake, ipc::RenewAsk, ipc::PresignatureStock,
+                 ipc::PresignatureUsed, ipc::Log>;
 
 struct Counters;        // counters.h
 class ProtocolFactory;  // protocol_factory.h

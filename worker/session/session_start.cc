@@ -25,6 +25,11 @@ Result<void> Session::use_presignature(dkls23::Presignature presignature) {
   attempt_.presigned = true;
   attempt_.presignature_id = presignature.id();
   ++environment_.counters.presignatures_named;
+  // Before the share: what is queued for peers leaves after the effects of this turn.
+  environment_.effects.emplace_back(ipc::PresignatureUsed{.key = request_.key,
+                                                          .presignature = attempt_.presignature_id,
+                                                          .session = id_,
+                                                          .attempt = attempt_.number});
   Result<SignParameters> parameters = sign_parameters(attempt_.assembler);
   if (!parameters) {
     return std::unexpected(parameters.error());

@@ -24,8 +24,8 @@ using AllMessages =
          StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult, ResultLookup,
          ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed, Tick, StartKeys,
          StartKeysTaken, Sandboxed, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-         PresignatureStock, Heartbeat, Drain, Log, Reconfigured, GatewayHello, GatewayStart,
-         GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer,
+         PresignatureStock, PresignatureUsed, Heartbeat, Drain, Log, Reconfigured, GatewayHello,
+         GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer,
          PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState, WorkerMetrics,
          GatewayMetrics, MetricsAsk, MetricsSnapshot, ControlCall, ControlReply, ControlCancel>;
 

@@ -1,6 +1,14 @@
 // What the pool makes of what a worker says, and what it tells one.
 
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
 #include "ipc/key_record.h"
+#include "supervisor/log/log.h"
+#include "supervisor/log/set_up.h"
 #include "tests/unit/service/played_worker.h"
 
 namespace cosigner::supervisor::test {
@@ -128,6 +136,50 @@ TEST_CASE("worker pool: a ban whose share cannot be stored is a ban all the same
   REQUIRE(pairs.size() == 1);
   CHECK(pairs[0].peer == "node2");
   CHECK(pairs[0].banned == BanReason::kCheckFailed);
+}
+
+TEST_CASE("worker pool: each use of a presignature is a line at level debug, and at no other") {
+  std::ostringstream out;
+  const auto sink = std::make_shared<spdlog::sinks::ostream_sink_st>(out);
+  sink->set_formatter(make_json_formatter("node1"));
+  PlayedPool node;
+  node.request("alice");
+  PlayedWorker worker(node, "alice");
+  worker.start();
+  ipc::PresignatureUsed used{.key = "main", .presignature = {}, .session = {}, .attempt = 2};
+  used.presignature.data.fill(0xab);
+  used.session.data.fill(0xcd);
+  std::uint64_t order = 0;
+  const auto said_at = [&](spdlog::level::level_enum level, const std::string& key) {
+    const auto before = spdlog::default_logger();
+    const auto logger = std::make_shared<spdlog::logger>("test", sink);
+    logger->set_level(level);
+    spdlog::set_default_logger(logger);
+    used.key = key;
+    worker.say(used);
+    worker.say(key_order(++order));  // is answered after it
+    worker.stored(order);
+    spdlog::set_default_logger(before);
+    return std::exchange(out, std::ostringstream()).str();
+  };
+  CHECK(said_at(spdlog::level::info, "main").find("presignature") == std::string::npos);
+  CHECK(said_at(spdlog::level::debug, "no key!").find("presignature") == std::string::npos);
+  std::istringstream lines(said_at(spdlog::level::debug, "main"));
+  std::size_t found = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto parsed = nlohmann::json::parse(line);
+    if (parsed.contains("presignature_id")) {
+      ++found;
+      CHECK(parsed["level"] == "debug");
+      CHECK(parsed["user_id"] == "alice");
+      CHECK(parsed["generation"] == std::to_string(worker.generation()));
+      CHECK(parsed["presignature_id"] == to_hex(used.presignature));
+      CHECK(parsed["session_id"] == to_hex(used.session));
+      CHECK(parsed["message"] == "presignature of key main used in attempt 2");
+    }
+  }
+  CHECK(found == 1);
+  CHECK(worker.serves());
 }
 
 TEST_CASE("worker pool: who does not read hears how the peers stand once it does") {
