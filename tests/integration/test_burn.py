@@ -10,14 +10,15 @@ import time
 
 import pytest
 
-from cluster import Cluster, CommandFailed, alive, wait_until
+from cluster import BOTH, SINGLE_UNLESS_FULL, Cluster, CommandFailed, alive, wait_until
+from raw_client import RawClient
 
 SCHEME = "ecdsa-secp256k1"
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with Cluster() as running:
+def cluster(request):
+    with Cluster(topology=request.param) as running:
         running.key = running.keygen("ann", scheme=SCHEME)["public_key"]
         yield running
 
@@ -46,29 +47,28 @@ def bans(cluster, node=1):
 
 
 class Background:
-    """Signs at a node, whatever comes of it, so that its worker has checks to make."""
+    """Keeps eight requests in flight at a node, whatever comes of them, so that its worker nearly always has a check to make."""
 
     def __init__(self, cluster, node):
-        self.cluster, self.node, self.halt, self.number = cluster, node, threading.Event(), 1 << 40
-        self.threads = [threading.Thread(target=self._run) for _ in range(3)]
+        self.cluster, self.node, self.halt = cluster, node, threading.Event()
+        self.thread = threading.Thread(target=self._run)
 
     def _run(self):
-        while not self.halt.is_set():
-            self.number += 1
-            try:
-                sign(self.cluster, self.number, self.node, timeout=5)
-            except CommandFailed:
-                pass
+        with RawClient(self.cluster, self.node) as client:
+            running = []
+            while not self.halt.is_set() and not client.closed:
+                running = [answers for answers in running if not answers.by_node and answers.failed is None]
+                while len(running) < 8:
+                    running.append(client.sign("ann", os.urandom(32), scheme=SCHEME, seconds=5))
+                client.pump(0.02)
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
+        self.thread.start()
         return self
 
     def __exit__(self, *_):
         self.halt.set()
-        for thread in self.threads:
-            thread.join(60)
+        self.thread.join(60)
 
 
 def kill_in_a_check(cluster, node, seconds=60):
@@ -92,6 +92,7 @@ def kill_in_a_check(cluster, node, seconds=60):
     raise AssertionError("no check was met")
 
 
+@pytest.mark.parametrize("cluster", BOTH, indirect=True)
 def test_strikes_ban_and_an_unban_renews(cluster):
     sign(cluster, 1)
     assert bans(cluster) == []
@@ -152,6 +153,7 @@ def test_strikes_ban_and_an_unban_renews(cluster):
         cluster.wait_ready(node)
 
 
+@pytest.mark.parametrize("cluster", SINGLE_UNLESS_FULL, indirect=True)
 def test_a_renewal_without_a_ban(cluster):
     sign(cluster, 100)
     done = cluster.ctl("renew", "--user", "ann", "--key", "k", "--peer", "node3", "--timeout", 30, node=2)
@@ -164,6 +166,7 @@ def test_a_renewal_without_a_ban(cluster):
     assert sign(cluster, 102)["public_key"] == cluster.key
 
 
+@pytest.mark.parametrize("cluster", SINGLE_UNLESS_FULL, indirect=True)
 def test_an_order_waits_for_the_peer(cluster):
     """Its worker is not there: the command says so and the order stands; the user's next request brings both together."""
     sign(cluster, 200)

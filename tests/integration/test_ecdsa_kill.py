@@ -1,10 +1,12 @@
 """kill -9 of a worker at the messages of an ECDSA key generation, of presigning and of a signature, one after the other:
-no key is lost, and the next signature works. The simulation tries every message of every node; here it is real processes."""
+no key is lost, no presignature is used twice (the nodes' logs tell of each use), and the next signature works. The
+simulation tries every message of every node; here it is real processes."""
 import hashlib
 import os
 
 import pytest
 
+import presignatures
 from cluster import CommandFailed
 from faults import FaultCluster
 from test_ecdsa import TYPED, keygen, sign
@@ -17,7 +19,7 @@ POINTS = ["message.sending", "message.received"]
 
 @pytest.fixture(scope="module")
 def cluster():
-    with FaultCluster(idle_timeout=600) as running:
+    with FaultCluster(idle_timeout=600, settings=presignatures.LOGGED) as running:
         yield running
 
 
@@ -89,3 +91,34 @@ def test_killed_at_messages_of_presigning(cluster, public_key, point):
         if not reached:
             assert passes > 4, f"message {passes} was never reached"
             break
+    presignatures.check_single_use(cluster, "victim")
+
+
+@pytest.fixture(scope="module")
+def presigned_key(cluster):
+    return keygen(cluster, "presigned")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_messages_of_a_presigned_signature(cluster, presigned_key, point):
+    """Requests in turn at every node; one that died with its worker is asked again, elsewhere, with the same digest."""
+    faults, failed = cluster.faults[VICTIM], []
+    for passes in (range(6) if FULL else (0, 1, 3)):
+        cluster.ctl("presign", "--user", "presigned", "--key", "k", "--count", "30")
+        entry = faults.arm(point, "kill", "presigned", passes=passes)
+        for number in range(40):  # not every signature has this node among its signers
+            digest = hashlib.sha256(f"{point} {passes} {number}".encode()).digest()
+            try:
+                sign(cluster, "presigned", presigned_key, digest, node=1 + number % 3)
+            except CommandFailed as failure:
+                assert failure.error in TYPED, failure
+                failed.append(failure.error)
+                sign(cluster, "presigned", presigned_key, digest, node=1)
+            if faults.hits(entry):
+                break
+        assert faults.hits(entry) == 1, f"message {passes} was never reached"
+        # What is left is named again, and what the victim had used must not be.
+        for number in range(6):
+            sign(cluster, "presigned", presigned_key, os.urandom(32), node=1 + number % 3)
+        count = presignatures.check_single_use(cluster, "presigned", at_least=2)
+    print(f"{point}: {count} presignatures used so far, requests failed: {failed}")

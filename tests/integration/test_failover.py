@@ -1,4 +1,5 @@
 """One of three nodes killed, stopped or cut off while clients sign: nothing fails; the slowest is reported."""
+import hashlib
 import os
 import signal
 import threading
@@ -6,7 +7,8 @@ import time
 
 import pytest
 
-from cluster import Cluster, SigningClients, children
+from cluster import LEAF_UNLESS_FULL, Cluster, SigningClients, children
+from test_ecdsa import SCHEME, openssl_verifies
 
 CLIENTS = 8
 
@@ -46,6 +48,33 @@ def test_a_node_is_killed(cluster, victim):
     cluster.restart_node(victim)
     cluster.wait_ready(victim)
     cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that came back", node=victim)
+
+
+class EcdsaClients(SigningClients):
+    def signs(self, user, message):
+        digest = hashlib.sha256(message).digest()
+        answer = self.cluster.ctl("sign", "--user", user, "--key", "k", "--digest-hex", digest.hex(), node=self.node)
+        return openssl_verifies(self.public_keys[user], digest, bytes.fromhex(answer["der"]))
+
+
+@pytest.mark.parametrize("topology", LEAF_UNLESS_FULL)
+def test_a_node_is_killed_while_ecdsa_signs(topology):
+    """As above; in a single topology test_ecdsa does the like with workers, and every set of nodes."""
+    with Cluster(topology=topology) as cluster:
+        users = ["user1", "user2"]
+        keys = {user: cluster.keygen(user, scheme=SCHEME)["public_key"] for user in users}
+        with EcdsaClients(cluster, users, keys, CLIENTS) as clients:
+            clients.wait_for(30)
+            os.kill(cluster.supervisor(3), signal.SIGKILL)
+            clients.wait_for(60)
+            cluster.restart_node(3)
+            cluster.wait_ready(3)
+            clients.wait_for(20)
+        report("killed, ECDSA", cluster, clients)
+        assert clients.failures == []
+        with EcdsaClients(cluster, users, keys, 1, node=3) as clients:
+            clients.wait_for(2)
+        assert clients.failures == []
 
 
 def test_a_node_is_stopped(cluster):

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from cluster import Cluster, CommandFailed, wait_until
+import presignatures
+from cluster import BOTH, SINGLE_UNLESS_FULL, Cluster, CommandFailed, wait_until
 
 # What a request may end with when a worker was killed under it.
 TYPED = {"worker_crashed", "peer_unreachable", "peer_timeout", "quorum_unavailable", "overloaded", "protocol_failed"}
@@ -17,9 +18,13 @@ SCHEME = "ecdsa-secp256k1"
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with Cluster() as running:
+def cluster(request):
+    with Cluster(topology=request.param, settings=presignatures.LOGGED) as running:
         yield running
+
+
+on_both = pytest.mark.parametrize("cluster", BOTH, indirect=True)
+on_single_unless_full = pytest.mark.parametrize("cluster", SINGLE_UNLESS_FULL, indirect=True)
 
 
 def stock(cluster, user, node):
@@ -40,6 +45,7 @@ def sign(cluster, user, public_key, node=1):
     return answer["r"]
 
 
+@on_both
 def test_made_shown_and_used(cluster):
     key = cluster.keygen("ann", scheme=SCHEME)["public_key"]
     made = presign(cluster, "ann", 30)
@@ -67,7 +73,21 @@ def test_made_shown_and_used(cluster):
                20, "a child's signature to use one")
     assert len(set(children)) == 1 and children[0] != key
 
+    # The logs tell of each use, at both of its nodes where the other has been asked for it.
+    def told():
+        found = presignatures.uses(cluster, "ann")
+        used = {use.presignature for use in found}
+        return 12 <= len(used) <= 30 - ready() and len(found) > len(used) and found
+    found = wait_until(told, 5, "twelve uses in the logs, and no more than presignatures are gone")
+    assert presignatures.used_twice(found) == []
+    # And what must not be there would be found there.
+    one = found[0]
+    third = next(node for node in (1, 2, 3) if node not in {use.node for use in found if use.presignature == one.presignature})
+    for false in (one, one._replace(node=third, session="00" * 32), one._replace(node=third, message="another attempt")):
+        assert presignatures.used_twice([*found, false]), false
 
+
+@on_single_unless_full
 def test_refused_where_it_makes_no_sense(cluster):
     cluster.keygen("eve")
     with pytest.raises(CommandFailed) as refused:
@@ -78,6 +98,7 @@ def test_refused_where_it_makes_no_sense(cluster):
     assert refused.value.error == "unknown_key"
 
 
+@on_both
 def test_gone_with_the_process(cluster):
     key = cluster.keygen("ben", scheme=SCHEME)["public_key"]
     presign(cluster, "ben", 30)
@@ -135,6 +156,7 @@ def quarantined(cluster, user, node):
     return entry is not None and entry["state"] == "quarantined"
 
 
+@on_single_unless_full
 def test_killed_during_presigning(cluster):
     key = cluster.keygen("cid", scheme=SCHEME)["public_key"]
     failures = run_while(cluster, lambda: presign(cluster, "cid", 60), 6, killer(cluster, "cid", 1))
@@ -143,8 +165,10 @@ def test_killed_during_presigning(cluster):
     seen = {sign(cluster, "cid", key, node=1 + at % 3) for at in range(9)}
     assert len(seen) == 9
     assert presign(cluster, "cid", 6)["made"] == 6
+    presignatures.check_single_use(cluster, "cid")
 
 
+@on_both
 def test_killed_during_presigned_signing(cluster):
     key = cluster.keygen("dan", scheme=SCHEME)["public_key"]
     seen = []
@@ -158,3 +182,5 @@ def test_killed_during_presigned_signing(cluster):
         assert failure.error in TYPED, failure
     seen += [sign(cluster, "dan", key, node=1 + at % 3) for at in range(6)]
     assert len(set(seen)) == len(seen)
+    count = presignatures.check_single_use(cluster, "dan", at_least=6)
+    print(f"{count} presignatures used by {len(seen)} signatures, {len(failures)} requests failed")
