@@ -101,24 +101,19 @@ def presigned_key(cluster):
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_messages_of_a_presigned_signature(cluster, presigned_key, point):
-    """Requests in turn at every node; one that died with its worker is asked again, elsewhere, with the same digest."""
-    faults, failed = cluster.faults[VICTIM], []
+    """Requests in turn at every node. None may fail: cosignerctl has asked all three, and two of them go on with another attempt."""
+    faults = cluster.faults[VICTIM]
     for passes in (range(6) if FULL else (0, 1, 3)):
         cluster.ctl("presign", "--user", "presigned", "--key", "k", "--count", "30")
         entry = faults.arm(point, "kill", "presigned", passes=passes)
         for number in range(40):  # not every signature has this node among its signers
             digest = hashlib.sha256(f"{point} {passes} {number}".encode()).digest()
-            try:
-                sign(cluster, "presigned", presigned_key, digest, node=1 + number % 3)
-            except CommandFailed as failure:
-                assert failure.error in TYPED, failure
-                failed.append(failure.error)
-                sign(cluster, "presigned", presigned_key, digest, node=1)
+            sign(cluster, "presigned", presigned_key, digest, node=1 + number % 3)
             if faults.hits(entry):
                 break
         assert faults.hits(entry) == 1, f"message {passes} was never reached"
-        # What is left is named again, and what the victim had used must not be.
+        # What is left is named again; what the dead worker and its peers have used must not be.
         for number in range(6):
             sign(cluster, "presigned", presigned_key, os.urandom(32), node=1 + number % 3)
         count = presignatures.check_single_use(cluster, "presigned", at_least=2)
-    print(f"{point}: {count} presignatures used so far, requests failed: {failed}")
+    print(f"{point}: {count} presignatures used so far")
