@@ -168,7 +168,7 @@ def test_killed_during_presigning(cluster):
     presignatures.check_single_use(cluster, "cid")
 
 
-@on_both
+@on_single_unless_full
 def test_killed_during_presigned_signing(cluster):
     key = cluster.keygen("dan", scheme=SCHEME)["public_key"]
     seen = []
