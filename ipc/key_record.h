@@ -10,7 +10,7 @@
 
 #include "crypto/identity/share_seal.h"
 #include "crypto/identity/statement.h"
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "ipc/error.h"
 #include "ipc/message_parts.h"
 

@@ -21,7 +21,7 @@
 #include "crypto/base/bytes.h"
 #include "crypto/bip32/derivation.h"
 #include "crypto/identity/ed25519_key.h"
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "ipc/error.h"
 #include "ipc/message_parts.h"
 

@@ -7,9 +7,7 @@
 
 namespace cosigner::dkls23 {
 
-using secp256k1::EcdsaSignature;
 using secp256k1::MessageDigest;
-using secp256k1::Point;
 
 namespace {
 
@@ -73,13 +71,6 @@ Result<std::unique_ptr<Protocol>> make_renewal(RenewalParameters parameters, Ran
     return std::unexpected(checked.error());
   }
   return Renewal::make(std::move(parameters), random);
-}
-
-bool verify_vartime(ByteView public_key, ByteView digest, ByteView signature) {
-  const std::optional<Point> key = Point::decode(public_key);
-  const std::optional<MessageDigest> message = MessageDigest::from(digest);
-  const std::optional<EcdsaSignature> decoded = EcdsaSignature::decode(signature);
-  return key && message && decoded && recovers_vartime(*decoded, *message, *key);
 }
 
 }  // namespace cosigner::dkls23

@@ -59,7 +59,4 @@ struct RenewalParameters {
 [[nodiscard]] Result<std::unique_ptr<Protocol>> make_renewal(RenewalParameters parameters,
                                                              Random& random);
 
-/// True when `signature` (65 bytes) has low s and recovers `public_key` (33 bytes) from the digest.
-[[nodiscard]] bool verify_vartime(ByteView public_key, ByteView digest, ByteView signature);
-
 }  // namespace cosigner::dkls23

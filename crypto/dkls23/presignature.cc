@@ -84,16 +84,6 @@ std::optional<EcdsaSignature> combine_shares(const NoncePoint& nonce,
   return out;
 }
 
-bool recovers_vartime(const EcdsaSignature& signature, const MessageDigest& digest,
-                      const Point& key) {
-  const std::optional<Scalar> s = Scalar::decode(signature.s);
-  if (!s || s->is_high_vartime()) {
-    return false;
-  }
-  const std::optional<Point> recovered = secp256k1::ecdsa_recover_vartime(digest, signature);
-  return recovered && *recovered == key;
-}
-
 Result<EcdsaSignature> assemble(const Point& nonce, std::span<const SignatureShare> shares,
                                 const MessageDigest& digest, const Point& key) {
   const std::optional<NoncePoint> point = nonce_point(nonce);

@@ -96,9 +96,4 @@ struct NoncePoint {
                                                          const secp256k1::MessageDigest& digest,
                                                          const secp256k1::Point& key);
 
-/// The signature is well-formed with low s, and recovers exactly `key`.
-[[nodiscard]] bool recovers_vartime(const secp256k1::EcdsaSignature& signature,
-                                    const secp256k1::MessageDigest& digest,
-                                    const secp256k1::Point& key);
-
 }  // namespace cosigner::dkls23

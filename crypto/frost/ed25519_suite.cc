@@ -1,7 +1,5 @@
 #include "crypto/frost/ed25519_suite.h"
 
-#include <sodium.h>
-
 #include "crypto/ed25519/sha512.h"
 
 namespace cosigner {
@@ -55,9 +53,7 @@ ByteVector FrostEd25519::encode_signature(ByteView commitment, const ed25519::Sc
 }
 
 bool FrostEd25519::verify_vartime(ByteView key, ByteView message, ByteView signature) {
-  return key.size() == ed25519::kPointSize && signature.size() == kSignatureSize &&
-         crypto_sign_verify_detached(signature.data(), message.data(), message.size(),
-                                     key.data()) == 0;
+  return ed25519::verify_vartime(key, message, signature);
 }
 
 }  // namespace cosigner

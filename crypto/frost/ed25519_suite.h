@@ -2,6 +2,7 @@
 // FROST(Ed25519, SHA-512), RFC 9591 §6.1. Its signatures are plain RFC 8032 signatures.
 
 #include "crypto/ed25519/group.h"
+#include "crypto/ed25519/signature.h"
 #include "crypto/frost/suite.h"
 
 namespace cosigner {
@@ -9,7 +10,7 @@ namespace cosigner {
 struct FrostEd25519 {
   using Group = Ed25519Group;
   static constexpr std::string_view kContext = "FROST-ED25519-SHA512-v1";
-  static constexpr std::size_t kSignatureSize = 64;
+  static constexpr std::size_t kSignatureSize = ed25519::kSignatureSize;
 
   [[nodiscard]] static ed25519::SecretScalar nonce(const SecretBytes<32>& randomness,
                                                    const ed25519::SecretScalar& share);
@@ -24,9 +25,7 @@ struct FrostEd25519 {
     return point;
   }
   [[nodiscard]] static ByteVector encode_signature(ByteView commitment, const ed25519::Scalar& z);
-  /// libsodium's verifier, 35 µs: cofactorless; refuses s ≥ L, keys that are not canonical, and
-  /// small-order keys and R. What it accepts OpenSSL accepts too, since both compare the encoding
-  /// of sB − cA with R.
+  /// ed25519::verify_vartime().
   [[nodiscard]] static bool verify_vartime(ByteView key, ByteView message, ByteView signature);
 };
 static_assert(FrostSuite<FrostEd25519>);

@@ -1,4 +1,4 @@
-// Scheme names, the checks that hold for every scheme, and one switch for each entry point.
+// The checks that hold for every scheme, and one switch for each entry point.
 
 #include <algorithm>
 
@@ -8,17 +8,6 @@
 
 namespace cosigner {
 namespace {
-
-struct SchemeName {
-  Scheme scheme;
-  std::string_view name;
-  bool available;
-};
-constexpr std::array kSchemeNames{
-    SchemeName{Scheme::kEd25519, "ed25519", true},
-    SchemeName{Scheme::kEcdsaSecp256k1, "ecdsa-secp256k1", true},
-    SchemeName{Scheme::kBip340Secp256k1, "bip340-secp256k1", false},
-};
 
 std::unexpected<Abort> not_available(Scheme scheme) {
   return recoverable("the scheme " + std::string(scheme_name(scheme)) +
@@ -94,31 +83,6 @@ Result<void> check_sign_parameters(const SignParameters& parameters) {
   return {};
 }
 
-std::string_view scheme_name(Scheme scheme) {
-  const auto found = std::ranges::find(kSchemeNames, scheme, &SchemeName::scheme);
-  return found == kSchemeNames.end() ? "unknown" : found->name;
-}
-
-std::optional<Scheme> scheme_from_name(std::string_view name) {
-  const auto found = std::ranges::find(kSchemeNames, name, &SchemeName::name);
-  return found == kSchemeNames.end() ? std::nullopt : std::optional(found->scheme);
-}
-
-bool scheme_available(Scheme scheme) {
-  const auto found = std::ranges::find(kSchemeNames, scheme, &SchemeName::scheme);
-  return found != kSchemeNames.end() && found->available;
-}
-
-std::string available_scheme_names() {
-  std::string out;
-  for (const SchemeName& entry : kSchemeNames) {
-    if (entry.available) {
-      out += (out.empty() ? "" : ", ") + std::string(entry.name);
-    }
-  }
-  return out;
-}
-
 Result<std::unique_ptr<Protocol>> make_keygen(const KeygenParameters& parameters, Random& random) {
   if (auto checked = check(parameters); !checked) {
     return std::unexpected(checked.error());
@@ -147,19 +111,6 @@ Result<std::unique_ptr<Protocol>> make_sign(SignParameters parameters, Random& r
       break;
   }
   return not_available(parameters.record.scheme);
-}
-
-bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView message,
-                              ByteView signature) {
-  switch (scheme) {
-    case Scheme::kEd25519:
-      return verify_ed25519_vartime(public_key, message, signature);
-    case Scheme::kEcdsaSecp256k1:
-      return dkls23::verify_vartime(public_key, message, signature);
-    case Scheme::kBip340Secp256k1:
-      break;
-  }
-  return false;
 }
 
 }  // namespace cosigner

@@ -16,8 +16,4 @@ Result<std::unique_ptr<Protocol>> make_ed25519_sign(SignParameters parameters, R
   return FrostSigning<FrostEd25519>::make(std::move(parameters), random);
 }
 
-bool verify_ed25519_vartime(ByteView public_key, ByteView message, ByteView signature) {
-  return FrostEd25519::verify_vartime(public_key, message, signature);
-}
-
 }  // namespace cosigner

@@ -1,6 +1,6 @@
 #pragma once
-// The schemes behind make_keygen(), make_sign() and verify_signature_vartime(): one factory of each
-// kind for a scheme, defined beside the scheme's code and called from the switches in dispatch.cc.
+// The schemes behind make_keygen() and make_sign(): one factory of each kind for a
+// scheme, defined beside the scheme's code and called from the switches in dispatch.cc.
 // All of them may assume that the scheme-independent parameters have been checked.
 
 #include <memory>
@@ -21,7 +21,5 @@ namespace cosigner {
     const KeygenParameters& parameters, Random& random);
 [[nodiscard]] Result<std::unique_ptr<Protocol>> make_ed25519_sign(SignParameters parameters,
                                                                   Random& random);
-[[nodiscard]] bool verify_ed25519_vartime(ByteView public_key, ByteView message,
-                                          ByteView signature);
 
 }  // namespace cosigner

@@ -77,4 +77,14 @@ std::optional<Point> ecdsa_recover_vartime(const MessageDigest& digest,
   return Point::decode_uncompressed(encoded);
 }
 
+bool recovers_vartime(const EcdsaSignature& signature, const MessageDigest& digest,
+                      const Point& key) {
+  const std::optional<Scalar> s = Scalar::decode(signature.s);
+  if (!s || s->is_high_vartime()) {
+    return false;
+  }
+  const std::optional<Point> recovered = ecdsa_recover_vartime(digest, signature);
+  return recovered && *recovered == key;
+}
+
 }  // namespace cosigner::secp256k1

@@ -30,5 +30,8 @@ struct EcdsaSignature {
                                         const EcdsaSignature& signature);
 [[nodiscard]] std::optional<Point> ecdsa_recover_vartime(const MessageDigest& digest,
                                                          const EcdsaSignature& signature);
+/// The signature is well-formed with low s, and recovers exactly `key`.
+[[nodiscard]] bool recovers_vartime(const EcdsaSignature& signature, const MessageDigest& digest,
+                                    const Point& key);
 
 }  // namespace cosigner::secp256k1

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "ipc/message_parts.h"
 #include "supervisor/ctl/control_client.h"
 

@@ -1,6 +1,6 @@
 #include "supervisor/ctl/key_points.h"
 
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {

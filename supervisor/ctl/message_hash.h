@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "supervisor/ctl/message_io.h"
 
 namespace cosigner::ctl {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "crypto/protocol/protocol.h"
+#include "crypto/scheme/scheme.h"
 #include "supervisor/ctl/exit_status.h"
 
 namespace cosigner::ctl {
