@@ -1,8 +1,8 @@
 #pragma once
 // The audit log: one entry for every request that this node decided and for every call on the
 // control socket that it refused or that changed something. It goes where the log goes, whatever
-// the log's level, with AUDIT=request or AUDIT=control in the journal; `[log] audit = false` turns
-// it off.
+// the log's level, with AUDIT=request or AUDIT=control in the journal, and AUDIT=order for an order
+// about pairwise state that was carried into the store; `[log] audit = false` turns it off.
 
 #include <spdlog/sinks/sink.h>
 
@@ -35,5 +35,9 @@ void audit_request(const Decision& decision);
 /// error's name.
 void audit_control(const ControlPeer& peer, std::string_view command, std::string_view user,
                    std::string_view outcome);
+
+/// What audit_control() has allowed and the store now holds: `reason` is the operator's own words.
+void audit_order(const ControlPeer& peer, std::string_view command, std::string_view user,
+                 std::string_view key, std::string_view node, std::string_view reason);
 
 }  // namespace cosigner::supervisor

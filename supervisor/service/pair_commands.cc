@@ -1,9 +1,9 @@
 // The commands about pairwise OT state: bans, unban, renew (dkls23.md §10; README).
 
-#include <spdlog/spdlog.h>
-
 #include "ipc/pack.h"
 #include "supervisor/control/command_arguments.h"
+#include "supervisor/log/audit.h"
+#include "supervisor/log/log.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
@@ -131,8 +131,10 @@ void Commands::order_renewal(const Request& request, ipc::MapReader& arguments, 
         }
         const std::string reason = "renewal ordered by " + order.ordered_by + ": " + order.reason;
         const std::string_view state = order.lifts_ban ? "banned" : "usable";
-        spdlog::warn("audit: user={} key={} peer={} {}: {}", order.user, order.key, order.peer,
-                     order.lifts_ban ? "unban" : "renew", reason);
+        audit_order(request->peer(), order.lifts_ban ? "unban" : "renew", order.user, order.key,
+                    order.peer, order.reason);
+        log_about(about(order.user), spdlog::level::warn, "key={} peer={}: {}", order.key,
+                  order.peer, reason);
         node_.events().emit("pair", order.user, state, state, 0,
                             "key " + order.key + ", node " + order.peer + ": " + reason);
         if (const auto told = node_.pool().renew_pair(order.user, pair->standing()); !told) {

@@ -62,8 +62,8 @@ void WorkerPool::perform(action::Fork& fork) {
   load(fork.user, generation);  // while the process comes up
   if (cgroups_) {
     if (const auto made = cgroups_->make(generation); !made) {
-      spdlog::error("user={} generation={}: runs without a cgroup of its own: {}", fork.user,
-                    generation, made.error().message);
+      log_about(about(fork.user, generation), spdlog::level::err,
+                "runs without a cgroup of its own: {}", made.error().message);
     }
   }
   tree_.fork(

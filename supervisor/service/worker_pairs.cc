@@ -5,11 +5,10 @@
 // open is a strike; the user's next worker is not started before the strike is durable. If the
 // whole node dies in that moment, nothing is recorded: see README.
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 #include "ipc/names.h"
+#include "supervisor/log/log.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -164,9 +163,9 @@ void WorkerPool::on_lift_ban(Worker& worker, ipc::LiftBan order) {
 }
 
 void WorkerPool::changed(PairChange change) {
-  spdlog::log(change.banned ? spdlog::level::err : spdlog::level::info,
-              "user={} generation={} key={} peer={}: {}: {}", change.user, change.generation,
-              change.key, change.peer, change.banned ? "banned" : "usable", change.reason);
+  log_about(about(change.user, change.generation),
+            change.banned ? spdlog::level::err : spdlog::level::info, "key={} peer={}: {}: {}",
+            change.key, change.peer, change.banned ? "banned" : "usable", change.reason);
   outlets_.on_pair(change);
 }
 
@@ -179,10 +178,9 @@ void WorkerPool::settle_checks(Worker& worker) {
   const std::string& user = worker.holder.user;
   std::vector<Unsettled>& waiting = unsettled_[user];
   for (Unsettled& open : worker.checks) {
-    spdlog::warn(
-        "user={} generation={} key={} peer={}: the worker died during a check of its "
-        "messages",
-        user, worker.holder.generation, open.check.key, open.check.peer);
+    log_about(about(user, worker.holder.generation), spdlog::level::warn,
+              "key={} peer={}: the worker died during a check of its messages", open.check.key,
+              open.check.peer);
     waiting.push_back(std::move(open));
   }
   worker.checks.clear();
@@ -231,8 +229,9 @@ void WorkerPool::settled(const std::string& user, std::size_t count,
                          const Expected<std::vector<PairRecord>>& struck) {
   std::vector<Unsettled>& waiting = unsettled_[user];
   if (!struck) {
-    spdlog::error("user={}: a strike could not be stored; no worker starts before it is: {}", user,
-                  struck.error().message);
+    log_about(about(user), spdlog::level::err,
+              "a strike could not be stored; no worker starts before it is: {}",
+              struck.error().message);
     for (Unsettled& one : waiting) {
       one.in_flight = false;
     }
@@ -290,16 +289,16 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
                                        .peer = {},
                                        .peer_reason = {}}
                                : loaded.error();
-          spdlog::error("user={} generation={}: {}", user, generation, error.message);
+          log_about(about(user, generation), spdlog::level::err, "{}", error.message);
           error.message = "This node could not read the user's keys.";  // the cause is in its log
           error.retryable = true;
           registry_.load_failed(monotonic_ms(), generation, error);
         } else {
           for (const std::string& key : loaded->altered) {
-            spdlog::error(
-                "user={} generation={}: key {} was altered in the store outside of cosignerd and "
-                "is not used; README.Debian, \"Backup\", says what may be put back",
-                user, generation, key);
+            log_about(about(user, generation), spdlog::level::err,
+                      "key={}: altered in the store outside of cosignerd and not used; "
+                      "README.Debian, \"Backup\", says what may be put back",
+                      key);
           }
           found->loaded = *std::move(loaded);
           start_if_complete(*found);

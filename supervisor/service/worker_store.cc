@@ -147,10 +147,11 @@ void WorkerPool::on_store_result(Worker& worker, ipc::StoreResult result) {
   submit_for(
       worker, number == 0 ? StoreThread::Urgency::kBehind : StoreThread::Urgency::kNow, bytes,
       [user, result = std::move(result)](Store& store) { return store.store_result(user, result); },
-      [this, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
+      [this, user, generation, number, ordered = monotonic_us()](const Expected<void>& done) {
         note_stored(StoreOperation::kResult, ordered);
         if (!done && number == 0) {
-          spdlog::warn("a result was not stored: {}", done.error().message);
+          log_about(about(user, generation), spdlog::level::warn, "a result was not stored: {}",
+                    done.error().message);
         }
         confirm(generation, number, done, {});
       });

@@ -10,11 +10,12 @@ namespace {
 constexpr std::uint64_t kStanding = 1;
 constexpr std::uint64_t kDiscarded = 2;
 
-std::unexpected<Error> altered(const std::string& user) {
+/// Names no user: it goes into logs, whose lines have the user in a field, hashed where that is
+/// asked for.
+std::unexpected<Error> altered_row() {
   return fail(ErrorCode::kStorageFailed,
-              "A stored row of user '" + user +
-                  "' does not carry this node's authentication: the "
-                  "store was altered outside of cosignerd; restore a backup.");
+              "A stored row of the user does not carry this node's authentication: the store was "
+              "altered outside of cosignerd; restore a backup.");
 }
 
 }  // namespace
@@ -48,7 +49,7 @@ Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
         (state != static_cast<std::uint64_t>(ipc::KeyState::kPending) &&
          state != static_cast<std::uint64_t>(ipc::KeyState::kActive))) {
       if (altered_keys == nullptr) {
-        return altered(user);
+        return altered_row();
       }
       altered_keys->push_back(run.text(0));
       return {};
@@ -94,7 +95,7 @@ Expected<std::uint64_t> Store::acknowledged(const std::string& user, const Diges
           mac("acknowledgements", {as_bytes(user), digest, run.blob(0), Number(run.integer(1)),
                                    Number(run.integer(2))}),
           run.blob(3))) {
-    return altered(user);
+    return altered_row();
   }
   return run.integer(2);
 }
@@ -118,7 +119,7 @@ Expected<bool> Store::refused(const std::string& user, const Digest& digest) {
   if (*row && !constant_time_equal(mac("refusals", {as_bytes(user), digest, run.blob(0),
                                                     Number(run.integer(1)), run.blob(2)}),
                                    run.blob(3))) {
-    return altered(user);
+    return altered_row();
   }
   return *row;
 }
@@ -292,7 +293,7 @@ Expected<ByteVector> Store::refuse(const std::string& user, const ipc::StoreRefu
     if (*row) {
       if (!constant_time_equal(mac("discards", {as_bytes(user), order.digest, run.blob(0)}),
                                run.blob(1))) {
-        return altered(user);
+        return altered_row();
       }
       return to_vector(run.blob(0));
     }

@@ -39,7 +39,7 @@ Expected<FoundResult> Store::find_result(const std::string& user, const ipc::Res
                                                run.blob(2), Number(run.integer(3)), run.blob(4)}),
                                run.blob(5))) {
         return fail(ErrorCode::kStorageFailed,
-                    "A stored result of user '" + user + "' was altered outside of cosignerd.");
+                    "A stored result of the user was altered outside of cosignerd.");
       }
       out.answer = to_vector(run.blob(4));
       return out;

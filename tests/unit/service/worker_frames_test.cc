@@ -1,14 +1,17 @@
 // What the pool makes of what a worker says, and what it tells one.
 
 #include <spdlog/sinks/ostream_sink.h>
+#include <sqlite3.h>
 
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
 
 #include "ipc/key_record.h"
+#include "ipc/names.h"
 #include "supervisor/log/log.h"
 #include "supervisor/log/set_up.h"
+#include "tests/support/log_lines.h"
 #include "tests/unit/service/played_worker.h"
 
 namespace cosigner::supervisor::test {
@@ -180,6 +183,52 @@ TEST_CASE("worker pool: each use of a presignature is a line at level debug, and
   }
   CHECK(found == 1);
   CHECK(worker.serves());
+}
+
+TEST_CASE("worker pool: with hashed users no line about a pair or the store names one") {
+  const cosigner::test::LogLines lines(make_text_formatter("node1"));
+  PlayedPool node;
+  set_log_users(true, "dev");
+  const auto said = [&lines](const PlayedWorker& worker, std::string_view text) {
+    const std::string line = "user_id=" + user_subject_token("dev", "alice") +
+                             " generation=" + std::to_string(worker.generation()) + ": " +
+                             std::string(text);
+    INFO(line << " in\n" << lines.text());
+    CHECK(lines.text().find(line) != std::string::npos);
+  };
+  node.request("alice");
+  {
+    PlayedWorker worker(node, "alice");
+    worker.start();
+    worker.say(key_order(1));
+    REQUIRE(worker.stored(1).ok);
+    worker.say(burn(2, true));
+    REQUIRE(worker.stored(2).ok);
+    said(worker, "key=main peer=node2: banned: ");
+    worker.say(ipc::Checking{.key = "main", .epoch = 1, .peer = "node2"});
+    REQUIRE(node.loop.until([&] { return node.pool.open_checks(worker.generation()) == 1; }));
+    worker.say(burn(3, true, "nokey"));  // which ends it
+    REQUIRE(node.loop.until([&] { return worker.over() && node.pairs.size() == 2; }));
+    said(worker, "key=main peer=node2: the worker died during a check of its messages");
+  }
+  sqlite3* database = nullptr;
+  const std::string path = node.files.config.state_directory + "/cosigner.db";
+  REQUIRE(sqlite3_open(path.c_str(), &database) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(database, "UPDATE keys SET mac = zeroblob(32)", nullptr, nullptr, nullptr) ==
+          SQLITE_OK);
+  REQUIRE(sqlite3_changes(database) == 1);
+  sqlite3_close(database);
+  REQUIRE(node.loop.until([&] { return node.pool.registry().live() == 0; }));
+  node.request("alice");
+  {
+    PlayedWorker worker(node, "alice");
+    worker.start();
+    said(worker, "key=main: altered in the store outside of cosignerd and not used");
+    worker.say(key_order(4));
+    REQUIRE_FALSE(worker.stored(4).ok);
+    said(worker, "A stored row of the user does not carry this node's authentication");
+  }
+  CHECK(lines.text().find("alice") == std::string::npos);
 }
 
 TEST_CASE("worker pool: who does not read hears how the peers stand once it does") {

@@ -2,7 +2,6 @@
 
 #include "supervisor/log/log.h"
 
-#include <spdlog/sinks/ostream_sink.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,37 +13,15 @@
 #include "ipc/names.h"
 #include "supervisor/log/audit.h"
 #include "supervisor/log/set_up.h"
+#include "tests/support/log_lines.h"
 
 namespace cosigner::supervisor::test {
 namespace {
 
-/// Lines of the default logger and of the audit log, in one form.
-class Lines {
- public:
-  explicit Lines(std::unique_ptr<spdlog::formatter> formatter)
-      : before_(spdlog::default_logger()),
-        sink_(std::make_shared<spdlog::sinks::ostream_sink_st>(out_)) {
-    sink_->set_formatter(std::move(formatter));
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink_));
-    set_up_audit(sink_);
-  }
-  ~Lines() {
-    set_up_audit(nullptr);
-    set_log_users(false, {});
-    spdlog::set_default_logger(before_);
-  }
-  Lines(const Lines&) = delete;
-  Lines& operator=(const Lines&) = delete;
-  [[nodiscard]] std::string text() const { return out_.str(); }
-
- private:
-  std::shared_ptr<spdlog::logger> before_;
-  std::ostringstream out_;
-  std::shared_ptr<spdlog::sinks::ostream_sink_st> sink_;
-};
+using cosigner::test::LogLines;
 
 TEST_CASE("text: fields before the message, and a line without fields has none of an earlier one") {
-  const Lines lines(make_text_formatter("node1"));
+  const LogLines lines(make_text_formatter("node1"));
   log_about(about("alice", 7, "ab"), spdlog::level::warn, "killed: {}", "why");
   spdlog::info("plain");
   CHECK(lines.text().find(
@@ -54,7 +31,7 @@ TEST_CASE("text: fields before the message, and a line without fields has none o
 }
 
 TEST_CASE("json: one object a line, also of text that is no UTF-8") {
-  const Lines lines(make_json_formatter("node1"));
+  const LogLines lines(make_json_formatter("node1"));
   log_about(about("alice", 7), spdlog::level::err, "a \"quoted\"\nline \xff");
   const auto parsed = nlohmann::json::parse(lines.text());
   CHECK(parsed["user_id"] == "alice");
@@ -76,7 +53,7 @@ TEST_CASE("the journal gets fields of its own names, and line breaks as they are
 TEST_CASE("hashed users: the token of the broker's subjects, and never the name") {
   set_log_users(true, "demo");
   CHECK(log_user("alice") == user_subject_token("demo", "alice"));
-  const Lines lines(make_text_formatter("node1"));
+  const LogLines lines(make_text_formatter("node1"));
   set_log_users(true, "demo");
   log_about(about("alice", 7), spdlog::level::info, "text");
   audit_request({.user = "alice", .operation = "sign", .key = "k", .session = {}});
@@ -85,7 +62,7 @@ TEST_CASE("hashed users: the token of the broker's subjects, and never the name"
 }
 
 TEST_CASE("the audit log says who did what with which end, whatever the level") {
-  const Lines lines(make_json_formatter("node1"));
+  const LogLines lines(make_json_formatter("node1"));
   spdlog::set_level(spdlog::level::err);
   audit_request({.user = "alice",
                  .generation = 3,
@@ -116,6 +93,22 @@ TEST_CASE("the audit log says who did what with which end, whatever the level") 
   CHECK(control["peer_pid"] == "12");
   CHECK(control["outcome"] == "denied");
   CHECK(control["command"].get<std::string>().find('\n') == std::string::npos);
+}
+
+TEST_CASE("an order's entry has the pair and the reason, and of a hashed user no name") {
+  const LogLines lines(make_json_formatter("node1"));
+  set_log_users(true, "demo");
+  audit_order({.pid = 12, .uid = 34, .gid = 56}, "unban", "alice", "main", "node2", "two\nlines");
+  const auto entry = nlohmann::json::parse(lines.text());
+  CHECK(entry["audit"] == "order");
+  CHECK(entry["command"] == "unban");
+  CHECK(entry["user_id"] == user_subject_token("demo", "alice"));
+  CHECK(entry["key"] == "main");
+  CHECK(entry["peer"] == "node2");
+  CHECK(entry["peer_uid"] == "34");
+  CHECK(entry["peer_pid"] == "12");
+  CHECK(entry["reason"] == "two?lines");
+  CHECK(lines.text().find("alice") == std::string::npos);
 }
 
 TEST_CASE("stderr is the journal only where it is the very stream that systemd names") {
