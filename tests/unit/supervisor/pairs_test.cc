@@ -1,6 +1,5 @@
 // Strikes, bans and renewals of pairwise OT state in the store: durable, together with the share
 // that no longer holds the state, and ended by an operator's order only.
-#include "supervisor/store/statements.h"
 #include "tests/unit/supervisor/store_fixture.h"
 
 namespace cosigner::supervisor::test {
@@ -229,13 +228,6 @@ TEST_CASE("pairs: every altered column of an order is noticed") {
     auto store = fixture.open();
     REQUIRE(code_of(store->renewal_orders("")) == ErrorCode::kStorageFailed);
   }
-}
-
-TEST_CASE("pairs: a store of the first schema gets the new tables") {
-  const StoreFixture fixture;
-  edit(fixture.path(), std::string(kSchema1) + "PRAGMA user_version=1");
-  auto store = with_key(fixture);
-  REQUIRE(store->order_renewal(ordering(false)));
 }
 
 }  // namespace cosigner::supervisor::test
