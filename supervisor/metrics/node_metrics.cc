@@ -73,6 +73,11 @@ NodeMetrics::NodeMetrics(const Identity& identity)
                                  "refused by the gateway before any worker saw them", {"error"})),
       dropped_(registry_.counter("cosigner_requests_dropped_total",
                                  "dropped by the gateway without an answer", {"cause"})),
+      overloaded_(registry_.counter("cosigner_overloaded_total",
+                                    "requests answered with overloaded by the supervisor",
+                                    {"limit"})),
+      ticks_dropped_(registry_.counter("cosigner_ticks_dropped_total",
+                                       "ticks not sent to a worker whose socket was not empty")),
       mailbox_entries_(
           registry_.gauge("cosigner_mailbox_entries", "unanswered requests of all users")),
       mailbox_bytes_(registry_.gauge("cosigner_mailbox_bytes", "their size")),
@@ -251,6 +256,11 @@ std::string NodeMetrics::text(const Sample& sample) {
   for (const std::string& node : peers_) {
     peer_present_.set({node}, sample.present.contains(node) ? 1 : 0);
   }
+  for (std::size_t i = 0; i < kLimits; ++i) {
+    overloaded_.set({limit_name(static_cast<Limit>(i))},
+                    number(sample.registry.overloaded_by_limit[i]));
+  }
+  ticks_dropped_.set({}, number(sample.ticks_dropped));
   mailbox_entries_.set({}, number(sample.mailbox_entries));
   mailbox_bytes_.set({}, number(sample.mailbox_bytes));
   mailbox_limit_.set({}, number(sample.mailbox_limit_bytes));

@@ -52,6 +52,7 @@ class NodeMetrics {
     std::size_t mailbox_entries = 0;
     std::size_t mailbox_bytes = 0;
     std::size_t mailbox_limit_bytes = 0;
+    std::uint64_t ticks_dropped = 0;
     std::uint64_t gateway_restarts = 0;
     std::uint64_t zygote_deaths = 0;
     std::uint64_t zygote_renewals = 0;
@@ -92,6 +93,8 @@ class NodeMetrics {
   MetricFamily& requests_;
   MetricFamily& refused_;
   MetricFamily& dropped_;
+  MetricFamily& overloaded_;
+  MetricFamily& ticks_dropped_;
   MetricFamily& mailbox_entries_;
   MetricFamily& mailbox_bytes_;
   MetricFamily& mailbox_limit_;

@@ -94,7 +94,7 @@ void Registry::make_room(std::int64_t now) {
   while (spawn_queue_.size() > going()) {
     User& user = *spawn_queue_.back();  // the oldest wait on
     leave_spawn_queue(user);
-    counters_.overloaded += user.queued.size();
+    count_overload(Limit::kWorkers, user.queued.size());
     fail_queued(user, plain(ErrorCode::kOverloaded,
                             "This node runs as many users as it may, and none of them is idle.",
                             kFullRetryMs));

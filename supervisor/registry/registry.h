@@ -153,6 +153,7 @@ class Registry {
   static Error quarantined(std::int64_t now, std::int64_t until);
   Error death_error(const User& user, const ExitCause& cause) const;
   void fail(User& user, Waiting& waiting, Error error);
+  void count_overload(Limit limit, std::size_t requests = 1);
   void fail_queued(User& user, const Error& error);
   /// Behind a process that does not end, a request waits no longer than for one that starts.
   [[nodiscard]] std::int64_t queue_ends(const User& user) const;

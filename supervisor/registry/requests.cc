@@ -40,19 +40,19 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   }
   if (known != nullptr &&
       known->queued.size() + known->delivered.size() >= limits_.mailbox_entries) {
-    ++counters_.overloaded;
+    count_overload(Limit::kMailboxEntries);
     refuse(name, std::move(info), overloaded("Too many requests of this user wait on this node."));
     return;
   }
-  if ((known != nullptr ? known->bytes : 0) + bytes > limits_.mailbox_bytes ||
-      total_bytes_ + bytes > limits_.total_mailbox_bytes) {
-    ++counters_.overloaded;
+  const bool too_large = (known != nullptr ? known->bytes : 0) + bytes > limits_.mailbox_bytes;
+  if (too_large || total_bytes_ + bytes > limits_.total_mailbox_bytes) {
+    count_overload(too_large ? Limit::kMailboxBytes : Limit::kTotalMailboxBytes);
     refuse(name, std::move(info), overloaded("The requests that wait on this node are too large."));
     return;
   }
   if ((known == nullptr || known->state == UserState::kAbsent) &&
       in_state(UserState::kStarting) >= limits_.waiting_users) {
-    ++counters_.overloaded;
+    count_overload(Limit::kWaitingUsers);
     refuse(name, std::move(info), overloaded("Too many users wait for a process on this node."));
     return;
   }
@@ -69,6 +69,11 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   } else if (user.state == UserState::kDraining) {
     schedule(user);
   }
+}
+
+void Registry::count_overload(Limit limit, std::size_t requests) {
+  counters_.overloaded += requests;
+  counters_.overloaded_by_limit[static_cast<std::size_t>(limit)] += requests;
 }
 
 Error Registry::quarantined(std::int64_t now, std::int64_t until) {
@@ -97,7 +102,7 @@ void Registry::expire_queued(std::int64_t now, User& user) {
   while (now >= queue_ends(user)) {
     Waiting waiting = std::move(user.queued.front());
     user.queued.pop_front();
-    ++counters_.overloaded;
+    count_overload(Limit::kEnding);
     fail(user, waiting, error);
   }
 }

@@ -136,7 +136,7 @@ void Registry::expire(std::int64_t now, User& user) {
         kill(now, user, KillReason::kStartTimeout);
       } else {
         leave_spawn_queue(user);
-        counters_.overloaded += user.queued.size();
+        count_overload(Limit::kSpawnRate, user.queued.size());
         fail_queued(user, {.code = ErrorCode::kOverloaded,
                            .message = "This node could not start a process for this user in time.",
                            .retryable = true,

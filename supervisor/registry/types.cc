@@ -88,4 +88,24 @@ std::string_view death_cause_name(DeathCause cause) {
   return "killed";
 }
 
+std::string_view limit_name(Limit limit) {
+  switch (limit) {
+    case Limit::kMailboxEntries:
+      return "mailbox_entries";
+    case Limit::kMailboxBytes:
+      return "mailbox_bytes";
+    case Limit::kTotalMailboxBytes:
+      return "total_mailbox_bytes";
+    case Limit::kWaitingUsers:
+      return "waiting_users";
+    case Limit::kWorkers:
+      return "workers";
+    case Limit::kSpawnRate:
+      return "spawn_rate";
+    case Limit::kEnding:
+      return "ending";
+  }
+  return "ending";
+}
+
 }  // namespace cosigner::supervisor

@@ -99,6 +99,20 @@ inline constexpr std::size_t kDeathCauses = 6;
 /// "signal", "exit", … as metrics name them.
 [[nodiscard]] std::string_view death_cause_name(DeathCause cause);
 
+/// What a request can be refused for as `overloaded`: the limit that it met.
+enum class Limit : std::uint8_t {
+  kMailboxEntries,     ///< requests of this user
+  kMailboxBytes,       ///< of this user
+  kTotalMailboxBytes,  ///< of all users
+  kWaitingUsers,       ///< for a process
+  kWorkers,            ///< as many as there may be, and none of them idle
+  kSpawnRate,          ///< it waited for a start until a start's time was over
+  kEnding,             ///< it waited for the end of the user's last process that long
+};
+inline constexpr std::size_t kLimits = 7;
+/// "mailbox_entries", … as metrics name them.
+[[nodiscard]] std::string_view limit_name(Limit limit);
+
 namespace action {
 
 /// Order a durable block of generation numbers; answer with generations_reserved().
@@ -175,6 +189,7 @@ struct RegistryCounters {
   std::uint64_t answers = 0;
   std::uint64_t failed = 0;      ///< answered with an error by the registry
   std::uint64_t overloaded = 0;  ///< of those: a limit
+  std::array<std::uint64_t, kLimits> overloaded_by_limit{};
   std::uint64_t spawns = 0;
   std::uint64_t deaths = 0;
   std::array<std::uint64_t, kDeathCauses> deaths_by_cause{};

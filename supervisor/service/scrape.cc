@@ -106,6 +106,7 @@ void Scrape::finish(NodeMetrics::Sample sample) {
   sample.mailbox_entries = registry.mailbox_entries();
   sample.mailbox_bytes = registry.mailbox_bytes();
   sample.mailbox_limit_bytes = node_.config().workers.total_mailbox_bytes;
+  sample.ticks_dropped = node_.pool().ticks_dropped();
   sample.gateway_restarts = gateway.restarts();
   sample.zygote_deaths = node_.tree().restarts();
   sample.zygote_renewals = node_.tree().renewals();

@@ -52,7 +52,7 @@ TEST_CASE("fairness: the mailbox of one user is full, others are served") {
     }
   }
   CHECK(refused == 1000 - limits.mailbox_entries);
-  CHECK(world.registry().counters().overloaded == refused);
+  CHECK(refused_for(world.registry(), Limit::kMailboxEntries) == refused);
   world.run(50);  // delivered, and never answered
   world.odds().hangs = 0;
   const auto ben = world.request("ben");
@@ -108,7 +108,7 @@ TEST_CASE("spawn rate: who cannot be started in time is told overloaded, with a 
     }
   }
   CHECK(refused >= 15);
-  CHECK(refused == world.registry().counters().overloaded);
+  CHECK(refused == refused_for(world.registry(), Limit::kSpawnRate));
 }
 
 }  // namespace cosigner::supervisor::test

@@ -204,6 +204,10 @@ TEST_CASE("metrics: what workers count is added up") {
   NodeMetrics::Sample sample;
   sample.users_in_state = {9, 1, 2, 3, 4, 5, 6};
   sample.registry.deaths_by_cause[static_cast<std::size_t>(DeathCause::kSignal)] = 8;
+  for (std::size_t i = 0; i < kLimits; ++i) {
+    sample.registry.overloaded_by_limit[i] = 20 + i;
+  }
+  sample.ticks_dropped = 5;
   sample.present = {"node1", "node3"};
   sample.store_errors = 9;
   sample.presignatures["ecdsa-secp256k1"] = 12;
@@ -232,6 +236,14 @@ TEST_CASE("metrics: what workers count is added up") {
   CHECK(value_of(text, "cosigner_peer_present{node=\"node2\"}") == "0");
   CHECK(value_of(text, "cosigner_peer_present{node=\"node3\"}") == "1");
   CHECK(value_of(text, "cosigner_presignatures{scheme=\"ecdsa-secp256k1\"}") == "12");
+  std::size_t value = 20;
+  for (const char* limit : {"mailbox_entries", "mailbox_bytes", "total_mailbox_bytes",
+                            "waiting_users", "workers", "spawn_rate", "ending"}) {
+    CHECK(value_of(text, std::string("cosigner_overloaded_total{limit=\"") + limit + "\"}") ==
+          std::to_string(value++));
+  }
+  CHECK(value == 20 + kLimits);
+  CHECK(value_of(text, "cosigner_ticks_dropped_total") == "5");
   CHECK(text.find("state=\"absent\"") == std::string::npos);
 }
 

@@ -217,6 +217,7 @@ TEST_CASE("registry: at the cap the least recently used idle worker goes, never 
     REQUIRE(world.error_of(id)->retryable);
     REQUIRE(world.error_of(id)->retry_after_ms > 0);
     REQUIRE_FALSE(world.error_of(id)->may_have_executed);
+    CHECK(refused_for(world.registry(), Limit::kWorkers) == 1);
   }
 }
 
@@ -232,14 +233,17 @@ TEST_CASE("registry: mailboxes are bounded in entries and bytes, for a user and 
       REQUIRE_FALSE(world.answered(world.request("alice")));
     }
     REQUIRE(world.error_of(world.request("alice"))->code == ErrorCode::kOverloaded);
+    CHECK(refused_for(world.registry(), Limit::kMailboxEntries) == 1);
   }
   SECTION("bytes of one user") {
     REQUIRE_FALSE(world.answered(world.request("alice", true, 800)));
     REQUIRE(world.error_of(world.request("alice", true, 1))->code == ErrorCode::kOverloaded);
+    CHECK(refused_for(world.registry(), Limit::kMailboxBytes) == 1);
   }
   SECTION("bytes of all") {
     REQUIRE_FALSE(world.answered(world.request("alice", true, 800)));
     REQUIRE(world.error_of(world.request("ben", true, 501))->code == ErrorCode::kOverloaded);
+    CHECK(refused_for(world.registry(), Limit::kTotalMailboxBytes) == 1);
     REQUIRE_FALSE(world.answered(world.request("ben", true, 500)));
   }
   SECTION("empty envelopes of ever new users") {
@@ -269,6 +273,7 @@ TEST_CASE("registry: forks that fail for no fault of the user are tried again, t
   SECTION("it does not") {
     world.run(6'000);
     REQUIRE(world.error_of(id)->code == ErrorCode::kOverloaded);
+    CHECK(refused_for(world.registry(), Limit::kSpawnRate) == 1);
   }
   REQUIRE(world.registry().counters().deaths == 0);
 }
@@ -497,6 +502,7 @@ TEST_CASE("registry: requests behind a process that never ends are answered in t
   REQUIRE(bare.errors[0].code == ErrorCode::kOverloaded);
   REQUIRE(bare.errors[0].retryable);
   REQUIRE_FALSE(bare.errors[0].may_have_executed);
+  CHECK(refused_for(bare.registry, Limit::kEnding) == 1);
   bare.registry.exited(22'000, 1, {});  // it does end: the other is served
   bare.settle();
   bare.registry.ready(22'001, 2);
@@ -540,6 +546,7 @@ TEST_CASE("registry: users that wait for a process are bounded") {
   }
   REQUIRE(bare.errors.size() == 1);
   REQUIRE(bare.errors[0].code == ErrorCode::kOverloaded);
+  CHECK(refused_for(bare.registry, Limit::kWaitingUsers) == 1);
   bare.request(0, "user0");  // one that waits already may wait for more
   REQUIRE(bare.errors.size() == 1);
 }

@@ -322,4 +322,15 @@ inline Odds calm() {
           .dies_leaving = 0};
 }
 
+/// Requests refused for this limit; those for any are the sum, and no more.
+inline std::uint64_t refused_for(const Registry& registry, Limit limit) {
+  const RegistryCounters& counters = registry.counters();
+  std::uint64_t sum = 0;
+  for (const std::uint64_t count : counters.overloaded_by_limit) {
+    sum += count;
+  }
+  CHECK(sum == counters.overloaded);
+  return counters.overloaded_by_limit[static_cast<std::size_t>(limit)];
+}
+
 }  // namespace cosigner::supervisor::test
