@@ -24,8 +24,8 @@ namespace fs = std::filesystem;
 
 class HostCheck {
  public:
-  HostCheck(const Config& config, std::vector<std::string>* untold)
-      : config_(config), untold_(untold) {
+  HostCheck(const Config& config, std::vector<std::string>* untold, const Config* running)
+      : config_(config), untold_(untold), running_(running) {
     if (toml::parse_result parsed = toml::parse_file(config.path)) {
       text_ = std::move(parsed).table();
     }
@@ -38,8 +38,11 @@ class HostCheck {
     check_signer("broker.gateway_signing_key_file", config_.broker.gateway_signing_key_file);
     check_state_directory();
     check_groups();
-    if (!runs()) {
+    const bool down = running_ == nullptr && !runs();
+    if (down || (running_ != nullptr && config_.control_socket != running_->control_socket)) {
       check_control_socket();
+    }
+    if (down || (running_ != nullptr && config_.metrics.listen != running_->metrics.listen)) {
       check_metrics_port();
     }
     std::ranges::stable_sort(found_, {}, &ConfigProblem::line);
@@ -195,21 +198,24 @@ class HostCheck {
 
   const Config& config_;
   std::vector<std::string>* untold_;  ///< what this user may not look at; null: it is the node
+  const Config* running_;             ///< null: who asks is not the running node
   toml::table text_;  ///< of cosigner.toml again, for the lines of what does not fit
   std::vector<ConfigProblem> found_;
 };
 
 }  // namespace
 
-std::vector<ConfigProblem> check_host(const Config& config, std::vector<std::string>* untold) {
-  return HostCheck(config, untold).run();
+std::vector<ConfigProblem> check_host(const Config& config, std::vector<std::string>* untold,
+                                      const Config* running) {
+  return HostCheck(config, untold, running).run();
 }
 
 std::expected<Config, std::vector<ConfigProblem>> check_config(const std::string& path,
-                                                               std::vector<std::string>* untold) {
+                                                               std::vector<std::string>* untold,
+                                                               const Config* running) {
   auto config = load_config(path, untold);
   if (config) {
-    if (auto problems = check_host(*config, untold); !problems.empty()) {
+    if (auto problems = check_host(*config, untold, running); !problems.empty()) {
       return std::unexpected(std::move(problems));
     }
   }

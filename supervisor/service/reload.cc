@@ -6,6 +6,7 @@
 
 #include "supervisor/config/config_diff.h"
 #include "supervisor/config/cross_check.h"
+#include "supervisor/config/host_check.h"
 #include "supervisor/log/set_up.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
@@ -40,7 +41,9 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::reload() {
 }
 
 std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_again() {
-  auto wanted = load_config(config_.path);
+  // All that the next start would ask for: what it would refuse is refused now, while whoever wrote
+  // it looks on.
+  auto wanted = check_config(config_.path, nullptr, &config_);
   rlimit limit{};
   if (wanted && ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     // As at the start, where it was raised; whoever gives more descriptors starts the node again.

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 
 import pytest
 
@@ -94,6 +95,18 @@ def test_a_mistake_changes_nothing_and_what_needs_a_restart_is_said(cluster):
         assert failure.value.code == 78
         assert "unknown key 'nonsense'" in failure.value.body["message"]
         assert cluster.status(2)["ready"]
+    # What only the host can say, and the next start would refuse: a group, a port.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for text, complaint in (
+                ("[control]\nadmin_group = \"no-such-group\"", "this host has no group 'no-such-group'"),
+                (f"[metrics]\nlisten = \"127.0.0.1:{port}\"", f"127.0.0.1:{port} is in use by another program")):
+            with Edited(cluster, 2, "cosigner.toml", lambda before: before + f"\n{text}\n"):
+                with pytest.raises(CommandFailed) as failure:
+                    cluster.ctl("reload", node=2)
+                assert failure.value.code == 78
+                assert complaint in failure.value.body["message"], failure.value.body
+                assert cluster.status(2)["ready"]
     with Edited(cluster, 2, "cosigner.toml", lambda text: text.replace('state_directory = "state"', 'state_directory = "s"')):
         assert cluster.ctl("reload", node=2) == {"applied": [], "needs_restart": ["state_directory"]}
 
