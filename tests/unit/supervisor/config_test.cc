@@ -276,6 +276,13 @@ TEST_CASE("config: a port in use is a mistake, unless the node itself has it") {
   REQUIRE_FALSE(refused);
   CHECK(refused.error().front().line == 20);
   CHECK(refused.error().front().message.find("in use") != std::string::npos);
+  // Of a node that reads it again the port is its own, wherever the state directory is to be next;
+  // one that it does not have yet is not.
+  auto running = load_config(files.directory + "/cosigner.toml");
+  REQUIRE(running);
+  CHECK(check_config(files.directory + "/cosigner.toml", nullptr, &*running));
+  running->metrics.listen = "127.0.0.1:1";
+  CHECK_FALSE(check_config(files.directory + "/cosigner.toml", nullptr, &*running));
 
   REQUIRE(::mkdir((files.directory + "/state").c_str(), 0700) == 0);
   const ipc::UniqueFd lock(
