@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
+#include <cstring>
+#include <vector>
 
 #include "crypto/base/random.h"
 
@@ -25,7 +26,7 @@ class RestartBudget {
     forget(limits, now_ms);
     deaths_.push_back(now_ms);
     if (deaths_.size() > limits.max_restarts) {
-      deaths_.pop_front();  // bounded: more than the limit says nothing new
+      deaths_.erase(deaths_.begin());  // bounded: more than the limit says nothing new
     }
     if (deaths_.size() < 2) {
       return 0;
@@ -57,11 +58,9 @@ class RestartBudget {
 
  private:
   void forget(const BudgetLimits& limits, std::int64_t now_ms) {
-    while (!deaths_.empty() && deaths_.front() + limits.window_ms <= now_ms) {
-      deaths_.pop_front();
-    }
+    std::erase_if(deaths_, [&](std::int64_t at) { return at + limits.window_ms <= now_ms; });
   }
-  std::deque<std::int64_t> deaths_;
+  std::vector<std::int64_t> deaths_;  ///< oldest first
 };
 
 }  // namespace cosigner::supervisor

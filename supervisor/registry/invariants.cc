@@ -13,44 +13,53 @@ std::optional<std::string> Registry::check_invariants() const {
   std::size_t asked = 0;
   std::size_t in_spawn_queue = 0;
   std::size_t in_idle = 0;
-  for (const auto& [name, owned] : users_) {
-    const User& user = *owned;
+  std::size_t scheduled = 0;
+  const std::vector<User*> users = users_->all();
+  for (const User* known : users) {
+    const User& user = *known;
     const auto broken = [&user](std::string_view what) {
       return std::optional("user '" + user.name + "' (" + std::string(user_state_name(user.state)) +
                            "): " + std::string(what));
     };
     ++counts[static_cast<std::size_t>(user.state)];
-    std::size_t own_bytes = 0;
-    for (const Waiting& waiting : user.queued) {
-      own_bytes += waiting.bytes;
+    if (users_->find(user.name) != &user) {
+      return broken("it is not found by its name");
     }
-    for (const auto& [number, waiting] : user.delivered) {
+    std::size_t own_bytes = 0;
+    std::size_t own_entries = 0;
+    std::uint64_t last = 0;
+    const auto wrong = [&](const Waiting& waiting, bool delivered) {
       own_bytes += waiting.bytes;
-      if (number != waiting.info.number) {
-        return broken("a delivered request is filed under another number");
-      }
+      ++own_entries;
+      return waiting.user != &user || waiting.delivered != delivered ||
+             requests_->find(waiting.info.number) != &waiting ||
+             std::exchange(last, waiting.info.number) >= waiting.info.number;
+    };
+    // First come, first delivered: one list goes on where the other ends.
+    if (user.delivered.any([&](const Waiting& waiting) { return wrong(waiting, true); }) ||
+        user.queued.any([&](const Waiting& waiting) { return wrong(waiting, false); })) {
+      return broken("a request is misfiled or out of order");
     }
     bytes += own_bytes;
-    entries += user.queued.size() + user.delivered.size();
+    entries += own_entries;
     live += user.live() ? 1U : 0U;
     starting += user.counts_starting ? 1U : 0U;
     asked += user.ask != 0 ? 1U : 0U;
-    in_spawn_queue += user.spawn_place ? 1U : 0U;
-    in_idle += user.idle_place ? 1U : 0U;
+    in_spawn_queue += spawn_queue_.contains(user.slot) ? 1U : 0U;
+    in_idle += idle_.contains(user.slot) ? 1U : 0U;
+    scheduled += user.scheduled_at != kNever ? 1U : 0U;
 
     // Limits.
-    if (own_bytes != user.bytes || user.bytes > highest_.mailbox_bytes) {
+    if (own_bytes != user.bytes || own_entries != user.entries ||
+        user.bytes > highest_.mailbox_bytes) {
       return broken("its mailbox is miscounted or too large");
     }
-    if (user.queued.size() + user.delivered.size() > highest_.mailbox_entries) {
+    if (user.entries > highest_.mailbox_entries) {
       return broken("it has too many requests");
     }
     // One worker: a live generation is in exactly one place, and only these states have one.
-    if (user.live()) {
-      const auto found = live_.find(user.generation);
-      if (found == live_.end() || found->second != &user) {
-        return broken("its generation is not filed");
-      }
+    if (user.live() && find_live(user.generation) != &user) {
+      return broken("its generation is not filed");
     }
     const bool may_live =
         user.state == UserState::kStarting || user.serves() || user.state == UserState::kDraining;
@@ -74,10 +83,10 @@ std::optional<std::string> Registry::check_invariants() const {
       return broken("ready with work in flight");
     }
     // Lists.
-    if (user.spawn_place.has_value() != (user.state == UserState::kStarting && !user.live())) {
+    if (spawn_queue_.contains(user.slot) != (user.state == UserState::kStarting && !user.live())) {
       return broken("it is wrongly in or out of the spawn queue");
     }
-    if (user.idle_place.has_value() != (user.state == UserState::kReady && user.ask == 0)) {
+    if (idle_.contains(user.slot) != (user.state == UserState::kReady && user.ask == 0)) {
       return broken("it is wrongly in or out of the idle list");
     }
     if (user.counts_starting != (user.state == UserState::kStarting && user.live())) {
@@ -89,25 +98,24 @@ std::optional<std::string> Registry::check_invariants() const {
     }
     // Whatever can hang has a deadline in the timer set, no later than it should.
     const auto at = deadline_of(user);
-    if (user.scheduled_at && !timers_.contains({*user.scheduled_at, owned.get()})) {
+    if (timers_.at(user.slot).value_or(kNever) != user.scheduled_at) {
       return broken("its timer is lost");
     }
-    if (at && *at != kNever && (!user.scheduled_at || *user.scheduled_at > *at)) {
+    if (at && user.scheduled_at > *at) {
       return broken("its deadline is not scheduled");
     }
   }
-  if (counts != counts_ || bytes != total_bytes_ || entries != total_entries_ ||
+  if (counts != counts_ || bytes != total_bytes_ || entries != requests_->size() ||
       live != live_.size() || starting != starting_ || asked != evicting_ ||
-      in_spawn_queue != spawn_queue_.size() || in_idle != idle_.size()) {
+      in_spawn_queue != spawn_queue_.size() || in_idle != idle_.size() ||
+      scheduled != timers_.size() || users.size() != users_->size()) {
     return "a count is wrong";
+  }
+  if (!spawn_queue_.whole() || !idle_.whole() || !timers_.whole()) {
+    return "a list of the registry is damaged";
   }
   if (total_bytes_ > highest_.total_mailbox_bytes || live > highest_.max_workers) {
     return "a limit of the node is exceeded";
-  }
-  for (const auto& [generation, user] : live_) {
-    if (generation == 0 || user->generation != generation) {
-      return "a generation is filed under another user";
-    }
   }
   return std::nullopt;
 }

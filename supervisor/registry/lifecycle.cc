@@ -43,7 +43,7 @@ DeathCause death_cause(KillReason reason, const ExitCause& cause) {
 void Registry::want_worker(std::int64_t now, User& user, std::string_view reason) {
   user.wanted_at = now;
   set_state(user, UserState::kStarting, reason);
-  user.spawn_place = spawn_queue_.insert(spawn_queue_.end(), &user);
+  spawn_queue_.push_back(user.slot);
   schedule(user);
   pump_spawns(now);
 }
@@ -63,8 +63,8 @@ void Registry::pump_spawns(std::int64_t now) {
       return;
     }
     const std::uint64_t generation = *reserved;
-    User& user = *spawn_queue_.front();
-    leave_spawn_queue(user);
+    User& user = users_->at(spawn_queue_.front());
+    spawn_queue_.erase(user.slot);
     user.generation = generation;
     user.ready = false;
     user.greeted = false;
@@ -75,7 +75,7 @@ void Registry::pump_spawns(std::int64_t now) {
     user.last_sign = now;
     ++user.starts;
     ++counters_.spawns;
-    live_.emplace(generation, &user);
+    live_.insert(hash_of_number(generation), user.slot);
     user.counts_starting = true;
     ++starting_;
     spawn_paid_until_us_ =
@@ -89,11 +89,11 @@ void Registry::make_room(std::int64_t now) {
   // Each worker that is on its way out makes room for one that waits; ask idle ones for the rest.
   const auto going = [this] { return evicting_ + in_state(UserState::kDraining); };
   while (going() < spawn_queue_.size() && !idle_.empty()) {
-    ask_evict(now, *idle_.front());
+    ask_evict(now, users_->at(idle_.front()));
   }
   while (spawn_queue_.size() > going()) {
-    User& user = *spawn_queue_.back();  // the oldest wait on
-    leave_spawn_queue(user);
+    User& user = users_->at(spawn_queue_.back());  // the oldest wait on
+    spawn_queue_.erase(user.slot);
     count_overload(Limit::kWorkers, user.queued.size());
     fail_queued(user, plain(ErrorCode::kOverloaded,
                             "This node runs as many users as it may, and none of them is idle.",
@@ -140,7 +140,7 @@ void Registry::fork_failed(std::int64_t now, std::uint64_t generation, std::stri
     ++counters_.stray_inputs;
     return;
   }
-  live_.erase(generation);
+  live_.erase(hash_of_number(generation), user->slot);
   end_starting(*user);
   user->generation = 0;
   spawn_held_until_ = now + 20;  // do not spin while the zygote is away
@@ -150,7 +150,7 @@ void Registry::fork_failed(std::int64_t now, std::uint64_t generation, std::stri
     buried_ = {nullptr, 0};
     return;
   }
-  user->spawn_place = spawn_queue_.insert(spawn_queue_.begin(), user);
+  spawn_queue_.push_front(user->slot);
   schedule(*user);
 }
 
@@ -209,9 +209,9 @@ void Registry::settle(std::int64_t now, User& user) {
   const bool busy = !user.delivered.empty() || user.sessions > 0;
   set_state(user, busy ? UserState::kBusy : UserState::kReady, busy ? "work" : "done");
   if (busy || user.ask != 0) {
-    leave_idle(user);
-  } else if (!user.idle_place) {
-    user.idle_place = idle_.insert(idle_.end(), &user);
+    idle_.erase(user.slot);
+  } else if (!idle_.contains(user.slot)) {
+    idle_.push_back(user.slot);
     if (!spawn_queue_.empty() && live_.size() >= limits_.max_workers) {
       make_room(now);
     }
@@ -222,7 +222,7 @@ void Registry::settle(std::int64_t now, User& user) {
 // ---- eviction
 
 void Registry::ask_evict(std::int64_t now, User& user) {
-  leave_idle(user);
+  idle_.erase(user.slot);
   user.ask = next_ask_++;
   user.phase_began = now;
   ++evicting_;
@@ -280,7 +280,7 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
   user.kill = reason;
   user.phase_began = now;
   end_ask(user);
-  leave_idle(user);
+  idle_.erase(user.slot);
   end_starting(user);
   user.sessions = 0;
   actions_.emplace_back(action::Kill{user.generation, reason});
@@ -335,7 +335,7 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
   }
   User& user = *found;
   end_ask(user);
-  leave_idle(user);
+  idle_.erase(user.slot);
   end_starting(user);
   const bool clean = user.leaving && user.kill == KillReason::kNone &&
                      cause.kind == ExitKind::kExited && cause.value == 0;
@@ -359,19 +359,20 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
                        : ours                                   ? "ended by order"
                                                                 : cause.text();
   if (!clean && !ours) {
-    ++user.deaths;
+    History& history = user.remember();
+    ++history.deaths;
     ++counters_.deaths;
     ++counters_.deaths_by_cause[static_cast<std::size_t>(death_cause(user.kill, cause))];
     if (!user.ready) {
-      ++user.start_failures;
+      ++history.start_failures;
       ++counters_.start_failures;
     }
-    user.last_death = reason;
+    history.last_death = reason;
     if (!cause.crash.empty()) {
-      user.last_crash = cause.crash;
+      history.last_crash = cause.crash;
     }
   }
-  live_.erase(generation);
+  live_.erase(hash_of_number(generation), user.slot);
   user.generation = 0;
   user.sessions = 0;
   buried_ = {&user, generation};
@@ -382,7 +383,8 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
 
 void Registry::after_death(std::int64_t now, User& user, bool counts, const std::string& reason) {
   const bool by_operator = user.kill == KillReason::kQuarantine;
-  const std::int64_t delay = counts ? user.budget.note_death(limits_.budget, now, random_)
+  const std::int64_t delay = counts
+                                 ? user.remember().budget.note_death(limits_.budget, now, random_)
                              : user.kill == KillReason::kStorage ? kStorageRetryMs
                                                                  : 0;
   user.kill = KillReason::kNone;
@@ -392,7 +394,7 @@ void Registry::after_death(std::int64_t now, User& user, bool counts, const std:
     rest(now, user, reason);
     return;
   }
-  if (by_operator || (counts && user.budget.exhausted(limits_.budget, now))) {
+  if (by_operator || (counts && user.remember().budget.exhausted(limits_.budget, now))) {
     ++counters_.quarantines;
     user.until = by_operator ? kNever : now + limits_.quarantine_ms;
     fail_queued(user, quarantined(now, user.until));

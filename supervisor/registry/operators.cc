@@ -15,11 +15,12 @@ Expected<void> Registry::start(std::int64_t now, const std::string& name) {
   if (draining()) {
     return cosigner::fail(ErrorCode::kShuttingDown, "This node is shutting down.");
   }
-  User& user = find_or_make(name);
-  if (user.state == UserState::kQuarantined) {
+  User* known = find(name);
+  if (known != nullptr && known->state == UserState::kQuarantined) {
     return cosigner::fail(ErrorCode::kQuarantined,
                           "User '" + name + "' is quarantined on this node: clear it first.");
   }
+  User& user = known != nullptr ? *known : add(name);
   user.last_active = now;
   if (user.state == UserState::kAbsent) {
     want_worker(now, user, "an operator's order");
@@ -54,7 +55,8 @@ Expected<void> Registry::restart(std::int64_t now, const std::string& name) {
 }
 
 void Registry::quarantine(std::int64_t now, const std::string& name) {
-  User& user = find_or_make(name);
+  User* known = find(name);
+  User& user = known != nullptr ? *known : add(name);
   if (user.live()) {
     if (user.kill == KillReason::kNone) {
       kill(now, user, KillReason::kQuarantine);
@@ -63,7 +65,7 @@ void Registry::quarantine(std::int64_t now, const std::string& name) {
     }
     return;
   }
-  leave_spawn_queue(user);
+  spawn_queue_.erase(user.slot);
   user.until = kNever;
   fail_queued(user, quarantined(now, user.until));
   ++counters_.quarantines;
@@ -76,7 +78,7 @@ void Registry::set_limits(std::int64_t now, const RegistryLimits& limits) {
   highest_.mailbox_entries = std::max(highest_.mailbox_entries, limits.mailbox_entries);
   highest_.mailbox_bytes = std::max(highest_.mailbox_bytes, limits.mailbox_bytes);
   highest_.total_mailbox_bytes = std::max(highest_.total_mailbox_bytes, limits.total_mailbox_bytes);
-  for (const auto& [name, user] : users_) {
+  for (User* user : users_->all()) {
     schedule(*user);  // a shorter time may have passed already
   }
   pump_spawns(now);
@@ -88,11 +90,11 @@ Expected<void> Registry::clear(std::int64_t now, const std::string& name) {
     return cosigner::fail(ErrorCode::kUnknownUser,
                           "Nothing is held against user '" + name + "' here.");
   }
-  user->budget.clear();
-  user->deaths = 0;
-  user->start_failures = 0;
-  user->last_death.clear();
-  user->last_crash.clear();
+  if (user->history) {
+    std::string last_request = std::move(user->history->last_request);
+    *user->history = {};
+    user->history->last_request = std::move(last_request);
+  }
   if (user->kill == KillReason::kQuarantine) {
     user->kill = KillReason::kRestart;
   }
@@ -119,26 +121,21 @@ void Registry::drain(std::int64_t now, std::int64_t deadline_ms) {
                     .retryable = true,
                     .peer = {},
                     .peer_reason = {}};
-  std::vector<User*> all;
-  all.reserve(users_.size());
-  for (const auto& [name, user] : users_) {
-    all.push_back(user.get());
-  }
-  for (User* user : all) {
+  for (User* user : users_->all()) {
     fail_queued(*user, error);
     switch (user->state) {
       case UserState::kStarting:
         if (user->live()) {
           kill(now, *user, KillReason::kShutdown);
         } else {
-          leave_spawn_queue(*user);
+          spawn_queue_.erase(user->slot);
           rest(now, *user, "shutting down");
         }
         break;
       case UserState::kReady:
       case UserState::kBusy:
         end_ask(*user);
-        leave_idle(*user);
+        idle_.erase(user->slot);
         user->leaving = true;
         user->phase_began = now;
         actions_.emplace_back(action::Drain{user->generation, deadline_ms});

@@ -11,7 +11,7 @@ std::size_t Registry::relieve(std::int64_t now, std::size_t count) {
   std::size_t asked = 0;
   // Who is asked leaves the list of the idle; whoever is busy is not in it.
   while (asked < count && !idle_.empty()) {
-    ask_evict(now, *idle_.front());
+    ask_evict(now, users_->at(idle_.front()));
     ++asked;
   }
   counters_.asked_for_memory += asked;

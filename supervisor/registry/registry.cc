@@ -7,34 +7,40 @@
 namespace cosigner::supervisor {
 
 Registry::Registry(RegistryLimits limits, Random& random)
-    : limits_(limits), highest_(limits), random_(random) {
+    : limits_(limits),
+      highest_(limits),
+      random_(random),
+      users_(std::make_unique<Users>()),
+      requests_(std::make_unique<Requests>()) {
   order_generations(0);
 }
 
 Registry::~Registry() = default;
 
-Registry::User* Registry::find(const std::string& user) const {
-  const auto found = users_.find(user);
-  return found == users_.end() ? nullptr : found->second.get();
+Registry::User* Registry::find(std::string_view user) const {
+  return users_->find(user);
 }
 
-Registry::User& Registry::find_or_make(const std::string& user) {
-  auto& slot = users_[user];
-  if (!slot) {
-    slot = std::make_unique<User>(user);
-    ++counts_[static_cast<std::size_t>(UserState::kAbsent)];
-  }
-  return *slot;
+Registry::User& Registry::add(const std::string& user) {
+  ++counts_[static_cast<std::size_t>(UserState::kAbsent)];
+  return users_->add(user);
 }
 
-Registry::User* Registry::find_live(std::uint64_t generation) {
-  const auto found = live_.find(generation);
-  return found == live_.end() ? nullptr : found->second;
+Registry::User* Registry::find_live(std::uint64_t generation) const {
+  const auto slot =
+      live_.find(hash_of_number(generation), [this, generation](std::uint32_t candidate) {
+        return users_->at(candidate).generation == generation;
+      });
+  return slot ? &users_->at(*slot) : nullptr;
 }
 
 std::string_view Registry::user_of(std::uint64_t generation) const {
-  const auto found = live_.find(generation);
-  return found == live_.end() ? std::string_view{} : std::string_view(found->second->name);
+  const User* user = find_live(generation);
+  return user == nullptr ? std::string_view{} : std::string_view(user->name);
+}
+
+std::size_t Registry::mailbox_entries() const {
+  return requests_->size();
 }
 
 void Registry::set_state(User& user, UserState to, std::string_view reason) {
@@ -56,29 +62,13 @@ void Registry::rest(std::int64_t now, User& user, std::string_view reason) {
 
 void Registry::forget_if_idle(std::int64_t now, User& user) {
   if (user.state != UserState::kAbsent || !user.queued.empty() ||
-      !user.budget.empty(limits_.budget, now) ||
-      (user.deaths > 0 && now < user.last_active + kRememberDeathsMs)) {
+      (user.history && !user.history->budget.empty(limits_.budget, now)) ||
+      (user.has_deaths() && now < user.last_active + kRememberDeathsMs)) {
     return;
   }
-  if (user.scheduled_at) {
-    timers_.erase({*user.scheduled_at, &user});
-  }
+  unschedule(user);
   --counts_[static_cast<std::size_t>(UserState::kAbsent)];
-  users_.erase(std::string(user.name));
-}
-
-void Registry::leave_spawn_queue(User& user) {
-  if (user.spawn_place) {
-    spawn_queue_.erase(*user.spawn_place);
-    user.spawn_place.reset();
-  }
-}
-
-void Registry::leave_idle(User& user) {
-  if (user.idle_place) {
-    idle_.erase(*user.idle_place);
-    user.idle_place.reset();
-  }
+  users_->remove(user);
 }
 
 void Registry::end_ask(User& user) {
@@ -107,6 +97,8 @@ std::optional<UserView> Registry::user(std::int64_t now, const std::string& name
   if (user == nullptr) {
     return std::nullopt;
   }
+  static const History kNone;
+  const History& history = user->history ? *user->history : kNone;
   const bool waits = user->state == UserState::kBackoff || user->state == UserState::kQuarantined;
   return UserView{.user = user->name,
                   .state = user->state,
@@ -116,19 +108,19 @@ std::optional<UserView> Registry::user(std::int64_t now, const std::string& name
                   .in_flight = user->delivered.size(),
                   .queued = user->queued.size(),
                   .starts = user->starts,
-                  .deaths = user->deaths,
-                  .start_failures = user->start_failures,
-                  .last_death = user->last_death,
-                  .last_crash = user->last_crash,
-                  .last_request = user->last_request,
+                  .deaths = history.deaths,
+                  .start_failures = history.start_failures,
+                  .last_death = history.last_death,
+                  .last_crash = history.last_crash,
+                  .last_request = history.last_request,
                   .retry_in_ms = waits ? left(user->until, now) : 0};
 }
 
 std::vector<UserView> Registry::users(std::int64_t now) const {
   std::vector<UserView> out;
-  out.reserve(users_.size());
-  for (const auto& [name, unused] : users_) {
-    out.push_back(*user(now, name));
+  out.reserve(users_->size());
+  for (const User* known : users_->all()) {
+    out.push_back(*user(now, known->name));
   }
   std::ranges::sort(out, {}, &UserView::user);
   return out;

@@ -14,16 +14,19 @@
 //   · a request that races an eviction is served by the next worker, never dropped;
 //   · what is undelivered has not executed; what was delivered may have.
 //
-// Every operation is O(1) or O(log n) in the number of users.
+// What comes with a request or a frame is O(1) in the number of users, and touches as little cold
+// memory as it can: see User in registry/user.h. Timers that fire are O(log n); what is about all
+// users (operators' views and orders, paused()) is O(n).
 
 #include <array>
-#include <list>
 #include <memory>
 #include <optional>
-#include <set>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
+#include "supervisor/registry/deadline_heap.h"
+#include "supervisor/registry/slot_list.h"
+#include "supervisor/registry/tagged_table.h"
 #include "supervisor/registry/types.h"
 
 namespace cosigner::supervisor {
@@ -109,7 +112,7 @@ class Registry {
     return counts_[static_cast<std::size_t>(state)];
   }
   /// Of all users' unanswered requests.
-  [[nodiscard]] std::size_t mailbox_entries() const { return total_entries_; }
+  [[nodiscard]] std::size_t mailbox_entries() const;
   [[nodiscard]] std::size_t mailbox_bytes() const { return total_bytes_; }
   [[nodiscard]] const RegistryCounters& counters() const { return counters_; }
   [[nodiscard]] std::vector<UserView> users(std::int64_t now) const;
@@ -122,17 +125,15 @@ class Registry {
 
  private:
   struct User;
-  struct Waiting {
-    RequestInfo info;
-    ByteVector envelope;  ///< empty once delivered
-    std::size_t bytes = 0;
-    std::int64_t since = 0;
-  };
-  using Timer = std::pair<std::int64_t, User*>;
+  struct History;
+  class Users;
+  struct Waiting;
+  class WaitingList;
+  class Requests;
 
-  User& find_or_make(const std::string& user);
-  User* find(const std::string& user) const;
-  User* find_live(std::uint64_t generation);
+  User& add(const std::string& user);
+  User* find(std::string_view user) const;
+  User* find_live(std::uint64_t generation) const;
   void forget_if_idle(std::int64_t now, User& user);
 
   void set_state(User& user, UserState to, std::string_view reason);
@@ -162,9 +163,8 @@ class Registry {
   void fail_delivered(User& user, const Error& error, std::uint64_t killer = 0);
   void fail_everything(User& user, Error error);
   void refuse(const std::string& user, RequestInfo info, Error error);
-  void release_bytes(User& user, const Waiting& waiting);
-  void leave_spawn_queue(User& user);
-  void leave_idle(User& user);
+  /// Forgets a request that is in no list any more, and returns who waits for its answer.
+  RequestInfo close(Waiting& waiting);
   void end_ask(User& user);
   void end_starting(User& user);
   [[nodiscard]] bool may_spawn_now(std::int64_t now) const;
@@ -173,6 +173,7 @@ class Registry {
   /// The moment at which something is to happen to this user if nothing else does.
   [[nodiscard]] std::optional<std::int64_t> deadline_of(const User& user) const;
   void schedule(User& user);
+  void unschedule(User& user);
   void expire(std::int64_t now, User& user);
 
   RegistryLimits limits_;
@@ -182,15 +183,15 @@ class Registry {
   RegistryCounters counters_;
   std::array<std::size_t, kUserStates> counts_{};
 
-  std::unordered_map<std::string, std::unique_ptr<User>> users_;
-  std::unordered_map<std::uint64_t, User*> live_;
-  std::set<Timer> timers_;
-  std::list<User*> spawn_queue_;  ///< in kStarting, not yet forked; oldest first
-  std::list<User*> idle_;         ///< in kReady and not asked to go; least recently used first
-  std::size_t starting_ = 0;      ///< forked and not ready
-  std::size_t evicting_ = 0;      ///< asked or agreed to go, not yet reaped
+  std::unique_ptr<Users> users_;
+  std::unique_ptr<Requests> requests_;  ///< of all users
+  TaggedTable<std::uint32_t> live_;     ///< by generation, the slot of its user
+  DeadlineHeap timers_;
+  SlotList spawn_queue_;      ///< in kStarting, not yet forked; oldest first
+  SlotList idle_;             ///< in kReady and not asked to go; least recently used first
+  std::size_t starting_ = 0;  ///< forked and not ready
+  std::size_t evicting_ = 0;  ///< asked or agreed to go, not yet reaped
   std::size_t total_bytes_ = 0;
-  std::size_t total_entries_ = 0;
   /// While exited() decides what comes next: whose worker that was, for the change it reports.
   std::pair<const User*, std::uint64_t> buried_{nullptr, 0};
 

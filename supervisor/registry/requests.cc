@@ -38,8 +38,7 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
     refuse(name, std::move(info), quarantined(now, known->until));
     return;
   }
-  if (known != nullptr &&
-      known->queued.size() + known->delivered.size() >= limits_.mailbox_entries) {
+  if (known != nullptr && known->entries >= limits_.mailbox_entries) {
     count_overload(Limit::kMailboxEntries);
     refuse(name, std::move(info), overloaded("Too many requests of this user wait on this node."));
     return;
@@ -56,12 +55,12 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
     refuse(name, std::move(info), overloaded("Too many users wait for a process on this node."));
     return;
   }
-  User& user = find_or_make(name);
+  User& user = known != nullptr ? *known : add(name);
   user.bytes += bytes;
   total_bytes_ += bytes;
-  ++total_entries_;
+  ++user.entries;
   user.last_active = now;
-  user.queued.push_back({std::move(info), std::move(envelope), bytes, now});
+  user.queued.push_back(requests_->open(user, std::move(info), std::move(envelope), bytes, now));
   if (user.state == UserState::kAbsent) {
     want_worker(now, user, "a request");
   } else if ((user.serves() && user.ask == 0) || draining()) {
@@ -100,10 +99,8 @@ void Registry::expire_queued(std::int64_t now, User& user) {
   Error error = overloaded("This user's last process on this node has not ended yet.");
   error.retry_after_ms = kEndingRetryMs;
   while (now >= queue_ends(user)) {
-    Waiting waiting = std::move(user.queued.front());
-    user.queued.pop_front();
     count_overload(Limit::kEnding);
-    fail(user, waiting, error);
+    fail(user, user.queued.pop_front(), error);
   }
 }
 
@@ -112,42 +109,41 @@ void Registry::deliver_queued(std::int64_t now, User& user) {
     user.last_sign = now;  // its time to show life begins now
   }
   while (!user.queued.empty()) {
-    Waiting waiting = std::move(user.queued.front());
-    user.queued.pop_front();
-    const std::uint64_t number = waiting.info.number;
-    actions_.emplace_back(action::Deliver{
-        user.generation, number, std::exchange(waiting.envelope, {}), waiting.info.arrived_us});
-    user.delivered.emplace(number, std::move(waiting));
+    Waiting& waiting = user.queued.pop_front();
+    actions_.emplace_back(action::Deliver{user.generation, waiting.info.number,
+                                          std::exchange(waiting.envelope, {}),
+                                          waiting.info.arrived_us});
+    waiting.delivered = true;
+    user.delivered.push_back(waiting);
   }
   settle(now, user);
 }
 
 std::optional<RequestInfo> Registry::answer(std::int64_t now, std::uint64_t generation,
                                             std::uint64_t number) {
-  User* user = find_live(generation);
-  if (user == nullptr) {
-    ++counters_.stray_inputs;
-    return std::nullopt;
-  }
-  const auto found = user->delivered.find(number);
-  if (found == user->delivered.end()) {
+  // What is delivered is delivered to its user's live worker.
+  Waiting* waiting = requests_->find(number);
+  if (waiting == nullptr || !waiting->delivered || waiting->user->generation != generation) {
     ++counters_.stray_inputs;  // a second answer, or one that the registry has given already
     return std::nullopt;
   }
   ++counters_.answers;
-  release_bytes(*user, found->second);
-  RequestInfo info = std::move(found->second.info);
-  user->delivered.erase(found);
-  user->last_active = now;
-  user->last_sign = now;
-  settle(now, *user);
+  User& user = *waiting->user;
+  user.delivered.remove(*waiting);
+  RequestInfo info = close(*waiting);
+  user.last_active = now;
+  user.last_sign = now;
+  settle(now, user);
   return info;
 }
 
-void Registry::release_bytes(User& user, const Waiting& waiting) {
-  user.bytes -= waiting.bytes;
+RequestInfo Registry::close(Waiting& waiting) {
+  waiting.user->bytes -= waiting.bytes;
   total_bytes_ -= waiting.bytes;
-  --total_entries_;
+  --waiting.user->entries;
+  RequestInfo info = std::move(waiting.info);
+  requests_->close(info.number, waiting);
+  return info;
 }
 
 void Registry::refuse(const std::string& user, RequestInfo info, Error error) {
@@ -158,37 +154,29 @@ void Registry::refuse(const std::string& user, RequestInfo info, Error error) {
 }
 
 void Registry::fail(User& user, Waiting& waiting, Error error) {
-  release_bytes(user, waiting);
-  if (waiting.info.has_client) {
+  RequestInfo info = close(waiting);
+  if (info.has_client) {
     ++counters_.failed;
     actions_.emplace_back(
-        action::Fail{user.name, user.generation, std::move(waiting.info), std::move(error)});
+        action::Fail{user.name, user.generation, std::move(info), std::move(error)});
   }
 }
 
 void Registry::fail_queued(User& user, const Error& error) {
   while (!user.queued.empty()) {
-    Waiting waiting = std::move(user.queued.front());
-    user.queued.pop_front();
     Error own = error;
     own.may_have_executed = false;
-    fail(user, waiting, std::move(own));
+    fail(user, user.queued.pop_front(), std::move(own));
   }
 }
 
 void Registry::fail_delivered(User& user, const Error& error, std::uint64_t killer) {
-  std::vector<Waiting> all;
-  all.reserve(user.delivered.size());
-  for (auto& [number, waiting] : user.delivered) {
-    all.push_back(std::move(waiting));
-  }
-  user.delivered.clear();
-  std::ranges::sort(all, {}, [](const Waiting& waiting) { return waiting.info.number; });
-  const bool known = std::ranges::any_of(
-      all, [killer](const Waiting& waiting) { return waiting.info.number == killer; });
-  for (Waiting& waiting : all) {
+  const bool known = user.delivered.any(
+      [killer](const Waiting& waiting) { return waiting.info.number == killer; });
+  while (!user.delivered.empty()) {
+    Waiting& waiting = user.delivered.pop_front();
     if (!known || waiting.info.number == killer) {
-      user.last_request =
+      user.remember().last_request =
           waiting.info.operation + " " + waiting.info.key + " " + to_hex(waiting.info.session);
     }
     Error own = error;

@@ -9,8 +9,8 @@ namespace cosigner::supervisor {
 std::optional<std::int64_t> Registry::deadline_of(const User& user) const {
   switch (user.state) {
     case UserState::kAbsent:
-      if (user.budget.has_deaths()) {
-        return user.budget.forgotten_at(limits_.budget);
+      if (user.history && user.history->budget.has_deaths()) {
+        return user.history->budget.forgotten_at(limits_.budget);
       }
       return user.last_active + kRememberDeathsMs;
     case UserState::kStarting:
@@ -51,20 +51,22 @@ std::optional<std::int64_t> Registry::deadline_of(const User& user) const {
 
 void Registry::schedule(User& user) {
   const auto at = deadline_of(user);
-  if (!at || (user.scheduled_at && *user.scheduled_at <= *at)) {
+  if (!at || user.scheduled_at <= *at) {
     return;
   }
-  if (user.scheduled_at) {
-    timers_.erase({*user.scheduled_at, &user});
-  }
   user.scheduled_at = *at;
-  timers_.emplace(*at, &user);
+  timers_.set(user.slot, *at);
+}
+
+void Registry::unschedule(User& user) {
+  user.scheduled_at = kNever;
+  timers_.erase(user.slot);
 }
 
 std::optional<std::int64_t> Registry::next_deadline() const {
   std::int64_t at = kNever;
   if (!timers_.empty()) {
-    at = timers_.begin()->first;
+    at = timers_.first_at();
   }
   // Where a slot and a generation are there, the queue waits for the rate only.
   if (!spawn_queue_.empty() && starting_ < limits_.starting_at_once &&
@@ -84,33 +86,29 @@ std::optional<std::int64_t> Registry::next_deadline() const {
 
 void Registry::paused(std::int64_t now, std::int64_t ms) {
   const auto forgive = [now, ms](std::int64_t& since) { since = std::min(now, since + ms); };
-  for (const auto& [name, user] : users_) {
+  for (User* user : users_->all()) {
     forgive(user->last_sign);
     forgive(user->sessions_at);
     forgive(user->phase_began);
     forgive(user->wanted_at);
-    for (Waiting& waiting : user->queued) {
+    user->queued.any([&forgive](Waiting& waiting) {
       forgive(waiting.since);
-    }
+      return false;
+    });
   }
 }
 
 void Registry::on_timer(std::int64_t now) {
   if (drain_deadline_ && !drain_killed_ && now >= *drain_deadline_) {
     drain_killed_ = true;
-    std::vector<User*> left;
-    for (const auto& [generation, user] : live_) {
-      left.push_back(user);
-    }
-    for (User* user : left) {
-      kill(now, *user, KillReason::kShutdown);
+    for (User* user : users_->all()) {
+      kill(now, *user, KillReason::kShutdown);  // nothing where none lives
     }
   }
   order_generations(now);
-  while (!timers_.empty() && timers_.begin()->first <= now) {
-    User& user = *timers_.begin()->second;
-    timers_.erase(timers_.begin());
-    user.scheduled_at.reset();
+  while (!timers_.empty() && timers_.first_at() <= now) {
+    User& user = users_->at(timers_.pop());
+    user.scheduled_at = kNever;
     const auto at = deadline_of(user);
     if (!at) {
       continue;
@@ -127,7 +125,9 @@ void Registry::on_timer(std::int64_t now) {
 void Registry::expire(std::int64_t now, User& user) {
   switch (user.state) {
     case UserState::kAbsent:
-      user.budget.empty(limits_.budget, now);  // drops what left the window
+      if (user.history) {
+        user.history->budget.empty(limits_.budget, now);  // drops what left the window
+      }
       schedule(user);
       forget_if_idle(now, user);
       return;
@@ -135,7 +135,7 @@ void Registry::expire(std::int64_t now, User& user) {
       if (user.live()) {
         kill(now, user, KillReason::kStartTimeout);
       } else {
-        leave_spawn_queue(user);
+        spawn_queue_.erase(user.slot);
         count_overload(Limit::kSpawnRate, user.queued.size());
         fail_queued(user, {.code = ErrorCode::kOverloaded,
                            .message = "This node could not start a process for this user in time.",
@@ -174,7 +174,9 @@ void Registry::expire(std::int64_t now, User& user) {
       }
       return;
     case UserState::kQuarantined:
-      user.budget.clear();
+      if (user.history) {
+        user.history->budget.clear();
+      }
       rest(now, user, "forgiven by time");
       return;
   }

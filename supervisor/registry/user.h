@@ -1,11 +1,11 @@
 #pragma once
-// One user as the registry keeps it. Private to supervisor/registry.
+// One user as the registry keeps it, and where all of them are kept. Private to
+// supervisor/registry.
 
 #include <algorithm>
-#include <deque>
 #include <limits>
 
-#include "supervisor/registry/registry.h"
+#include "supervisor/registry/waiting.h"
 
 namespace cosigner::supervisor {
 
@@ -17,48 +17,49 @@ inline constexpr std::int64_t kRememberDeathsMs = 3'600'000;
 /// Spawns that may come at once before the rate bites.
 inline constexpr std::int64_t kSpawnBurstUs = 250'000;
 
-struct Registry::User {
-  explicit User(std::string id) : name(std::move(id)) {}
-
-  std::string name;
-  UserState state = UserState::kAbsent;
-
-  // The worker. generation ≠ 0: forked and not reaped.
-  std::uint64_t generation = 0;
-  bool greeted = false;          ///< this worker has said hello
-  bool ready = false;            ///< this worker has been ready
-  bool counts_starting = false;  ///< part of Registry::starting_
-  bool leaving = false;          ///< it agreed to go, or was told to drain
-  std::uint64_t ask = 0;         ///< ≠ 0: asked to go, has not replied
-  KillReason kill = KillReason::kNone;
-  std::uint32_t sessions = 0;
-
-  // Work.
-  std::deque<Waiting> queued;  ///< not delivered
-  std::unordered_map<std::uint64_t, Waiting> delivered;
-  std::size_t bytes = 0;  ///< envelopes of both
-
-  // Times.
-  std::int64_t wanted_at = 0;    ///< starting: since when a worker is wanted
-  std::int64_t phase_began = 0;  ///< fork, ask, agreement or kill
-  std::int64_t last_active = 0;
-  std::int64_t last_sign = 0;    ///< of life
-  std::int64_t sessions_at = 0;  ///< the heartbeat that brought `sessions`
-  std::int64_t until = 0;        ///< end of backoff or quarantine
-
-  // History.
+/// What is known of a user's deaths; most users have none.
+struct Registry::History {
   RestartBudget budget;
-  std::uint64_t starts = 0;
   std::uint64_t deaths = 0;
   std::uint64_t start_failures = 0;
   std::string last_death;
   std::string last_crash;
   std::string last_request;
+};
 
-  // Places in the registry's lists.
-  std::optional<std::list<User*>::iterator> spawn_place;
-  std::optional<std::list<User*>::iterator> idle_place;
-  std::optional<std::int64_t> scheduled_at;
+/// Three cache lines: a request and its answer need the first two, what starts and ends workers
+/// the third, and a death what hangs from it.
+struct Registry::User {
+  // Who, and the worker. generation ≠ 0: forked and not reaped.
+  alignas(64) std::string name;
+  std::uint64_t generation = 0;
+  std::uint64_t ask = 0;  ///< ≠ 0: asked to go, has not replied
+  std::uint32_t sessions = 0;
+  std::uint32_t slot = 0;  ///< its place in Users
+  UserState state = UserState::kAbsent;
+  KillReason kill = KillReason::kNone;
+  bool greeted = false;          ///< this worker has said hello
+  bool ready = false;            ///< this worker has been ready
+  bool counts_starting = false;  ///< part of Registry::starting_
+  bool leaving = false;          ///< it agreed to go, or was told to drain
+  bool known = false;            ///< false: a slot that nobody has
+
+  // Work, and the times that move with it.
+  alignas(64) std::int64_t last_active = 0;
+  std::int64_t last_sign = 0;          ///< of life
+  std::int64_t sessions_at = 0;        ///< the heartbeat that brought `sessions`
+  std::int64_t scheduled_at = kNever;  ///< in Registry::timers_; kNever: not in them
+  std::size_t bytes = 0;               ///< envelopes of both lists
+  WaitingList queued;                  ///< not delivered
+  WaitingList delivered;
+  std::uint32_t entries = 0;  ///< of both lists
+
+  // Starts and ends.
+  alignas(64) std::int64_t wanted_at = 0;  ///< starting: since when a worker is wanted
+  std::int64_t phase_began = 0;            ///< fork, ask, agreement or kill
+  std::int64_t until = 0;                  ///< end of backoff or quarantine
+  std::uint64_t starts = 0;
+  std::unique_ptr<History> history;  ///< nothing before the first death
 
   [[nodiscard]] bool live() const { return generation != 0; }
   [[nodiscard]] bool serves() const {
@@ -68,10 +69,84 @@ struct Registry::User {
   /// both. A refusal would count against the request beside those of nodes that went down earlier.
   [[nodiscard]] bool finishes(const SessionId& session) const {
     return leaving && kill == KillReason::kNone &&
-           std::ranges::any_of(delivered, [&session](const auto& entry) {
-             return entry.second.info.session == session;
-           });
+           delivered.any(
+               [&session](const Waiting& waiting) { return waiting.info.session == session; });
   }
+  [[nodiscard]] bool has_deaths() const { return history && history->deaths > 0; }
+  History& remember() {
+    if (!history) {
+      history = std::make_unique<History>();
+    }
+    return *history;
+  }
+};
+
+/// All users, by name and by slot. A record stays where it is while its user is known; the slot of
+/// one that is forgotten serves the next.
+class Registry::Users {
+ public:
+  [[nodiscard]] std::size_t size() const { return by_name_.size(); }
+  [[nodiscard]] User& at(std::uint32_t slot) const {
+    return (*blocks_[slot / kBlock])[slot % kBlock];
+  }
+  [[nodiscard]] User* find(std::string_view name) const {
+    const auto slot = by_name_.find(hash_of(name), [this, name](std::uint32_t candidate) {
+      return at(candidate).name == name;
+    });
+    return slot ? &at(*slot) : nullptr;
+  }
+  /// Requires that nobody has this name.
+  User& add(const std::string& name) {
+    if (free_.empty()) {
+      add_block();
+    }
+    User& user = at(free_.back());
+    user.name = name;
+    user.known = true;
+    by_name_.insert(hash_of(name), user.slot);
+    free_.pop_back();
+    return user;
+  }
+  void remove(User& user) {
+    by_name_.erase(hash_of(user.name), user.slot);
+    const std::uint32_t slot = user.slot;
+    user = {};
+    user.slot = slot;
+    free_.push_back(slot);
+  }
+  /// As they are now: what is done to one may remove it.
+  [[nodiscard]] std::vector<User*> all() const {
+    std::vector<User*> out;
+    out.reserve(size());
+    for (const auto& block : blocks_) {
+      for (User& user : *block) {
+        if (user.known) {
+          out.push_back(&user);
+        }
+      }
+    }
+    return out;
+  }
+
+ private:
+  static constexpr std::uint32_t kBlock = 64;
+  using Block = std::array<User, kBlock>;
+
+  static std::uint64_t hash_of(std::string_view name) {
+    return std::hash<std::string_view>{}(name);
+  }
+  void add_block() {
+    const auto first = static_cast<std::uint32_t>(blocks_.size() * kBlock);
+    Block& block = *blocks_.emplace_back(std::make_unique<Block>());
+    for (std::uint32_t i = kBlock; i-- > 0;) {
+      block[i].slot = first + i;
+      free_.push_back(first + i);  // the first of them is taken first
+    }
+  }
+
+  std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<std::uint32_t> free_;
+  TaggedTable<std::uint32_t> by_name_;
 };
 
 }  // namespace cosigner::supervisor
