@@ -101,6 +101,14 @@ class Registry {
   // ---- what it wants and knows
 
   [[nodiscard]] std::vector<Action> take_actions() { return std::exchange(actions_, {}); }
+  /// The same; `out` loses what it held, and its memory takes the actions that come next.
+  void take_actions(std::vector<Action>& out) {
+    out.clear();
+    if (out.capacity() > kActionsKept) {
+      out = {};
+    }
+    std::swap(out, actions_);
+  }
   [[nodiscard]] bool has_actions() const { return !actions_.empty(); }
   /// Of the next on_timer().
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
@@ -124,6 +132,8 @@ class Registry {
   [[nodiscard]] std::optional<std::string> check_invariants() const;
 
  private:
+  static constexpr std::size_t kActionsKept = 4096;  ///< memory for so many may stay
+
   struct User;
   struct History;
   class Users;

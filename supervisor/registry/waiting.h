@@ -91,13 +91,18 @@ class Registry::Requests {
               [number](const Waiting* waiting) { return waiting->info.number == number; })
         .value_or(nullptr);
   }
-  Waiting& open(User& user, RequestInfo info, ByteVector envelope, std::size_t bytes,
+  Waiting& open(User& user, RequestInfo&& info, ByteVector&& envelope, std::size_t bytes,
                 std::int64_t now) {
     if (free_ == nullptr) {
       free_ = &storage_.emplace_back();
     }
     Waiting& waiting = *std::exchange(free_, free_->next);
-    waiting = {std::move(info), std::move(envelope), bytes, now, &user, false, nullptr, nullptr};
+    waiting.info = std::move(info);
+    waiting.envelope = std::move(envelope);
+    waiting.bytes = bytes;
+    waiting.since = now;
+    waiting.user = &user;
+    waiting.delivered = false;
     by_number_.insert(hash_of_number(waiting.info.number), &waiting);
     return waiting;
   }

@@ -232,7 +232,8 @@ void WorkerPool::pump() {
   }
   pumping_ = true;
   while (registry_.has_actions()) {
-    for (Action& wanted : registry_.take_actions()) {
+    registry_.take_actions(actions_);
+    for (Action& wanted : actions_) {
       std::visit([this](auto& action) { perform(action); }, wanted);
     }
   }

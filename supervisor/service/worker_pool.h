@@ -232,6 +232,7 @@ class WorkerPool {
   NodeMetrics& metrics_;
   Outlets outlets_;
   Registry registry_;
+  std::vector<Action> actions_;  ///< pump() performs them
   std::unordered_map<std::uint64_t, std::unique_ptr<Worker>> workers_;
   std::unordered_map<std::string, std::vector<Unsettled>> unsettled_;  ///< by user
   PairCounters pair_counters_;

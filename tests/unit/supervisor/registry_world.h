@@ -82,7 +82,8 @@ class World {
   }
   void settle() {
     while (registry_.has_actions()) {
-      for (Action& action : registry_.take_actions()) {
+      registry_.take_actions(actions_);
+      for (Action& action : actions_) {
         std::visit([this](auto& wanted) { perform(wanted); }, action);
       }
     }
@@ -300,6 +301,7 @@ class World {
   SeededRandom random_;
   std::int64_t now_ = 1000;
   Registry registry_;
+  std::vector<Action> actions_;
   Odds odds_;
   std::multimap<std::int64_t, std::function<void()>> events_;
   std::map<std::uint64_t, Worker> workers_;
