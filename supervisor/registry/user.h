@@ -129,6 +129,7 @@ class Registry::Users {
   }
 
  private:
+  static_assert(sizeof(User) == std::size_t{3} * 64, "a member too many in one of its lines");
   static constexpr std::uint32_t kBlock = 64;
   using Block = std::array<User, kBlock>;
 
