@@ -3,6 +3,7 @@
 // found by its number. Private to supervisor/registry.
 
 #include <deque>
+#include <utility>
 
 #include "supervisor/registry/registry.h"
 
