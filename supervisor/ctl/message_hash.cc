@@ -51,11 +51,14 @@ Outcome<ByteVector> message_to_sign(const SignInput& input, Scheme scheme, ByteV
     }
     return to_vector(hash_message(*input.hash, bytes));
   }
+  // Not even 32 bytes are taken for a digest unasked: signed unhashed, a message of somebody
+  // else's choosing is a signature on anything whose hash it is.
+  if (!input.is_digest) {
+    return refuse("ECDSA signs a digest: say how the message is hashed with --hash " +
+                  std::string(kMessageHashNames) + ", or give --digest-hex.");
+  }
   if (bytes.size() != 32) {
-    return refuse(input.is_digest
-                      ? std::string("--digest-hex takes a digest of 32 bytes, 64 hex digits.")
-                      : "ECDSA signs a digest: say how the message is hashed with --hash " +
-                            std::string(kMessageHashNames) + ", or give --digest-hex.");
+    return refuse("--digest-hex takes a digest of 32 bytes, 64 hex digits.");
   }
   return bytes;
 }

@@ -24,7 +24,7 @@ def cluster(request):
 
 
 def sign(cluster, number, node=1, timeout=20):
-    return cluster.ctl("sign", "--user", "ann", "--key", "k", "--message-hex", f"{number:064x}", "--timeout", timeout,
+    return cluster.ctl("sign", "--user", "ann", "--key", "k", "--digest-hex", f"{number:064x}", "--timeout", timeout,
                        node=node)
 
 

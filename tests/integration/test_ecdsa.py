@@ -169,6 +169,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked(cluster, public_key):
         (("sign", *alice, "--digest-hex", digest[2:]), "32 bytes"),
         (("sign", *alice, "--digest-hex", digest, "--hash", "sha256"), "--hash"),
         (("sign", *alice, "--message-hex", "00"), "--hash"),
+        (("sign", *alice, "--message-hex", digest), "--hash"),
         (("sign", *alice, "--digest-hex", digest, "--path", "m/0'"), "--path"),
         (("sign", *alice, "--digest-hex", digest, "--format", "hex", "--encoding", "binary"), "contradict"),
         (("sign", *eddie, "--digest-hex", digest), "signs the message itself"),
