@@ -107,7 +107,9 @@ Outcome<BenchReport> bench_first_signature(const BenchContext& context,
       report.lost = answered.error();
       break;
     } else {
-      ++report.errors[std::string(error_name(answered.error().error.code))];
+      const Error& error = answered.error().error;
+      ++report.errors[std::string(error_name(error.code))];
+      report.may_have_executed = report.may_have_executed || error.may_have_executed;
     }
     progress.show(report.latencies.count(), report.error_count());
   }

@@ -44,12 +44,16 @@ struct BenchReport {
   BenchOptions options;
   Latencies latencies;                          ///< of successes
   std::map<std::string, std::uint64_t> errors;  ///< by name
+  bool may_have_executed = false;               ///< one of the requests that failed
   double seconds = 0;                           ///< from the first request to the last answer
   bool interrupted = false;
   std::optional<PresignedReport> presigned;
   std::optional<Failure> lost;  ///< the connection broke: what is here is what was before
 
   [[nodiscard]] std::uint64_t error_count() const;
+  /// Requests failed, or the connection was lost; named after the error that came most often. The
+  /// report itself says so, as JSON like every other error.
+  [[nodiscard]] std::optional<Failure> failure() const;
   [[nodiscard]] Json json() const;
   [[nodiscard]] std::string text() const;
 };

@@ -197,7 +197,9 @@ void measure(const BenchContext& context, BenchReport& report, Load load) {
     if (completion.result) {
       report.latencies.add(completion.took);
     } else {
-      ++report.errors[std::string(error_name(completion.result.error().error.code))];
+      const Error& error = completion.result.error().error;
+      ++report.errors[std::string(error_name(error.code))];
+      report.may_have_executed = report.may_have_executed || error.may_have_executed;
     }
     progress.show(report.latencies.count(), report.error_count());
   };

@@ -60,7 +60,6 @@ Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
                                           const BenchOptions& options) {
   BenchReport report("sign", options);
   report.options.count = options.count.value_or(2000);
-  report.options.duration_s.reset();
   std::vector<BenchUser> users = new_users(options.users, context.random);
   if (auto made = make_keys(context, options, users); !made) {
     return std::unexpected(made.error());
@@ -79,6 +78,7 @@ Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
   if (!report.lost && !context.interrupted) {
     BenchReport sustained = report;
     sustained.latencies = {};
+    sustained.errors = {};
     sustained.what = "sign with refill";
     // As many presignatures as signatures, in portions.
     std::uint64_t portions = 0;
@@ -103,6 +103,7 @@ Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
     for (const auto& [name, number] : sustained.errors) {
       report.errors[name] += number;
     }
+    report.may_have_executed = report.may_have_executed || sustained.may_have_executed;
     report.lost = sustained.lost;
   }
   report.presigned = presigned;

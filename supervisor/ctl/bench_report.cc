@@ -1,5 +1,6 @@
 // How a bench's report is printed.
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -27,6 +28,23 @@ std::uint64_t BenchReport::error_count() const {
     total += number;
   }
   return total;
+}
+
+std::optional<Failure> BenchReport::failure() const {
+  if (lost) {
+    return Failure{lost->status, lost->error, true};
+  }
+  if (errors.empty()) {
+    return std::nullopt;
+  }
+  const auto& commonest =
+      *std::ranges::max_element(errors, {}, [](const auto& entry) { return entry.second; });
+  auto out = failed(ExitStatus::kRefused, error_from_name(commonest.first),
+                    std::to_string(error_count()) + " requests failed.")
+                 .error();
+  out.error.may_have_executed = may_have_executed;
+  out.reported = true;
+  return out;
 }
 
 Json BenchReport::json() const {
@@ -64,6 +82,9 @@ Json BenchReport::json() const {
   }
   if (lost) {
     out["lost"] = error_json(lost->error);
+  }
+  if (const auto failed_with = failure()) {
+    out.update(error_json(failed_with->error));
   }
   return out;
 }

@@ -20,7 +20,7 @@ struct Context {
   std::string initiator_file;
   bool json = false;
   std::ostream& out;
-  const std::atomic<bool>& interrupted;  ///< set by SIGINT
+  const std::atomic<bool>& interrupted;  ///< by SIGINT, for a command that looks
 };
 
 struct KeygenArguments {

@@ -64,10 +64,17 @@ std::string join(const std::vector<std::string>& items) {
   return out;
 }
 
+/// Of a failure after the cluster has done what it was asked to.
+std::unexpected<Failure> after_execution(Failure failure) {
+  failure.error.may_have_executed = true;
+  return std::unexpected(std::move(failure));
+}
+
 /// The result is not of the kind that was asked for: the rules should have seen to that.
 std::unexpected<Failure> strange_result() {
-  return failed(ExitStatus::kRefused, ErrorCode::kInternal,
-                "the cluster answered with a result of another operation.");
+  return after_execution(failed(ExitStatus::kRefused, ErrorCode::kInternal,
+                                "the cluster answered with a result of another operation.")
+                             .error());
 }
 
 }  // namespace
@@ -203,6 +210,11 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
   if (!bytes) {
     return std::unexpected(bytes.error());
   }
+  if (!arguments.out_file.empty()) {
+    if (auto writable = check_writable(arguments.out_file); !writable) {
+      return writable;
+    }
+  }
   auto client = connect_client(context);
   if (!client) {
     return std::unexpected(client.error());
@@ -234,11 +246,12 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
   }
   const auto signature = write_signature(result->scheme, result->signature, arguments.format);
   if (!signature) {
-    return std::unexpected(signature.error());
+    return after_execution(signature.error());
   }
   if (!arguments.out_file.empty()) {
     if (auto written = write_file(arguments.out_file, *signature); !written) {
-      return written;
+      written.error().error.message += " The signature: " + to_hex(result->signature);
+      return after_execution(written.error());
     }
   }
   if (context.json) {
@@ -254,7 +267,7 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
 }
 
 Outcome<void> run_presign(const Context& context, const PresignArguments& arguments) {
-  constexpr std::uint32_t kPortion = 120;
+  constexpr std::uint32_t kAskedAtOnce = 120;
   auto client = connect_client(context);
   if (!client) {
     return std::unexpected(client.error());
@@ -279,7 +292,7 @@ Outcome<void> run_presign(const Context& context, const PresignArguments& argume
   std::uint64_t ready = 0;
   std::string answered_by;
   for (std::uint32_t asked = 0; asked < arguments.count && !context.interrupted;) {
-    const std::uint32_t portion = std::min(kPortion, arguments.count - asked);
+    const std::uint32_t portion = std::min(kAskedAtOnce, arguments.count - asked);
     Request request = new_request(client->cluster, client->initiator, Operation::kPresign,
                                   arguments.timeout, random);
     request.user = arguments.user;
@@ -336,6 +349,15 @@ Outcome<void> run_bench(const Context& context, BenchKind kind, const std::strin
     return std::unexpected(parsed.error());
   }
   options.scheme = *parsed;
+  if (options.presigned && options.scheme != Scheme::kEcdsaSecp256k1) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "only ecdsa-secp256k1 has presignatures.");
+  }
+  if (options.presigned && options.duration_s) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "--presigned makes its presignatures first: say for how many signatures with "
+                  "--count, and leave out --duration.");
+  }
   options.progress = ::isatty(STDERR_FILENO) == 1;
   if (options.evict_sockets.empty()) {
     options.evict_sockets.push_back(context.socket);
@@ -347,10 +369,6 @@ Outcome<void> run_bench(const Context& context, BenchKind kind, const std::strin
   SystemRandom random;
   const BenchContext bench{client->node, client->cluster, client->initiator, random,
                            context.interrupted};
-  if (options.presigned && options.scheme != Scheme::kEcdsaSecp256k1) {
-    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
-                  "only ecdsa-secp256k1 has presignatures.");
-  }
   const auto report = options.presigned            ? bench_sign_presigned(bench, options)
                       : kind == BenchKind::kSign   ? bench_sign(bench, options)
                       : kind == BenchKind::kKeygen ? bench_keygen(bench, options)
@@ -360,16 +378,8 @@ Outcome<void> run_bench(const Context& context, BenchKind kind, const std::strin
   }
   context.out << (context.json ? report->json().dump() + "\n" : report->text());
   context.out.flush();
-  if (report->lost) {
-    return std::unexpected(Failure{report->lost->status, report->lost->error, true});
-  }
-  if (report->error_count() > 0) {
-    auto failure = failed(ExitStatus::kRefused, ErrorCode::kInternal,
-                          std::to_string(report->error_count()) + " requests failed.");
-    failure.error().reported = true;
-    return failure;
-  }
-  return {};
+  auto failure = report->failure();
+  return failure ? Outcome<void>(std::unexpected(*std::move(failure))) : Outcome<void>();
 }
 
 }  // namespace cosigner::ctl

@@ -21,6 +21,15 @@ void on_interrupt(int) {
   g_interrupted = true;
 }
 
+/// For the commands that look at Context::interrupted, to end with a report of what was done. Every
+/// other one ends at the first Ctrl-C the usual way, whatever it waits for.
+void catch_interrupt() {
+  struct sigaction interrupt{};
+  interrupt.sa_handler = on_interrupt;
+  interrupt.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends it the usual way
+  ::sigaction(SIGINT, &interrupt, nullptr);
+}
+
 void print_failure(const Failure& failure, bool json) {
   if (!json) {
     std::cerr << "cosignerctl: " << error_text(failure.error) << "\n";
@@ -93,7 +102,10 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
   add(app, line, "status", "the node: processes, broker, peers", run_status);
   add(app, line, "users", "the users with a process or a past", run_users);
   CLI::App* top = add(app, line, "top", "the node and its busiest users, drawn again and again",
-                      [&line](const Context& context) { return run_top(context, line.top); });
+                      [&line](const Context& context) {
+                        catch_interrupt();
+                        return run_top(context, line.top);
+                      });
   top->add_option("--interval", line.top.interval_s, "seconds between two looks (default 2)")
       ->check(CLI::Range(0.1, 3600.0));
   top->add_option("--count", line.top.count, "looks to take (default: until interrupted)");
@@ -118,8 +130,8 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       {"clear", "lift a user's quarantine"}};
   for (const auto& [name, help] : orders) {
     add(app, line, name, help,
-        [&line, name = std::string(name)](const Context& context) {
-          return run_order(context, name, line.user);
+        [&line, command = std::string(name)](const Context& context) {
+          return run_order(context, command, line.user);
         })
         ->add_option("--user", line.user, "user id")
         ->required();
@@ -132,11 +144,12 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
       {"renew", "renew this node's OT state with a peer that is not banned"}};
   for (const auto& [name, help] : renewals) {
     CLI::App* renewal =
-        add(app, line, name, help, [&line, name = std::string(name)](const Context& context) {
+        add(app, line, name, help, [&line, command = std::string(name)](const Context& context) {
           if (line.timeout_s > 0) {
             line.pair.timeout = from_seconds(line.timeout_s);
           }
-          return run_renewal(context, name, line.pair);
+          catch_interrupt();
+          return run_renewal(context, command, line.pair);
         });
     renewal->add_option("--user", line.pair.user, "user id")->required();
     renewal->add_option("--key", line.pair.key, "name of the key")->required();
@@ -158,7 +171,10 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
   add(app, line, "reload", "read the node's configuration again; says what needs a restart",
       [](const Context& context) { return run_reload(context); });
   add(app, line, "events", "what happens on the node, one JSON object a line",
-      [&line](const Context& context) { return run_events(context, line.follow); })
+      [&line](const Context& context) {
+        catch_interrupt();
+        return run_events(context, line.follow);
+      })
       ->add_flag("--follow", line.follow, "go on until interrupted");
   add(app, line, "version", "version of this program, and of the node if one answers", run_version);
   add(app, line, "doctor", "look for what is not as it should be on this host",
@@ -325,6 +341,7 @@ void add_presign_command(CLI::App& app, CommandLine& line) {
             if (line.timeout_s > 0) {
               line.presign.timeout = from_seconds(line.timeout_s);
             }
+            catch_interrupt();
             return run_presign(context, line.presign);
           });
   presign->add_option("--user", line.presign.user, "user id")->required();
@@ -342,6 +359,7 @@ void add_bench_commands(CLI::App& app, CommandLine& line) {
   bench->require_subcommand(1);
   const auto common = [&line, bench](const char* name, const char* help, BenchKind kind) {
     CLI::App* command = add(*bench, line, name, help, [&line, kind](const Context& context) {
+      catch_interrupt();
       return run_bench(context, kind, line.bench_scheme, line.bench);
     });
     command->add_option("--scheme", line.bench_scheme, "of the keys (default ed25519)");
@@ -408,11 +426,6 @@ int run(int argc, char** argv) {
                   json);
     return static_cast<int>(ExitStatus::kUsage);
   }
-
-  struct sigaction interrupt{};
-  interrupt.sa_handler = on_interrupt;
-  interrupt.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends it the usual way
-  ::sigaction(SIGINT, &interrupt, nullptr);
 
   const Context context{line.socket, line.initiator, line.json, std::cout, g_interrupted};
   const auto outcome = line.action(context);

@@ -1,6 +1,7 @@
 #include "supervisor/ctl/message_io.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,17 @@ Outcome<ByteVector> read_all(int fd, const std::string& name) {
                     "reading " + name + ": " + std::strerror(errno) + ".");
     }
   }
+}
+
+/// With errno's reason.
+std::unexpected<Failure> cannot_write(const std::string& path) {
+  return failed(ExitStatus::kCannotWrite, ErrorCode::kBadRequest,
+                "writing " + path + ": " + std::strerror(errno) + ".");
+}
+
+/// What a new file is called until it is whole.
+std::string part_name(const std::string& path) {
+  return path + ".part." + std::to_string(::getpid());
 }
 
 }  // namespace
@@ -58,23 +70,36 @@ Outcome<ByteVector> read_message(const MessageSource& source) {
   return read_all(fd.get(), source.file);
 }
 
+Outcome<void> check_writable(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) == 0) {
+    if (S_ISDIR(status.st_mode)) {
+      errno = EISDIR;
+      return cannot_write(path);
+    }
+    return ::access(path.c_str(), W_OK) == 0 ? Outcome<void>() : cannot_write(path);
+  }
+  const std::string target = part_name(path);
+  if (const ipc::UniqueFd fd(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666)); !fd) {
+    return cannot_write(path);
+  }
+  ::unlink(target.c_str());
+  return {};
+}
+
 Outcome<void> write_file(const std::string& path, std::string_view bytes) {
-  const auto refuse = [&path] {
-    return failed(ExitStatus::kCannotWrite, ErrorCode::kBadRequest,
-                  "writing " + path + ": " + std::strerror(errno) + ".");
-  };
   // A device or a pipe (/dev/stdout) is written to; only a regular file can be replaced.
-  const std::string target = path + ".part." + std::to_string(::getpid());
+  const std::string target = part_name(path);
   const bool direct = ::access(path.c_str(), F_OK) == 0;
   const ipc::UniqueFd fd(::open(direct ? path.c_str() : target.c_str(),
                                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!fd) {
-    return refuse();
+    return cannot_write(path);
   }
   while (!bytes.empty()) {
     const ssize_t size = ::write(fd.get(), bytes.data(), bytes.size());
     if (size < 0 && errno != EINTR) {
-      auto failure = refuse();
+      auto failure = cannot_write(path);
       if (!direct) {
         ::unlink(target.c_str());
       }
@@ -83,7 +108,9 @@ Outcome<void> write_file(const std::string& path, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
   }
   if (!direct && std::rename(target.c_str(), path.c_str()) != 0) {
-    return refuse();
+    auto failure = cannot_write(path);
+    ::unlink(target.c_str());
+    return failure;
   }
   return {};
 }

@@ -76,15 +76,16 @@ std::string view_status(const Json& status) {
 
 std::string view_users(const Json& reply) {
   const Json& users = part(reply, "users");
-  Table table({"USER", "STATE", "PID", "GENERATION", "MEMORY", "IN FLIGHT", "QUEUED", "RESTARTS",
-               "LAST ACTIVE", "LAST DEATH"});
+  Table table({"USER", "STATE", "PID", "GENERATION", "MEMORY", "SESSIONS", "IN FLIGHT", "QUEUED",
+               "RESTARTS", "LAST ACTIVE", "LAST DEATH"});
   for (const Json& user : users) {
     const auto memory = number(user, "memory_bytes");
     const auto active = number(user, "last_active_ms");
     table.row({field(user, "user"), field(user, "state"), field(user, "pid"),
                field(user, "generation"), memory && *memory > 0 ? human_bytes(*memory) : "-",
-               field(user, "in_flight"), field(user, "queued"), field(user, "restarts"),
-               active ? human_seconds(*active / 1000) + " ago" : "-", field(user, "last_death")});
+               field(user, "sessions"), field(user, "in_flight"), field(user, "queued"),
+               field(user, "restarts"), active ? human_seconds(*active / 1000) + " ago" : "-",
+               field(user, "last_death")});
   }
   return table.empty() ? "No users.\n" : table.text();
 }

@@ -71,6 +71,14 @@ def test_bench_prints_the_documented_object(cluster):
     assert result["errors"] in (0, {}, [])
 
 
+def test_a_signature_that_cannot_be_written_is_not_lost(cluster, alice):
+    """/dev/full opens like any file, and takes nothing: what a full disk does, after the cluster has signed."""
+    with pytest.raises(CommandFailed) as failure:
+        cluster.ctl("sign", "--user", "alice", "--key", "k", "-", "--out", "/dev/full", stdin=b"no room")
+    assert failure.value.code == 73 and failure.value.body["may_have_executed"] is True
+    assert verifies(alice, b"no room", failure.value.body["message"].split("The signature: ")[1])
+
+
 @pytest.mark.parametrize("topology", ["single", "leaf"])
 def test_larger_committees(topology):
     with Cluster(nodes=5, threshold=3, topology=topology) as cluster:

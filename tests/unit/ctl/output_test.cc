@@ -77,6 +77,35 @@ TEST_CASE("a file appears whole, an existing one is overwritten") {
   CHECK(write_file("/nonexistent/out", "x").error().status == ExitStatus::kCannotWrite);
 }
 
+TEST_CASE("that a file cannot be written is said before it is wanted, and nothing is changed") {
+  cosigner::test::TemporaryDirectory directory;
+  const auto path = directory.path() / "out";
+  REQUIRE(check_writable(path.string()));
+  CHECK(std::filesystem::is_empty(directory.path()));
+  REQUIRE(write_file(path.string(), "kept"));
+  REQUIRE(check_writable(path.string()));
+  CHECK(contents(path) == "kept");
+  CHECK(check_writable("/dev/full"));  // what a device takes is known only by writing to it
+  CHECK(write_file("/dev/full", "x").error().status == ExitStatus::kCannotWrite);
+  for (const std::string& wrong :
+       {std::string("/nonexistent/out"), directory.path().string(), path.string() + "/under"}) {
+    CAPTURE(wrong);
+    CHECK(check_writable(wrong).error().status == ExitStatus::kCannotWrite);
+  }
+}
+
+TEST_CASE("the users, each with its process, memory and sessions") {
+  const Json reply = Json::parse(R"({"users":[{"user":"alice","state":"ready","generation":3,)"
+                                 R"("pid":4711,"memory_bytes":2097152,"processor_ms":5,)"
+                                 R"("last_active_ms":2000,"sessions":7,"in_flight":2,"queued":1,)"
+                                 R"("restarts":4,"last_death":"signal 9"}]})");
+  CHECK(view_users(reply) ==
+        "USER   STATE  PID   GENERATION  MEMORY   SESSIONS  IN FLIGHT  QUEUED  RESTARTS  "
+        "LAST ACTIVE  LAST DEATH\n"
+        "alice  ready  4711  3           2.0 MiB  7         2          1       4         "
+        "2 s ago      signal 9\n");
+}
+
 TEST_CASE("errors carry their name in both forms") {
   Error error = fail(ErrorCode::kPeerMisbehaved, "A share did not verify.").error();
   error.may_have_executed = true;
