@@ -1,7 +1,7 @@
 # bash completion for cosignerctl(1)
 
 _cosignerctl_users() {
-    cosignerctl users --json 2>/dev/null | sed -n 's/.*"user": *"\([^"]*\)".*/\1/p'
+    cosignerctl users --json 2>/dev/null | grep -o '"user":"[^"]*"' | cut -d'"' -f4
 }
 
 _cosignerctl() {
@@ -118,6 +118,6 @@ _cosignerctl() {
             esac
             ;;
     esac
-    COMPREPLY=($(compgen -W "$options --json --help" -- "$cur"))
+    COMPREPLY=($(compgen -W "$options $globals" -- "$cur"))
 } &&
     complete -F _cosignerctl cosignerctl

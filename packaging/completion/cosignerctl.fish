@@ -1,7 +1,7 @@
 # fish completion for cosignerctl(1)
 
 function __cosignerctl_users
-    cosignerctl users --json 2>/dev/null | string match -rg '"user": *"([^"]*)"'
+    cosignerctl users --json 2>/dev/null | string match -arg '"user":"([^"]*)"'
 end
 
 set -l commands init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version
