@@ -173,7 +173,7 @@ ByteVector pack_sandbox(const MeasuredSandbox& measured,
   put(out, "threads", measured.threads);
   put(out, "locked_bytes", measured.locked_bytes);
   put(out, "cgroup", measured.cgroup);
-  put(out, "landlock", said ? std::optional(said->landlock) : std::nullopt);
+  put(out, "landlock_said", said ? std::optional(said->landlock) : std::nullopt);
   return out.raw("limits", limits.finish()).raw("missing", missing.finish()).finish();
 }
 

@@ -37,7 +37,7 @@ def test_walls_are_shown_as_measured(cluster, key):
     walls = user["sandbox"]
     assert walls["missing"] == []
     assert walls["no_new_privs"] is True and walls["seccomp_mode"] == 2 and walls["capabilities"] == 0
-    assert walls["landlock"] is not None
+    assert walls["landlock_said"] is not None
     # The share that has just been signed with, and the key that opened it.
     assert walls["locked_bytes"] > 0
     assert walls["limits"]["core_bytes"] == 0 and walls["limits"]["files"] == 64

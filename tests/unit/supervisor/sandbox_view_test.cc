@@ -134,7 +134,7 @@ TEST_CASE("sandbox view: a process is measured, one that is gone is not made up"
   REQUIRE(tree);
   ipc::MapReader reader(tree->root(), "sandbox");
   CHECK(reader.boolean("no_new_privs"));
-  CHECK(reader.unsigned_integer("landlock") == 4);
+  CHECK(reader.unsigned_integer("landlock_said") == 4);
   CHECK(reader.array("missing", 10).empty());
   const ByteVector refused = pack_sandbox(walled(), ipc::Sandboxed{.landlock_refused = true});
   const auto other = ipc::Tree::parse(refused);
