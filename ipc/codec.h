@@ -35,6 +35,11 @@ struct EnumRange<KeyState> {
   static constexpr KeyState kLast = KeyState::kActive;
 };
 template <>
+struct EnumRange<KeyFault> {
+  static constexpr KeyFault kFirst = KeyFault::kNone;
+  static constexpr KeyFault kLast = KeyFault::kOtState;
+};
+template <>
 struct EnumRange<PairRenewal> {
   static constexpr PairRenewal kFirst = PairRenewal::kNone;
   static constexpr PairRenewal kLast = PairRenewal::kStored;

@@ -45,6 +45,8 @@ bool known(std::uint16_t type) {
     case MessageType::kStoreRenewed:
     case MessageType::kLiftBan:
     case MessageType::kRenewPair:
+    case MessageType::kVerifyKey:
+    case MessageType::kKeyVerified:
     case MessageType::kStartKeys:
     case MessageType::kStartKeysTaken:
     case MessageType::kSandboxed:

@@ -42,6 +42,17 @@ struct StoredKey {
   COSIGNER_PART(key, epoch, state, session, record, sealed_share, certificate)
 };
 
+/// What a worker finds wrong with a stored epoch of a key, the first of these that holds.
+enum class KeyFault : std::uint8_t {
+  kNone = 1,
+  kRecord = 2,       ///< its record cannot be read, or is another key's or another node's
+  kPeers = 3,        ///< a participant is no peer any more: its acknowledgement cannot be checked
+  kCertificate = 4,  ///< the acknowledgements of its participants do not verify
+  kSeal = 5,         ///< the share does not open under the user's sealing key for this record
+  kShare = 6,        ///< what opens is not the secret of this node's certified public share
+  kOtState = 7       ///< ECDSA: the pairwise OT state beside the share cannot be read
+};
+
 /// How far the renewal of a pair's OT state has come on this node, by an operator's order.
 enum class PairRenewal : std::uint8_t {
   kNone = 1,     ///< not ordered

@@ -43,6 +43,8 @@ enum class MessageType : std::uint16_t {
   kStoreRenewed = 33,
   kLiftBan = 34,
   kRenewPair = 35,
+  kVerifyKey = 38,
+  kKeyVerified = 39,
   kStartKeys = 50,
   kStartKeysTaken = 51,
   kSandboxed = 52,

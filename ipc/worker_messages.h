@@ -97,6 +97,18 @@ struct PresignatureUsed {
   std::uint32_t attempt = 0;
   COSIGNER_MESSAGE(kPresignatureUsed, key, presignature, session, attempt)
 };
+/// Whether this epoch, as the store has it now, is what its certificate says. One at a time, so
+/// that the worker's other work goes on in between.
+struct VerifyKey {
+  std::uint64_t number = 0;
+  StoredKey key;
+  COSIGNER_MESSAGE(kVerifyKey, number, key)
+};
+struct KeyVerified {
+  std::uint64_t number = 0;
+  KeyFault fault = KeyFault::kNone;
+  COSIGNER_MESSAGE(kKeyVerified, number, fault)
+};
 /// A periodic, lossy nudge; not activity.
 struct Tick {
   std::uint64_t number = 0;

@@ -30,6 +30,17 @@ std::string optional_user_argument(ipc::MapReader& arguments) {
   return arguments.has("user") ? user_argument(arguments) : std::string();
 }
 
+KeyArguments key_arguments(ipc::MapReader& arguments) {
+  KeyArguments out{.user = user_argument(arguments), .key = {}};
+  if (arguments.has("key")) {
+    out.key = arguments.text("key", kMaxKeyName);
+    if (!arguments.failed() && !valid_key_name(out.key)) {
+      arguments.fail("'key' is no key name");
+    }
+  }
+  return out;
+}
+
 PairArguments pair_arguments(ipc::MapReader& arguments) {
   PairArguments out{.user = user_argument(arguments),
                     .key = arguments.text("key", kMaxKeyName),

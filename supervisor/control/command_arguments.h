@@ -16,6 +16,12 @@ namespace cosigner::supervisor {
 [[nodiscard]] std::string user_argument(ipc::MapReader& arguments);
 /// The same, or empty if there is none: everybody.
 [[nodiscard]] std::string optional_user_argument(ipc::MapReader& arguments);
+/// Of `verify`: all keys of the user if `key` is empty.
+struct KeyArguments {
+  std::string user;
+  std::string key;
+};
+[[nodiscard]] KeyArguments key_arguments(ipc::MapReader& arguments);
 /// Of `unban` and `renew`. Whether there is such a key and such a peer, the store knows.
 struct PairArguments {
   std::string user;

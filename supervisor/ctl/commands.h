@@ -77,6 +77,9 @@ Outcome<void> run_peers(const Context& context);
 Outcome<void> run_order(const Context& context, std::string_view command, const std::string& user);
 /// Pairs with a ban, a strike or an order to renew; of all users if `user` is empty.
 Outcome<void> run_bans(const Context& context, const std::string& user);
+/// Opens and checks the stored keys of a user (of all if `user` is empty), or one of them. Fails
+/// with kRefused when one is not as it must be, after the verdicts are printed.
+Outcome<void> run_verify(const Context& context, const std::string& user, const std::string& key);
 /// "unban" or "renew": records the order, then waits for the renewal.
 Outcome<void> run_renewal(const Context& context, std::string_view command,
                           const PairArguments& pair);

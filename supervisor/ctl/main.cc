@@ -162,6 +162,13 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
     renewal->add_option("--timeout", line.timeout_s, "seconds to wait (default 10)")
         ->check(CLI::PositiveNumber);
   }
+  CLI::App* verify =
+      add(app, line, "verify", "open stored shares and compare them with their certificates",
+          [&line](const Context& context) {
+            return run_verify(context, line.pair.user, line.pair.key);
+          });
+  auto* owner = verify->add_option("--user", line.pair.user, "only this user's");
+  verify->add_option("--key", line.pair.key, "only this key")->needs(owner);
   add(app, line, "drain", "take no new requests, finish the ones in flight",
       [](const Context& context) { return run_order(context, "drain", {}); });
   add(app, line, "log-level", "change the node's log level while it runs",

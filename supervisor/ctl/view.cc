@@ -122,6 +122,20 @@ std::string view_bans(const Json& listing) {
   return orders.empty() ? out : out + "\nOrders to renew so far:\n" + orders.text();
 }
 
+std::string view_verdict(const Json& verdict) {
+  std::string line = field(verdict, "user") + " " + field(verdict, "key");
+  if (field(verdict, "state") != "-") {
+    line += " epoch " + field(verdict, "epoch") + " (" + field(verdict, "state") + ")";
+  }
+  if (field(verdict, "ok") == "yes") {
+    return line + ": ok\n";
+  }
+  return line + ": FAULTY (" + field(verdict, "fault") + "): " + field(verdict, "what") +
+         (field(verdict, "fault") == "peers"
+              ? ".\n"
+              : "; README.Debian, \"Backup\", says what may be put back.\n");
+}
+
 std::string view_peers(const Json& reply) {
   Table table({"NODE", "PRESENT", "IDENTITY"});
   for (const Json& peer : part(reply, "peers")) {

@@ -10,6 +10,8 @@ namespace cosigner::ctl {
 [[nodiscard]] std::string view_users(const Json& users);
 [[nodiscard]] std::string view_keys(const Json& keys);
 [[nodiscard]] std::string view_bans(const Json& listing);
+/// One key's line of `verify`.
+[[nodiscard]] std::string view_verdict(const Json& verdict);
 [[nodiscard]] std::string view_peers(const Json& peers);
 [[nodiscard]] std::string view_reload(const Json& changes);
 /// Any object: one line for each field.

@@ -32,6 +32,7 @@ const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
       {"user", {Rights::kView, &Commands::user}},
       {"keys", {Rights::kView, &Commands::keys}},
       {"bans", {Rights::kView, &Commands::bans}},
+      {"owners", {Rights::kView, &Commands::owners}},
       {"events", {Rights::kView, &Commands::events}},
       {"submit", {Rights::kView, &Commands::submit}},  // its authority is the initiator's signature
       {"evict", {Rights::kAdmin, &Commands::evict}},
@@ -40,6 +41,7 @@ const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
       {"clear", {Rights::kAdmin, &Commands::clear}},
       {"unban", {Rights::kAdmin, &Commands::unban}},
       {"renew", {Rights::kAdmin, &Commands::renew}},
+      {"verify", {Rights::kAdmin, &Commands::verify}},  // starts processes and opens shares
       {"drain", {Rights::kAdmin, &Commands::drain}},
       {"log-level", {Rights::kAdmin, &Commands::log_level}},
       {"reload", {Rights::kAdmin, &Commands::reload}},

@@ -55,6 +55,9 @@ class Commands {
   void unban(const Request& request, ipc::MapReader& arguments);
   void renew(const Request& request, ipc::MapReader& arguments);
   void order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban);
+  // verify_command.cc
+  void owners(const Request& request, ipc::MapReader& arguments);
+  void verify(const Request& request, ipc::MapReader& arguments);
   // views.cc
   void status(const Request& request, ipc::MapReader& arguments);
   void metrics(const Request& request, ipc::MapReader& arguments);

@@ -125,8 +125,10 @@ void WorkerPool::finish(Worker& worker) {
       outlets_.on_crash(worker.holder.user, generation, cause.crash);
     }
   }
+  const std::string user = worker.holder.user;
   bury(generation);
   registry_.exited(monotonic_ms(), generation, cause);
+  verifier_over(user, generation);
 }
 
 void WorkerPool::bury(std::uint64_t generation) {

@@ -143,6 +143,9 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
       with<ipc::PresignatureUsed>(worker, frame,
                                   [&](auto& used) { on_presignature_used(worker, used); });
       break;
+    case Type::kKeyVerified:
+      with<ipc::KeyVerified>(worker, frame, [&](auto& said) { on_key_verified(worker, said); });
+      break;
     default:
       distrust(worker, "it sent a frame of a type that no worker sends");
   }

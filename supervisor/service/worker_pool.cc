@@ -53,7 +53,11 @@ WorkerPool::WorkerPool(uv_loop_t* loop, const Config& config, const Issuer& issu
                pump();
              }),
       burial_(loop, [this] { graveyard_.clear(); }),
-      pulse_(loop, [this] { notice_pause(); }),
+      pulse_(loop,
+             [this] {
+               notice_pause();
+               expire_verifications();
+             }),
       pulse_at_(monotonic_ms()) {
   pulse_.start(kPulseMs, kPulseMs);
   pump();

@@ -53,6 +53,15 @@ struct PairCounters {
   std::uint64_t lifted = 0;
 };
 
+/// An operator wants stored keys of one user opened and checked by that user's worker.
+struct Verification {
+  std::deque<ipc::StoredKey> keys;  ///< never none
+  /// What was found wrong with this one. False: nobody wants to hear of the others.
+  std::function<bool(const ipc::StoredKey& key, ipc::KeyFault fault)> on_key;
+  /// Once, after the last: nothing; or why the others were not checked.
+  std::function<void(const std::optional<Error>& error)> on_end;
+};
+
 class WorkerPool {
  public:
   /// Where the pool's results go.
@@ -103,6 +112,9 @@ class WorkerPool {
   /// An operator's order that is in the store already: to the user's worker, which is started if
   /// there is none.
   Expected<void> renew_pair(const std::string& user, const ipc::PairStanding& pair);
+  /// By the user's worker, which is started if there is none. Errors: overloaded (another is under
+  /// way); whatever keeps the worker from being started.
+  Expected<void> verify(const std::string& user, Verification order);
   /// Checks of peers' OT messages that are under way in this process right now.
   [[nodiscard]] std::size_t open_checks(std::uint64_t generation) const;
   [[nodiscard]] const PairCounters& pair_counters() const { return pair_counters_; }
@@ -203,6 +215,20 @@ class WorkerPool {
   /// A user's keys, bans and renewals, once nothing of it is unsettled.
   void load(const std::string& user, std::uint64_t generation);
 
+  // worker_verify.cc: checks of stored keys, one key at a time
+  struct Verifying {
+    Verification order;
+    std::uint64_t number = 0;      ///< of the question that is out
+    std::uint64_t generation = 0;  ///< whose worker it went to; 0: none yet
+    std::int64_t until = 0;
+  };
+  void verify_next(Worker& worker);
+  void on_key_verified(Worker& worker, const ipc::KeyVerified& said);
+  /// A worker is over.
+  void verifier_over(const std::string& user, std::uint64_t generation);
+  void end_verification(const std::string& user, const std::optional<Error>& error);
+  void expire_verifications();
+
   // worker_store.cc: workers' orders at the store
   void on_store_pending(Worker& worker, ipc::StorePending order);
   void on_store_activate(Worker& worker, ipc::StoreActivate order);
@@ -236,6 +262,8 @@ class WorkerPool {
   std::unordered_map<std::uint64_t, std::unique_ptr<Worker>> workers_;
   std::unordered_map<std::string, std::vector<Unsettled>> unsettled_;  ///< by user
   PairCounters pair_counters_;
+  std::unordered_map<std::string, Verifying> verifying_;  ///< by user
+  std::uint64_t last_verification_ = 0;
   std::vector<std::unique_ptr<Worker>> graveyard_;  ///< freed in a later turn of the loop
   LoopTimer timer_;
   LoopTimer burial_;

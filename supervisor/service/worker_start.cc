@@ -82,6 +82,7 @@ void WorkerPool::continue_start(Worker& worker) {
   for (const ipc::RenewPair& order : std::exchange(worker.renew_orders, {})) {
     send(worker, order);
   }
+  verify_next(worker);
 }
 
 void WorkerPool::on_renew(Worker& worker) {

@@ -34,6 +34,16 @@ Expected<Store::IntactKeys> Store::intact_keys_of(const std::string& user) {
   return out;
 }
 
+Expected<std::vector<std::string>> Store::key_owners() {
+  std::vector<std::string> out;
+  auto run = sql_->key_owners.run();
+  const auto all = run.each([&]() -> Expected<void> {
+    out.push_back(run.text(0));
+    return {};
+  });
+  return all ? Expected<std::vector<std::string>>(std::move(out)) : std::unexpected(all.error());
+}
+
 /// All keys if `key` is empty.
 Expected<std::vector<ipc::StoredKey>> Store::epochs_of(const std::string& user,
                                                        const std::string& key,

@@ -57,6 +57,7 @@ struct Store::Statements {
   SqlStatement put_counter;
   SqlStatement keys_of_user;
   SqlStatement epochs_of_key;
+  SqlStatement key_owners;
   SqlStatement put_key;
   SqlStatement erase_key;
   SqlStatement get_acknowledgement;

@@ -102,6 +102,7 @@ Expected<void> Store::prepare() {
                           "mac FROM keys WHERE user = ?1 ORDER BY key, epoch"),
       .epochs_of_key = sql("SELECT key, epoch, state, session, record, sealed_share, certificate, "
                            "mac FROM keys WHERE user = ?1 AND key = ?2 ORDER BY epoch"),
+      .key_owners = sql("SELECT DISTINCT user FROM keys ORDER BY user"),
       .put_key = sql("INSERT OR REPLACE INTO keys VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
       .erase_key = sql("DELETE FROM keys WHERE user = ?1 AND key = ?2 AND epoch = ?3"),
       .get_acknowledgement =

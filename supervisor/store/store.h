@@ -126,6 +126,8 @@ class Store {
     std::vector<std::string> altered;  ///< names
   };
   [[nodiscard]] Expected<IntactKeys> intact_keys_of(const std::string& user);
+  /// Every user that a stored key names, by name; one that an altered row names is among them.
+  [[nodiscard]] Expected<std::vector<std::string>> key_owners();
   /// Makes `key` durable as pending. The record must be this cluster's, this user's, and fit the
   /// other fields. Errors: bad_request, conflict (another pending share, a refused or discarded
   /// record, an epoch that is over), already_exists (epoch 1 of a key that is there).

@@ -37,6 +37,11 @@ void read_arguments(const ipc::ControlCall& call) {
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
+    const KeyArguments wanted = key_arguments(reader);
+    fuzz::require(!reader.finish() || (!wanted.user.empty() && wanted.key.size() <= 64));
+  }
+  {
+    ipc::MapReader reader(tree->root(), "arguments");
     const PairArguments pair = pair_arguments(reader);
     fuzz::require(!reader.finish() ||
                   (!pair.user.empty() && !pair.key.empty() && pair.reason.size() <= 1024));

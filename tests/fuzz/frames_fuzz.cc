@@ -49,10 +49,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
               Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult,
               ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed,
               Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair, PresignatureStock,
-              PresignatureUsed, Tick, StartKeys, StartKeysTaken, Sandboxed, Heartbeat, Drain, Log,
-              GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
-              PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake,
-              PeerPresence, BrokerState, ControlCall, ControlReply, ControlCancel>(**frame);
+              PresignatureUsed, VerifyKey, KeyVerified, Tick, StartKeys, StartKeysTaken, Sandboxed,
+              Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady, GatewayRequest,
+              GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed, PublishDone,
+              PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply, ControlCancel>(
+          **frame);
     }
   }
   return 0;

@@ -79,6 +79,7 @@ void add_control_calls(Corpus& corpus) {
   add(call("status", {}));
   add(call("evict", MapPacker().text("user", "alice").finish()), ipc::ControlCancel{.call = 7});
   add(call("bans", MapPacker().text("user", "alice").finish()));
+  add(call("verify", MapPacker().text("user", "alice").text("key", "main").finish()));
   add(call("renew", MapPacker()
                         .text("user", "alice")
                         .text("key", "main")
@@ -149,10 +150,11 @@ int main(int count, char** arguments) {
              ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
              StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
              Renewed, Tick, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-             PresignatureStock, PresignatureUsed, StartKeys, StartKeysTaken, Sandboxed, Heartbeat,
-             Drain, Log, GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
-             PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
-             BrokerState, ControlCall, ControlReply, ControlCancel>(corpus);
+             PresignatureStock, PresignatureUsed, VerifyKey, KeyVerified, StartKeys, StartKeysTaken,
+             Sandboxed, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
+             GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
+             PublishDone, PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply,
+             ControlCancel>(corpus);
   add_start_messages(corpus);
   add_control_calls(corpus);
 

@@ -272,6 +272,9 @@ void SessionEngine::on_renew_pair(Now now, const ipc::RenewPair& order) {
   impl_->at(now);
   impl_->on_renew_pair(order);
 }
+ipc::KeyVerified SessionEngine::verify(const ipc::VerifyKey& ask) const {
+  return {.number = ask.number, .fault = impl_->fault_of(ask.key)};
+}
 void SessionEngine::on_reconfigured(Now now, ipc::Reconfigured change) {
   impl_->at(now);
   impl_->on_reconfigured(std::move(change));

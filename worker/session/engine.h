@@ -73,6 +73,8 @@ class SessionEngine {
   void on_result_found(Now now, const ipc::ResultFound& found);
   void on_renewed(Now now, const ipc::Renewed& renewed);
   void on_renew_pair(Now now, const ipc::RenewPair& order);
+  /// Opens and checks what the store holds; changes nothing here.
+  [[nodiscard]] ipc::KeyVerified verify(const ipc::VerifyKey& ask) const;
   /// New peers, initiators and settings. Sessions that run go on under the timings they began with;
   /// a peer that is gone counts as absent, and nothing it sends is taken any more.
   void on_reconfigured(Now now, ipc::Reconfigured change);

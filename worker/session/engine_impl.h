@@ -16,6 +16,7 @@
 #include "worker/session/early_hellos.h"
 #include "worker/session/engine.h"
 #include "worker/session/environment.h"
+#include "worker/session/key_check.h"
 #include "worker/session/key_ring.h"
 #include "worker/session/pairs.h"
 #include "worker/session/peers.h"
@@ -48,6 +49,10 @@ class SessionEngine::Impl {
   void on_stored(const ipc::Stored& stored);
   void on_renewed(const ipc::Renewed& renewed);
   void on_renew_pair(const ipc::RenewPair& order) { pairs_.on_order(order); }
+  [[nodiscard]] ipc::KeyFault fault_of(const ipc::StoredKey& stored) const {
+    return find_key_fault(stored, {environment_.cluster, environment_.node, environment_.user,
+                                   peers_.all(), keys_.sealing_key()});
+  }
   void on_reconfigured(ipc::Reconfigured change);
   void on_timer();
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;

@@ -24,10 +24,11 @@ using AllMessages =
          StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult, ResultLookup,
          ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed, Tick, StartKeys,
          StartKeysTaken, Sandboxed, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-         PresignatureStock, PresignatureUsed, Heartbeat, Drain, Log, Reconfigured, GatewayHello,
-         GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer,
-         PublishFailed, PublishDone, PublishWake, PeerPresence, BrokerState, WorkerMetrics,
-         GatewayMetrics, MetricsAsk, MetricsSnapshot, ControlCall, ControlReply, ControlCancel>;
+         PresignatureStock, PresignatureUsed, VerifyKey, KeyVerified, Heartbeat, Drain, Log,
+         Reconfigured, GatewayHello, GatewayStart, GatewayReady, GatewayRequest, GatewayAnswer,
+         PublishRequest, PublishedAnswer, PublishFailed, PublishDone, PublishWake, PeerPresence,
+         BrokerState, WorkerMetrics, GatewayMetrics, MetricsAsk, MetricsSnapshot, ControlCall,
+         ControlReply, ControlCancel>;
 
 template <class Call, class... Messages>
 void each(List<Messages...> /*all*/, Call call) {
