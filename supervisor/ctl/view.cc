@@ -127,7 +127,8 @@ std::string view_verdict(const Json& verdict) {
   if (field(verdict, "state") != "-") {
     line += " epoch " + field(verdict, "epoch") + " (" + field(verdict, "state") + ")";
   }
-  if (field(verdict, "ok") == "yes") {
+  const auto ok = verdict.find("ok");
+  if (ok != verdict.end() && *ok == true) {
     return line + ": ok\n";
   }
   return line + ": FAULTY (" + field(verdict, "fault") + "): " + field(verdict, "what") +

@@ -32,6 +32,7 @@ const auto read_optional = [](ipc::MapReader& reader) {
   static_cast<void>(optional_user_argument(reader));
 };
 const auto read_pair = [](ipc::MapReader& reader) { static_cast<void>(pair_arguments(reader)); };
+const auto read_key = [](ipc::MapReader& reader) { static_cast<void>(key_arguments(reader)); };
 const auto read_follow = [](ipc::MapReader& reader) { static_cast<void>(follow_argument(reader)); };
 const auto read_level = [](ipc::MapReader& reader) { static_cast<void>(level_argument(reader)); };
 const auto read_envelope = [](ipc::MapReader& reader) {
@@ -61,6 +62,24 @@ TEST_CASE("control arguments: a user is an id and nothing else") {
   CHECK(takes({}, read_optional));
   CHECK(takes(map().text("user", "alice").finish(), read_optional));
   CHECK_FALSE(takes(map().text("user", "al ice").finish(), read_optional));
+}
+
+TEST_CASE("control arguments: a key is of a user, and may be left out") {
+  CHECK(takes(map().text("user", "alice").finish(), read_key));
+  CHECK_FALSE(takes(map().text("key", "main").finish(), read_key));
+  CHECK_FALSE(takes(map().text("user", "al ice").text("key", "main").finish(), read_key));
+  CHECK_FALSE(takes(map().text("user", "alice").text("key", "").finish(), read_key));
+  CHECK_FALSE(takes(map().text("user", "alice").text("key", "no key").finish(), read_key));
+  CHECK_FALSE(
+      takes(map().text("user", "alice").text("key", std::string(65, 'k')).finish(), read_key));
+  CHECK_FALSE(takes(map().text("user", "alice").unsigned_integer("key", 1).finish(), read_key));
+  const ByteVector bytes = map().text("user", "alice").text("key", "main").finish();
+  const auto tree = open_arguments(bytes);
+  REQUIRE(tree);
+  ipc::MapReader reader(tree->root(), "arguments");
+  const KeyArguments wanted = key_arguments(reader);
+  CHECK(wanted.user == "alice");
+  CHECK(wanted.key == "main");
 }
 
 TEST_CASE("control arguments: of a pair each field is demanded and bounded") {

@@ -272,6 +272,7 @@ TEST_CASE("store: an altered row denies its key and no other") {
   REQUIRE(keys->keys.size() == 1);
   REQUIRE(keys->keys[0].key == "main");
   REQUIRE(keys->altered == std::vector<std::string>{"spare"});
+  REQUIRE(store->key_owners() == std::vector<std::string>{"alice"});
   REQUIRE_FALSE(store->keys_of("alice"));
 }
 
