@@ -9,7 +9,7 @@ _cosignerctl() {
     _init_completion || return
 
     local globals='--socket --initiator --json --help'
-    local commands='init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version'
+    local commands='init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew verify drain log-level reload events config version'
 
     case $prev in
         --socket | --initiator | --message-file | --out | --evict-socket | --config | --recovery-file | --key-encryption-key)
@@ -77,6 +77,7 @@ _cosignerctl() {
             ;;
         keys) options='--user --path' ;;
         evict | restart | quarantine | clear | bans) options='--user' ;;
+        verify) options='--user --key' ;;
         unban | renew) options='--user --key --peer --reason --timeout' ;;
         top) options='--interval --count --sort' ;;
         events) options='--follow' ;;

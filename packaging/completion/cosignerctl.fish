@@ -4,7 +4,7 @@ function __cosignerctl_users
     cosignerctl users --json 2>/dev/null | string match -arg '"user":"([^"]*)"'
 end
 
-set -l commands init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew drain log-level reload events config version
+set -l commands init client doctor metrics status users user top keys peers keygen sign presign bench evict restart quarantine clear bans unban renew verify drain log-level reload events config version
 
 complete -c cosignerctl -f
 complete -c cosignerctl -l socket -rF -d 'Control socket'
@@ -35,6 +35,7 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a clear 
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bans -d "Pairs that may not sign together"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a unban -d "Lift a ban by renewing OT state"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a renew -d "Renew OT state with a peer"
+complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a verify -d "Compare stored shares with their certificates"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a drain -d "Take no new requests"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a log-level -d "Change the log level"
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a top -d "The busiest users, drawn again and again"
@@ -45,8 +46,8 @@ complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a versio
 complete -c cosignerctl -n "not __fish_seen_subcommand_from $commands" -a bench -d Measure
 
 complete -c cosignerctl -n '__fish_seen_subcommand_from user' -a '(__cosignerctl_users)'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict restart quarantine clear bans unban renew' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew' -l key -x -d 'Name of the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keys keygen sign evict restart quarantine clear bans unban renew verify' -l user -x -a '(__cosignerctl_users)' -d 'Who owns the key'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew verify' -l key -x -d 'Name of the key'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l scheme -x -a 'ed25519 ecdsa-secp256k1' -d 'Signature scheme'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen bench' -l threshold -x -d 'Nodes that sign together'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen' -l participants -x -d 'Nodes, separated by commas'
