@@ -2,10 +2,8 @@
 // decodes must encode to something that decodes to the same again.
 
 #include "ipc/frame.h"
-#include "ipc/messages.h"
-#include "ipc/sandboxed.h"
-#include "ipc/start_keys.h"
 #include "tests/fuzz/require.h"
+#include "tests/support/all_messages.h"
 
 using namespace cosigner;
 using namespace cosigner::ipc;
@@ -19,11 +17,6 @@ void try_decode(const Frame& frame) {
     const auto again = decode<Message>(as_view(once));
     fuzz::require(again.has_value() && encode(*again) == once);
   }
-}
-
-template <class... Messages>
-void try_all(const Frame& frame) {
-  (try_decode<Messages>(frame), ...);
 }
 
 }  // namespace
@@ -45,15 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (!*frame) {
         break;
       }
-      try_all<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
-              Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored, StoreResult,
-              ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk, Renewed,
-              Checking, Checked, Burn, StoreRenewed, LiftBan, RenewPair, PresignatureStock,
-              PresignatureUsed, VerifyKey, KeyVerified, Tick, StartKeys, StartKeysTaken, Sandboxed,
-              Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady, GatewayRequest,
-              GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed, PublishDone,
-              PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply, ControlCancel>(
-          **frame);
+      each(AllMessages{},
+           [&]<class Message>(const Message& /*kind*/) { try_decode<Message>(**frame); });
     }
   }
   return 0;

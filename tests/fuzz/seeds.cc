@@ -8,11 +8,9 @@
 
 #include "ipc/answer.h"
 #include "ipc/frame.h"
-#include "ipc/messages.h"
 #include "ipc/pack.h"
 #include "ipc/request.h"
-#include "ipc/sandboxed.h"
-#include "ipc/start_keys.h"
+#include "tests/support/all_messages.h"
 
 using namespace cosigner;
 
@@ -33,15 +31,13 @@ class Corpus {
   int count_ = 0;
 };
 
-template <class... Messages>
 void add_frames(Corpus& corpus) {
-  const auto add = [&](const auto& message) {
+  each(ipc::AllMessages{}, [&](const auto& message) {
     ByteVector input = {255};  // the step in which the target feeds the rest
     const auto frame = ipc::encode_frame(message, 1);
     input.insert(input.end(), frame->begin(), frame->end());
     corpus.add("frames", input);
-  };
-  (add(Messages{}), ...);
+  });
 }
 
 void add_start_messages(Corpus& corpus) {
@@ -145,16 +141,7 @@ int main(int count, char** arguments) {
   SeededRandom random(1);
   const IdentityKey key = IdentityKey::generate(random);
 
-  using namespace cosigner::ipc;
-  add_frames<ZygoteReady, ForkOrder, ForkResult, WorkerHello, WorkerStart, WorkerReady, Work,
-             ipc::Answer, StorePending, StoreActivate, StoreDiscard, StoreRefusal, Stored,
-             StoreResult, ResultLookup, ResultFound, Wake, Presence, EvictAsk, EvictReply, RenewAsk,
-             Renewed, Tick, Checking, ipc::Checked, Burn, StoreRenewed, LiftBan, RenewPair,
-             PresignatureStock, PresignatureUsed, VerifyKey, KeyVerified, StartKeys, StartKeysTaken,
-             Sandboxed, Heartbeat, Drain, Log, GatewayHello, GatewayStart, GatewayReady,
-             GatewayRequest, GatewayAnswer, PublishRequest, PublishedAnswer, PublishFailed,
-             PublishDone, PublishWake, PeerPresence, BrokerState, ControlCall, ControlReply,
-             ControlCancel>(corpus);
+  add_frames(corpus);
   add_start_messages(corpus);
   add_control_calls(corpus);
 
