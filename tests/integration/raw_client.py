@@ -118,11 +118,14 @@ class RawClient:
     def __exit__(self, *_):
         self.socket.close()
 
-    def envelope(self, user, message, key="k", scheme="ed25519", seconds=60):
+    def envelope(self, user, message, **options):
+        return self._envelope("sign", user, {"message": message}, **options)
+
+    def _envelope(self, operation, user, fields, key="k", scheme="ed25519", seconds=60):
         now = time.time_ns() // 1_000_000
-        request = pack({"version": 1, "cluster": self.cluster_name, "initiator": bytes(self.key.verify_key), "op": "sign",
+        request = pack({"version": 1, "cluster": self.cluster_name, "initiator": bytes(self.key.verify_key), "op": operation,
                         "user": user, "key": key, "scheme": scheme, "id": os.urandom(16), "issued_at": now,
-                        "expires_at": now + seconds * 1000, "message": message})
+                        "expires_at": now + seconds * 1000, **fields})
         session = tagged_hash("cosigner/1/request", request)
         signature = bytes(self.key.verify_key) + self.key.sign(session).signature
         return pack({"request": request, "signatures": [signature]})
@@ -142,6 +145,9 @@ class RawClient:
 
     def sign(self, user, message, **options):
         return self.submit(self.envelope(user, message, **options))
+
+    def keygen(self, user, participants, threshold=2, **options):
+        return self.submit(self._envelope("keygen", user, {"threshold": threshold, "participants": participants}, **options))
 
     def forget(self, answers):
         if self.running.pop(answers.call, None) is not None and not self.closed:
