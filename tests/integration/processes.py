@@ -1,4 +1,5 @@
 """What /proc says about a node's workers, watched while a test runs."""
+import os
 import pathlib
 import threading
 import time
@@ -20,26 +21,9 @@ def state(pid):
         return "X"
 
 
-def children(pid):
-    """Direct children, cheaply: one small file."""
-    try:
-        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def workers(supervisor):
-    """{user: [(pid, generation), …]} of the workers that live under a supervisor. A zombie is dead."""
-    found = {}
-    for pid in children(supervisor):
-        named = title(pid)
-        if named and state(pid) not in "ZX":
-            found.setdefault(named[0], []).append((pid, named[1]))
-    return found
-
-
 def living_in(directory):
-    """Every process whose working directory is (or was) below `directory`: a node's whole tree, orphans included."""
+    """Every process whose working directory is (or was) below `directory`: a node's whole tree, orphans included. Of those
+    that are not dumpable (all workers) only root learns it: whoever expects nobody must have seen somebody before."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -51,27 +35,42 @@ def living_in(directory):
     return found
 
 
-class Watch:
-    """Looks at the supervisors' children all the time: at most one living worker of each user, and no generation of one
-    user seen as two processes."""
+def workers_in(*directories):
+    """[(directory, user, generation, pid), …] of the workers that live in the nodes' directories, whoever their parent is."""
+    found = []
+    for entry in os.listdir("/proc"):
+        named = title(entry) if entry.isdigit() else None
+        if named:
+            try:
+                home = os.readlink(f"/proc/{entry}/cwd")
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            found += [(directory, *named, int(entry)) for directory in directories
+                      if home.startswith(str(directory)) and state(entry) not in "ZX"]
+    return found
 
-    def __init__(self, supervisors):
-        self.supervisors = supervisors  # a function: {node: pid}
+
+class Watch:
+    """Looks at the nodes' workers all the time: at most one living of each user, also where one that a killed supervisor
+    has left meets the next supervisor's, and no generation of one user seen as two processes."""
+
+    def __init__(self, *directories):
+        self.directories = directories
         self.halt, self.looks, self.doubled, self.owners = threading.Event(), 0, [], {}
         self.thread = threading.Thread(target=self._run)
 
     def _run(self):
         while not self.halt.is_set():
-            for node, supervisor in self.supervisors().items():
-                for user, living in workers(supervisor).items():
-                    if len(living) > 1:
-                        # One may have died between the two looks: only what lives on together is a second worker.
-                        still = [each for each in living if state(each[0]) not in "ZX"]
-                        if len(still) > 1:
-                            self.doubled.append((node, user, still))
-                    for pid, generation in living:
-                        if self.owners.setdefault((supervisor, user, generation), pid) != pid:
-                            self.doubled.append((node, user, generation, pid, self.owners[supervisor, user, generation]))
+            living = {}
+            for directory, user, generation, pid in workers_in(*self.directories):
+                living.setdefault((directory, user), []).append(pid)
+                if self.owners.setdefault((directory, user, generation), pid) != pid:
+                    self.doubled.append((directory, user, generation, pid, self.owners[directory, user, generation]))
+            for owner, pids in living.items():
+                # One may have died between the two looks: only what lives on together is a second worker.
+                still = [pid for pid in pids if state(pid) not in "ZX"]
+                if len(still) > 1:
+                    self.doubled.append((*owner, still))
             self.looks += 1
             time.sleep(0.002)  # a look takes about as long; nothing is waited for here
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from cluster import Cluster, CommandFailed, SigningClients, alive, children, wait_until
-from processes import living_in
+from processes import living_in, workers_in
 from raw_client import RawClient
 
 # A request that was in flight in the process that died may end with one of these; nothing else is acceptable.
@@ -92,6 +92,8 @@ def test_the_supervisor_of_the_asked_node_is_killed(cluster, keys):
             supervisor = cluster.supervisor(1)
             for envelope in envelopes:
                 here.submit(envelope)
+            seen = {user for _, user, _, _ in workers_in(cluster.home / "node1")}
+            assert seen >= set(keys), "they can be seen as long as they live"
             os.kill(supervisor, signal.SIGKILL)
             wait_until(lambda: not living_in(cluster.home / "node1"), 2, "no process of the node to be left")
         assert here.until(lambda: here.closed, 5)
@@ -112,6 +114,7 @@ def test_no_supervisor_starts_beside_what_is_left_of_the_last(cluster, keys):
     cluster.sign("ann", b"warm")
     supervisor = cluster.supervisor(1)
     with open(cluster.home / "node1" / "state" / "children") as left:
+        assert "ann" in {user for _, user, _, _ in workers_in(cluster.home / "node1")}
         os.kill(supervisor, signal.SIGKILL)
         fcntl.flock(left, fcntl.LOCK_EX)  # once the last process of the node is gone, and not before
         assert not living_in(cluster.home / "node1")

@@ -116,7 +116,8 @@ def test_races_with_real_processes():
     # A window of a second forgives at once what would otherwise quarantine a user: it is the races that are tried.
     with FaultCluster({"workers.restart_window_s": 1}, idle_timeout=600) as cluster:
         race = Race(cluster)
-        with RawClient(cluster) as client, Watch(lambda: dict(race.supervisors)) as watch:
+        homes = [cluster.home / f"node{node}" for node in NODES]
+        with RawClient(cluster) as client, Watch(*homes) as watch:
             for number in range(ROUNDS):
                 race.round(client)
                 if number % 100 == 99:
@@ -131,6 +132,8 @@ def test_races_with_real_processes():
         print(f"{race.done} requests at {len(NODES)} nodes: {race.tally}; {watch.looks} looks at /proc")
         assert watch.doubled == []
         assert watch.looks > ROUNDS
+        seen = {(home, user) for home, user, _ in watch.owners}
+        assert seen == {(home, user) for home in homes for user in USERS}, "workers that nobody saw"
 
 
 def signs(cluster, race, user, node):
