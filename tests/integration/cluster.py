@@ -157,6 +157,21 @@ class Cluster:
     def supervisor(self, node):
         return self.status(node)["pid"]
 
+    def broker(self, node=1):
+        """The nats-server that this node is connected to (in a leaf topology its own), from the cluster's configuration files."""
+        port = self.status(node)["broker"]["url"].rsplit(":", 1)[1]
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    command = open(f"/proc/{entry}/cmdline", "rb").read().decode(errors="replace").split("\0")
+                except OSError:
+                    continue
+                if command[0].endswith("nats-server") and any(str(self.dir) in word for word in command):
+                    configuration = next(word for word in command if str(self.dir) in word)
+                    if port in open(configuration).read():
+                        return int(entry)
+        raise AssertionError(f"no nats-server of this cluster listens on {port}")
+
     def user(self, user, node=1):
         for entry in self.ctl("users", node=node)["users"]:
             if entry["user"] == user:

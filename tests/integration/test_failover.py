@@ -112,8 +112,7 @@ def test_a_node_is_cut_off_from_the_broker():
     """In a leaf topology each node has a nats-server of its own: stopping it cuts the node off."""
     with Cluster(topology="leaf") as cluster:
         users, keys = prepared(cluster)
-        leaf = cluster.ctl("status", node=2)["broker"]
-        broker = broker_pid(cluster, leaf["url"])
+        broker = cluster.broker(2)
         with SigningClients(cluster, users, keys, CLIENTS) as clients:
             clients.wait_for(40)
             cluster.stop_process(broker)
@@ -124,22 +123,6 @@ def test_a_node_is_cut_off_from_the_broker():
         assert clients.failures == []
         cluster.wait_ready(2, seconds=40)
         cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that was cut off", node=2)
-
-
-def broker_pid(cluster, url):
-    """The nats-server that listens on the url's port, from the cluster's own configuration files."""
-    port = url.rsplit(":", 1)[1]
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                command = open(f"/proc/{entry}/cmdline", "rb").read().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if command[0].endswith("nats-server") and any(str(cluster.dir) in word for word in command):
-                configuration = next(word for word in command if str(cluster.dir) in word)
-                if port in open(configuration).read():
-                    return int(entry)
-    raise AssertionError(f"no nats-server of this cluster listens on {port}")
 
 
 @pytest.mark.parametrize("topology", ["single", "leaf"])

@@ -3,11 +3,12 @@ WATCHDOG for as long as its loop turns."""
 import os
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
-from cluster import Cluster, wait_until
+from cluster import BIN, Cluster, CommandFailed, wait_until
 
 
 class Notifications:
@@ -87,3 +88,45 @@ def test_a_node_whose_peers_are_away_becomes_ready_all_the_same(cluster, tmp_pat
         told.wait("READY=1")
         assert cluster.status(3)["degraded"]  # node2 is absent, and it says so
     cluster.restart_node(2)
+
+
+def test_ready_is_withheld_until_the_gateway_is_connected(tmp_path):
+    """Its nats-server takes the connection and says nothing: the node lives, serves its operator, and is not ready."""
+    with Cluster(topology="leaf") as cluster:
+        broker = cluster.broker(3)
+        stop(cluster, 3)
+        cluster.stop_process(broker)
+
+        def status():
+            try:
+                return cluster.status(3)
+            except CommandFailed:
+                return None
+        with Notifications(tmp_path) as told:
+            start = subprocess.Popen([BIN / "cosigner-devcluster", "start", "--dir", cluster.home, "--node", "3"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                seen = wait_until(status, 20, "node3 to answer its operator")
+                assert seen["ready"] is False and any("no gateway" in why for why in seen["degraded"]), seen
+                # A node that is not ready is no node that hangs.
+                wait_until(lambda: told.read().count("WATCHDOG=1") >= 3, 10, "the watchdog's messages")
+                assert "READY=1" not in told.read()
+                assert any(line.startswith("STATUS=not ready") and "no gateway" in line for line in told.lines), told.lines
+            finally:
+                cluster.continue_process(broker)
+                said, _ = start.communicate(timeout=60)
+            assert start.returncode == 0, said
+            told.wait("READY=1")
+            wait_until(lambda: told.read() and last_status(told).startswith("STATUS=serving"), 10, "STATUS=serving")
+
+            # Later on the gateway dies: systemd sees it in the status, and READY is said once in a life.
+            told.lines.clear()
+            os.kill(cluster.status(3)["gateway"]["pid"], signal.SIGKILL)
+            wait_until(lambda: any(line.startswith("STATUS=not ready; no gateway") for line in told.read()), 10,
+                       "the status without a gateway")
+            wait_until(lambda: last_status(told).startswith("STATUS=serving"), 20, "STATUS=serving again")
+            assert "READY=1" not in told.lines
+
+
+def last_status(told):
+    return [line for line in told.read() if line.startswith("STATUS=")][-1]
