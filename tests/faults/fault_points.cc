@@ -4,12 +4,14 @@
 // (tests/integration/faults.py).
 //
 // 128 entries of 256 bytes, little endian: u32 left, u32 action, u32 hits, u32 passes (how often
-// the point is passed first), point (96 bytes), user (144 bytes; "*": every one), both ended by a
-// zero byte. Writing `left` last arms it.
+// the point is passed first), point (96 bytes), user (140 bytes; "*": every one), both ended by a
+// zero byte, u32 call (of action 10: the number of the system call). Writing `left` last arms it.
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +42,7 @@ enum class Action : std::uint32_t {
   kExit = 7,     ///< as if all were well
   kOutOfMemory = 8,
   kKill = 9,
-  kSystemCall = 10,  ///< one that its walls refuse
+  kSystemCall = 10,  ///< one that its walls refuse: the entry's `call`
 };
 
 struct Entry {
@@ -49,7 +51,8 @@ struct Entry {
   std::uint32_t hits;
   std::uint32_t passes;
   char point[96];
-  char user[144];
+  char user[140];
+  std::uint32_t call;
 };
 static_assert(sizeof(Entry) == 256);
 constexpr std::size_t kEntries = 128;
@@ -85,7 +88,36 @@ volatile bool always = true;
   std::abort();
 }
 
-void fail_by(Action action, const char* point) {
+// Each has arguments with which it would do what it is forbidden for; 0 stands for harm enough
+// where the call is refused whatever its arguments.
+void make_forbidden_call(std::uint32_t number) {
+  switch (number) {
+    case SYS_openat:
+      ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+      return;
+    case SYS_clone:  // a process, where threads are allowed
+      if (::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == 0) {
+        ::_exit(0);
+      }
+      return;
+    case SYS_mmap:
+      ::syscall(SYS_mmap, nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      return;
+    case SYS_socket:
+      ::syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+      return;
+    case SYS_prctl:
+      ::syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+      return;
+    case SYS_kill:
+      ::syscall(SYS_kill, ::getppid(), 0);
+      return;
+    default:
+      ::syscall(static_cast<long>(number), 0, 0, 0, 0, 0, 0);
+  }
+}
+
+void fail_by(Action action, const char* point, std::uint32_t call) {
   switch (action) {
     case Action::kThrow:
       throw std::runtime_error(std::string("ordered by a test at ") + point);
@@ -120,7 +152,7 @@ void fail_by(Action action, const char* point) {
       ::syscall(SYS_tgkill, ::getpid(), ::getpid(), SIGKILL);
       return;
     case Action::kSystemCall:
-      ::syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+      make_forbidden_call(call);
       return;
   }
 }
@@ -215,7 +247,7 @@ void reach_fault_point(const char* name) {
       continue;
     }
     std::atomic_ref(entry.hits).fetch_add(1);
-    fail_by(static_cast<Action>(entry.action), point);
+    fail_by(static_cast<Action>(entry.action), point, entry.call);
   }
 }
 

@@ -1,4 +1,5 @@
 """Arms fault points (worker/fault_point.h) in the workers of a cluster that runs cosigner-worker-faults."""
+import ctypes
 import mmap
 import os
 import pathlib
@@ -19,6 +20,13 @@ CAUSES = {"abort": "worker_crashed", "segfault": "worker_crashed", "loop": "work
           "silence": "worker_unresponsive", "exit": "worker_crashed", "oom": "out_of_memory", "kill": "worker_crashed", "system-call": "worker_crashed"}
 
 
+def system_call(name):
+    """Its number on this machine, as libseccomp knows it."""
+    number = ctypes.CDLL("libseccomp.so.2").seccomp_syscall_resolve_name(name.encode())
+    assert number >= 0, f"this machine has no {name}"
+    return number
+
+
 def points():
     """All there are, from the program itself."""
     found = set(re.findall(rb"COSIGNER_FAULT_POINT:([a-z.-]+)", PROGRAM.read_bytes()))
@@ -36,12 +44,14 @@ class FaultPoints:
             self.memory = mmap.mmap(file.fileno(), ENTRIES * SIZE)
         self.used = 0
 
-    def arm(self, point, action, user, count=1, passes=0):
-        """Returns the entry's number, for hits() and left(). The point is passed `passes` times before it fails."""
+    def arm(self, point, action, user, count=1, passes=0, call="openat"):
+        """Returns the entry's number, for hits() and left(). The point is passed `passes` times before it fails. `call`: which
+        one "system-call" makes."""
         entry, self.used = self.used % ENTRIES, self.used + 1
         at = entry * SIZE
         self.memory[at:at + 4] = bytes(4)  # disarmed while it is written
-        self.memory[at + 4:at + SIZE] = struct.pack("<III96s144s", ACTIONS[action], 0, passes, point.encode(), user.encode())
+        self.memory[at + 4:at + SIZE] = struct.pack("<III96s140sI", ACTIONS[action], 0, passes, point.encode(), user.encode(),
+                                                      system_call(call))
         self.memory[at:at + 4] = struct.pack("<I", count)
         return entry
 
