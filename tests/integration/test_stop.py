@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from cluster import Cluster, alive, wait_until
+from cluster import Cluster, CommandFailed, alive, wait_until
 from control import Control, sign_envelope
 
 STOP_TIMEOUT_S = 2
@@ -65,3 +65,32 @@ def test_a_second_signal_does_not_wait_for_workers():
         assert "told to stop again" in cluster.log(2)
         cluster.restart_node(2)
         cluster.wait_ready(2)
+
+
+def test_five_stopped_workers_hold_the_node_up_no_longer_than_one(cluster):
+    """They are killed together when the time is over; what they had stored is whole."""
+    users = {f"sleeper{k}": None for k in range(5)}
+    for user in users:
+        users[user] = cluster.keygen(user)["public_key"]
+        cluster.sign(user, b"warm", node=2)
+    supervisor, workers = cluster.supervisor(2), [cluster.worker(user, 2) for user in users]
+    assert len(set(workers)) == 5 and None not in workers
+    for pid in workers:
+        cluster.stop_process(pid)
+    os.kill(supervisor, signal.SIGTERM)
+    stopped(cluster, 2, supervisor, STOP_TIMEOUT_S + 2)
+    assert not any(alive(pid) for pid in workers)
+    cluster.restart_node(2)
+    cluster.wait_ready(2)
+    assert store_verdict(cluster, 2) == "ok"
+    for user, public_key in users.items():
+        cluster.sign_and_verify(user, public_key, b"after the stop", node=2)
+
+
+def store_verdict(cluster, node):
+    """What `cosignerctl doctor` says of a node's store, whatever it says of the rest."""
+    try:
+        said = cluster.ctl("doctor", "--config", cluster.home / f"node{node}" / "cosigner.toml", node=node)
+    except CommandFailed as failure:
+        said = failure.body
+    return next(check["verdict"] for check in said["checks"] if check["check"] == "store")

@@ -3,6 +3,7 @@ that misbehave against a real node."""
 import errno
 import json
 import os
+import pathlib
 import pty
 import select
 import signal
@@ -48,6 +49,20 @@ def test_walls_are_shown_as_measured(cluster, key):
     own = dict(line.split(":\t", 1) for line in open(f"/proc/{supervisor}/status").read().splitlines() if ":\t" in line)
     assert own["NoNewPrivs"] == "1" and own["Seccomp"] == "2"
     assert int(own["CapEff"], 16) & ~(1 << 19) == 0, "more than CAP_SYS_PTRACE is left"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a worker's maps are for root alone")
+def test_workers_share_nothing_that_can_be_written(cluster, key):
+    """Neither with each other nor with the zygote they came from (which may write to what its own forks must not keep)."""
+    cluster.keygen("neighbour")
+    for user in ("alice", "neighbour"):
+        cluster.sign(user, b"warm")
+    processes = {"alice": cluster.worker("alice"), "neighbour": cluster.worker("neighbour"),
+                 "the gateway": cluster.status()["gateway"]["pid"]}
+    for name, pid in processes.items():
+        lines = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+        assert any("[heap]" in line or "[stack]" in line for line in lines), f"{name} has no memory"
+        assert [line for line in lines if line.split()[1][1] == "w" and line.split()[1][3] == "s"] == [], name
 
 
 def top(cluster, *arguments, stdout=subprocess.PIPE):

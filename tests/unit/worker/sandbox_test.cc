@@ -49,6 +49,9 @@ struct Crime {
   std::function<bool()> commit;  ///< true: it was possible
 };
 
+// Another worker's process, which a criminal knows of.
+pid_t neighbour = 0;
+
 int connect_to(std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -86,6 +89,27 @@ const std::vector<Crime>& deadly() {
          iovec theirs{&byte, 1};
          return ::process_vm_readv(::getppid(), &mine, 1, &theirs, 1, 0) == 1;
        }},
+      {"read a neighbour's memory",
+       [] {
+         char byte = 0;
+         iovec mine{&byte, 1};
+         iovec theirs{&byte, 1};
+         return ::process_vm_readv(neighbour, &mine, 1, &theirs, 1, 0) == 1;
+       }},
+      {"write a neighbour's memory",
+       [] {
+         char byte = 0;
+         iovec mine{&byte, 1};
+         iovec theirs{&byte, 1};
+         return ::process_vm_writev(neighbour, &mine, 1, &theirs, 1, 0) == 1;
+       }},
+      {"open a neighbour's memory",
+       [] {
+         return ::open(("/proc/" + std::to_string(neighbour) + "/mem").c_str(), O_RDONLY) >= 0;
+       }},
+      {"trace a neighbour",
+       [] { return ::ptrace(PTRACE_SEIZE, neighbour, nullptr, nullptr) == 0; }},
+      {"signal a neighbour", [] { return ::kill(neighbour, SIGKILL) == 0; }},
       {"open a pidfd", [] { return ::syscall(SYS_pidfd_open, ::getppid(), 0) >= 0; }},
       {"map new code",
        [] {
@@ -154,17 +178,29 @@ int sandboxed(const ipc::ForkOrder& order, std::uint16_t port, const std::functi
 }  // namespace
 
 TEST_CASE("every class of forbidden call ends the worker that makes it, and no other") {
-  TestSupervisor supervisor([](const ipc::ForkOrder& order, int) {
-    return sandboxed(order, 4222,
-                     [&] { return deadly().at(std::stoul(order.user)).commit() ? 1 : 2; });
+  // A child's user says what it does: the number of its crime and, after a dash, its neighbour.
+  TestSupervisor supervisor([](const ipc::ForkOrder& order, int socket) {
+    return sandboxed(order, 4222, [&] {
+      if (order.user == "bystander") {
+        char byte = 0;
+        return ::read(socket, &byte, 1) == 0 ? 0 : 1;  // lives until its socket is closed
+      }
+      neighbour = std::stoi(order.user.substr(order.user.find('-') + 1));
+      return deadly().at(std::stoul(order.user)).commit() ? 1 : 2;
+    });
   });
-  TestChild bystander = supervisor.fork("0");
+  TestChild bystander = supervisor.fork("bystander");
   for (std::size_t i = 0; i < deadly().size(); ++i) {
     INFO(deadly()[i].name);
-    const int status = supervisor.fork(std::to_string(i)).reap();
+    const int status =
+        supervisor.fork(std::to_string(i) + "-" + std::to_string(bystander.pid())).reap();
     CHECK(WIFSIGNALED(status));
     CHECK(WTERMSIG(status) == SIGSYS);
   }
+  bystander.hang_up();
+  const int status = bystander.reap();
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("the broker's port can be reached and no other") {
