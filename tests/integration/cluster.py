@@ -151,6 +151,12 @@ class Cluster:
             raise CommandFailed(words, run.returncode, body, run.stderr.decode(errors="replace"))
         return body
 
+    def events(self, node=1):
+        """What the node remembers, oldest first."""
+        run = subprocess.run([BIN / "cosignerctl", "--json", "events"], capture_output=True, text=True, check=True, timeout=90,
+                             env=dict(self.env, COSIGNER_SOCKET=str(self.socket(node))))
+        return [json.loads(line) for line in run.stdout.splitlines() if '"what"' in line]
+
     def status(self, node=1):
         return self.ctl("status", node=node)
 

@@ -233,7 +233,7 @@ def test_the_operator_sees_what_happened(cluster, key, client):
     assert re.match(r"signal 11 \(SIGSEGV\) at null\+0x0 in cosigner-worker[a-z-]*\+0x[0-9a-f]+ < ", entry["last_crash"])
     assert entry["last_request"] == f"sign k {session}"
     assert re.search(rf"user_id=victim generation={generation} session_id={session}: crash record: signal 11", cluster.log(1))
-    crash = [event for event in events(cluster) if event["what"] == "crash" and event["generation"] == generation]
+    crash = [event for event in cluster.events() if event["what"] == "crash" and event["generation"] == generation]
     assert len(crash) == 1 and crash[0]["reason"] == entry["last_crash"]
     assert_symbols(cluster, entry["last_crash"])
 
@@ -257,7 +257,7 @@ def test_a_forbidden_system_call_ends_its_worker_alone_with_a_named_event(cluste
     generation = cluster.ctl("user", "victim")["generation"]
     entry = cluster.faults[1].arm("request.taken", "system-call", "victim", call=call)
     assert sign(client)["node1"] == "worker_crashed" and cluster.faults[1].hits(entry) == 1
-    crash = [event for event in events(cluster) if event["what"] == "crash" and event["generation"] == generation]
+    crash = [event for event in cluster.events() if event["what"] == "crash" and event["generation"] == generation]
     assert len(crash) == 1, crash
     assert re.match(rf"signal 31 \(SIGSYS\), system call {system_call(call)}\b", crash[0]["reason"]), crash
     serves_again(cluster, client)
@@ -276,15 +276,6 @@ def assert_symbols(cluster, record):
                            check=True).stdout
     assert "fail_by" in names.splitlines()[0] or "reach_fault_point" in names.splitlines()[0], names
     assert "UserWorker" in names and "on_work" in names, names
-
-
-def events(cluster, node=1):
-    import json
-    import subprocess
-    from cluster import BIN
-    env = dict(cluster.env, COSIGNER_SOCKET=str(cluster.socket(node)))
-    run = subprocess.run([BIN / "cosignerctl", "--json", "events"], env=env, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in run.stdout.splitlines() if '"what"' in line]
 
 
 def test_a_crash_loop_is_backed_off_quarantined_and_cleared():
