@@ -27,7 +27,7 @@ class SteadyClient:
     def result(self):
         output = self.process.stdout.read()
         self.process.wait(60)
-        return json.loads(output)
+        return json.loads(output)["ed25519"]
 
     def close(self):
         if self.process.poll() is None:
