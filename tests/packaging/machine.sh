@@ -52,20 +52,32 @@ clean() {
     kill -KILL "$(init_pid)" 2>/dev/null || true
     wait "$nspawn_pid" 2>/dev/null || true
   fi
+  # shellcheck disable=SC2046 # ids
+  kill $(jobs -p) 2>/dev/null || true
+  if mountpoint -q "$chroot"; then umount --recursive "$chroot" || umount --recursive --lazy "$chroot"; fi
   rm -rf "$work"
 }
 trap clean EXIT
 
+machine_packages=(systemd systemd-sysv dbus nats-server)
 bare_bookworm() {
   mkdir -p "$chroot"
+  # Installing asks for its files to be on disk all the time, and this machine lives for minutes: in memory, where there is plenty.
+  if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 6 ]; then
+    mount -t tmpfs -o size=3g,mode=755 cosigner-test "$chroot"
+    # But for systemd's own state: it keeps no key for credentials in memory (and would encrypt them with none).
+    mkdir -p "$work/systemd" "$chroot/var/lib/systemd"
+    mount --bind "$work/systemd" "$chroot/var/lib/systemd"
+  fi
   if [ -n "${COSIGNER_CHROOT_BASE:-}" ]; then
     cp -a "$COSIGNER_CHROOT_BASE/." "$chroot"
   else
-    debootstrap --variant=minbase bookworm "$chroot" >"$work/debootstrap.log" 2>&1 ||
+    debootstrap --variant=minbase --include="$(IFS=,; echo "${machine_packages[*]}")" bookworm "$chroot" >"$work/debootstrap.log" 2>&1 ||
       { tail -n 5 "$work/debootstrap.log"; skip "debootstrap cannot reach a Debian mirror"; }
   fi
   echo force-unsafe-io >"$chroot/etc/dpkg/dpkg.cfg.d/test"  # it lives for minutes: no fsync for each file
   cp -L /etc/resolv.conf "$chroot/etc/resolv.conf"
+  in_chroot apt-get update -qq >"$work/apt.log" 2>&1 || { tail -n 5 "$work/apt.log"; skip "apt cannot reach a Debian mirror"; }
 }
 repack() {  # repack DEB VERSION: the same package under another version, in the machine's /root
   rm -rf "$work/repack"
@@ -74,7 +86,7 @@ repack() {  # repack DEB VERSION: the same package under another version, in the
   sed -i "s/^version='.*'/version='$2'/" "$work/repack/DEBIAN/preinst" "$work/repack/DEBIAN/postrm"
   # As when a default was added.
   echo "# $2" >>"$work/repack/usr/share/doc/cosigner/examples/cosigner.toml"
-  dpkg-deb --root-owner-group -b "$work/repack" "$chroot/root/cosigner_$2.deb" >/dev/null
+  dpkg-deb -Znone --root-owner-group -b "$work/repack" "$chroot/root/cosigner_$2.deb" >/dev/null
   rm -rf "$work/repack"
 }
 mode_is() { [ "$(in_chroot stat -c '%a %U %G' "$2")" = "$1" ]; }
