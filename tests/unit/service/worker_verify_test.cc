@@ -38,8 +38,8 @@ struct VerdictListener {
 }  // namespace
 
 TEST_CASE("worker pool: stored keys go to a worker one at a time, and it is started for them") {
+  VerdictListener listener;  // the pool may still tell it something when it ends
   PlayedPool node;
-  VerdictListener listener;
   REQUIRE(node.pool.verify("alice", listener.order({"main", "spare"})));
   PlayedWorker worker(node, "alice");
   worker.say_hello();
@@ -82,8 +82,8 @@ TEST_CASE("worker pool: stored keys go to a worker one at a time, and it is star
 }
 
 TEST_CASE("worker pool: who asked for a check hears that the worker died over it") {
+  VerdictListener listener;  // the pool may still tell it something when it ends
   PlayedPool node;
-  VerdictListener listener;
   REQUIRE(node.pool.verify("alice", listener.order({"main"})));
   PlayedWorker worker(node, "alice");
   worker.say_hello();
@@ -98,8 +98,8 @@ TEST_CASE("worker pool: who asked for a check hears that the worker died over it
 }
 
 TEST_CASE("worker pool: keys of a user that is not served are not checked, and bounds hold") {
+  VerdictListener listener;  // the pool may still tell it something when it ends
   PlayedPool node;
-  VerdictListener listener;
   node.pool.quarantine("alice");
   const auto refused = node.pool.verify("alice", listener.order({"main"}));
   REQUIRE_FALSE(refused);

@@ -171,7 +171,6 @@ TEST_CASE("verify: a share that is not the certified one's secret is named", "[v
   CHECK(keys.fault(keys.with_secret(as_view(other_index(keys.secret_of(1), 1)))) ==
         KeyFault::kShare);
   CHECK(keys.fault(keys.with_secret(as_view(own).first(20))) == KeyFault::kShare);
-  CHECK(keys.fault(keys.with_secret({})) == KeyFault::kShare);
 }
 
 TEST_CASE("verify: OT state must be readable and of this key's peers; a burnt pair is no fault",
