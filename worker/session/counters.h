@@ -19,12 +19,13 @@ struct Counters {
   std::uint64_t queue_full = 0;   ///< messages not sent because a peer's queue was full
   // messages
   std::uint64_t messages_malformed = 0;
-  std::uint64_t messages_stray = 0;    ///< of a session that is not running here
-  std::uint64_t messages_late = 0;     ///< of an attempt that is over
-  std::uint64_t messages_early = 0;    ///< of an attempt this node is not in
-  std::uint64_t messages_refused = 0;  ///< from a node that has no business sending them
-  std::uint64_t hellos_refused = 0;    ///< bad signature, other key, other epoch, unknown node
-  std::uint64_t hellos_dropped = 0;    ///< early ones that did not fit the bounds or grew old
+  std::uint64_t messages_stray = 0;        ///< of a session that is not running here
+  std::uint64_t messages_late = 0;         ///< of an attempt that is over
+  std::uint64_t messages_early = 0;        ///< of an attempt this node is not in
+  std::uint64_t messages_refused = 0;      ///< from a node that has no business sending them
+  std::uint64_t hellos_refused = 0;        ///< bad signature, other key, other epoch, unknown node
+  std::uint64_t hellos_other_version = 0;  ///< signed, of a release without a common version
+  std::uint64_t hellos_dropped = 0;        ///< early ones that did not fit the bounds or grew old
   std::uint64_t equivocations = 0;
   std::uint64_t misbehaviours = 0;
   // sessions

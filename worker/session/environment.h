@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ struct Environment {
     SessionId session;
   };
   std::array<SentHello, 256> sent_hellos{};
+  /// Nodes of which the log has said that they speak no version of ours.
+  std::set<std::string, std::less<>> other_version{};
   EarlyBytes early_bytes{};  ///< of rounds
   /// Moving averages of what a session takes here, from its first attempt to its result.
   std::int64_t average_sign_us = 0;

@@ -31,6 +31,14 @@ inline constexpr std::uint8_t kPacketVersion = 1;
 inline constexpr std::uint8_t kProtocolLow = 1;
 inline constexpr std::uint8_t kProtocolHigh = 1;
 
+struct VersionRange {
+  std::uint8_t low = kProtocolLow;
+  std::uint8_t high = kProtocolHigh;
+  [[nodiscard]] bool meets(VersionRange other) const {
+    return low <= other.high && other.low <= high;
+  }
+};
+
 enum class PacketKind : std::uint8_t { kHello = 1, kSealed = 2, kGreeting = 3 };
 
 inline constexpr std::size_t kMaxCertificateBytes = 1024;

@@ -1,17 +1,20 @@
 #pragma once
-// Where sessions get their protocol objects from: the schemes of crypto/protocol, or, in tests, the
-// same with faults injected.
+// Where sessions get their protocol objects from, and which versions of the session protocol they
+// speak: the schemes of crypto/protocol, or, in tests, the same with faults injected, or of another
+// release.
 
 #include <memory>
 
 #include "crypto/dkls23/ecdsa.h"
 #include "crypto/protocol/protocol.h"
+#include "worker/session/packet.h"
 
 namespace cosigner::worker {
 
 class ProtocolFactory {
  public:
   virtual ~ProtocolFactory() = default;
+  [[nodiscard]] virtual VersionRange versions() const { return {}; }
   [[nodiscard]] virtual Result<std::unique_ptr<Protocol>> keygen(const KeygenParameters& parameters,
                                                                  Random& random) {
     return make_keygen(parameters, random);

@@ -219,6 +219,9 @@ class Session {
   void wake_unacknowledged();
   bool wake(const std::string& node);  ///< false: not yet again
   [[nodiscard]] bool hello_fits(const std::string& node, const Hello& hello) const;
+  [[nodiscard]] bool speaks_our_version(const Hello& hello) const;
+  /// A node of which this session expects nothing more, and which is told so.
+  void on_other_version(const std::string& from, const SignedHello& hello, const Hello& decoded);
   [[nodiscard]] bool verify_hello(const std::string& node, const SignedHello& hello,
                                   const Hello& decoded);
   [[nodiscard]] bool verify_slot(const std::string& node, HelloSlot& slot);

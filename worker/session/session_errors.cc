@@ -46,13 +46,16 @@ std::optional<Error> Session::impossible() {
   const bool quorum = participants_.size() - absent.size() >= needed();
   if ((willing < needed() || (quorum && available < needed())) && !declined_.empty()) {
     const auto& [node, error] = *declined_.begin();
+    // Until somebody upgrades a node.
+    const bool retryable = error.code != ErrorCode::kUnsupportedVersion;
     return Error{.code = error.code,
                  .message = "node " + node + " does not take part: " + error.message,
                  .may_have_executed = executed_,
-                 .retryable = true,
-                 .retry_after_ms = kRetryAfterMs,
+                 .retryable = retryable,
+                 .retry_after_ms = retryable ? kRetryAfterMs : 0,
                  .peer = error.peer.empty() ? node : error.peer,
-                 .peer_reason = "as node " + node + " reports: " + error.message};
+                 .peer_reason = (retryable ? "as node " + node + " reports: " : std::string()) +
+                                error.message};
   }
   if (!quorum) {
     return Error{.code = ErrorCode::kQuorumUnavailable,

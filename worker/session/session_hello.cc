@@ -20,6 +20,8 @@ constexpr std::int64_t kQuickCapUs = 100'000;
 
 void Session::make_hello() {
   Hello hello;
+  hello.version_low = parts_.protocols.versions().low;
+  hello.version_high = parts_.protocols.versions().high;
   hello.session = id_;
   hello.attempt = attempt_.number;
   hello.run = run_;
@@ -122,8 +124,49 @@ bool Session::wake(const std::string& node) {
 
 bool Session::hello_fits(const std::string& node, const Hello& hello) const {
   return hello.node == node && hello.session == id_ && hello.key == request_.key &&
-         hello.epoch == epoch_ && hello.record == record_digest_ &&
-         hello.version_low <= kProtocolHigh && hello.version_high >= kProtocolLow;
+         hello.epoch == epoch_ && hello.record == record_digest_;
+}
+
+bool Session::speaks_our_version(const Hello& hello) const {
+  return parts_.protocols.versions().meets({.low = hello.version_low, .high = hello.version_high});
+}
+
+void Session::on_other_version(const std::string& from, const SignedHello& hello,
+                               const Hello& decoded) {
+  const auto known = declined_.find(from);
+  const bool first =
+      known == declined_.end() || known->second.code != ErrorCode::kUnsupportedVersion;
+  // It comes in clear: without its sender's signature the broker may have made it.
+  if (first && !verify_hello(from, hello, decoded)) {
+    ++environment_.counters.hellos_refused;
+    return;
+  }
+  ++environment_.counters.hellos_other_version;
+  heard_.insert(from);
+  const auto range = [](VersionRange versions) {
+    return std::to_string(versions.low) + " to " + std::to_string(versions.high);
+  };
+  const std::string reason = "node " + from + " speaks versions " +
+                             range({.low = decoded.version_low, .high = decoded.version_high}) +
+                             " of the session protocol, node " + environment_.node + " " +
+                             range(parts_.protocols.versions());
+  if (environment_.other_version.insert(from).second) {
+    environment_.log(LogLevel::kWarning, reason + ": no session with it before one is upgraded");
+  }
+  // Or it would wait for a coordinator that never starts.
+  const Decline decline{id_, std::string(error_name(ErrorCode::kUnsupportedVersion)), {}, reason};
+  (void)peers_.send(from, decline, false);
+  if (!first) {
+    return;
+  }
+  hellos_.erase(from);
+  Error error;
+  error.code = ErrorCode::kUnsupportedVersion;
+  error.message = reason;
+  declined_.insert_or_assign(from, std::move(error));
+  if (active() && impossible()) {
+    end_attempt("no common version of the session protocol with enough nodes");
+  }
 }
 
 bool Session::verify_hello(const std::string& node, const SignedHello& hello,
@@ -150,6 +193,10 @@ void Session::on_hello(const std::string& from, SignedHello hello, Hello decoded
   if (index_of(from) == 0 || from == environment_.node || !hello_fits(from, decoded) ||
       misbehaved_.contains(from)) {
     ++environment_.counters.hellos_refused;
+    return;
+  }
+  if (!speaks_our_version(decoded)) {
+    on_other_version(from, hello, decoded);
     return;
   }
   heard_.insert(from);

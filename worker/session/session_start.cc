@@ -95,7 +95,8 @@ std::expected<Session::StartSet, Session::StartRefused> Session::check_start(
   bool coordinator_found = false;
   for (const SignedHello& hello : start.hellos) {
     std::optional<Hello> one = decode_fields<Hello>(hello.body);
-    if (!one || one->attempt != attempt_.number || !hello_fits(one->node, *one)) {
+    if (!one || one->attempt != attempt_.number || !hello_fits(one->node, *one) ||
+        !speaks_our_version(*one)) {
       return wrong("its start has a hello that does not belong there");
     }
     const ParticipantIndex index = index_of(one->node);
@@ -225,7 +226,8 @@ void Session::on_start(const std::string& from, Start start) {
 void Session::on_second_start(const std::string& from, const Start& start) {
   for (const SignedHello& hello : start.hellos) {
     const std::optional<Hello> one = decode_fields<Hello>(hello.body);
-    if (one && one->node == from && hello_fits(from, *one) && one->attempt == attempt_.number &&
+    if (one && one->node == from && hello_fits(from, *one) && speaks_our_version(*one) &&
+        one->attempt == attempt_.number &&
         std::pair(one->generation, one->run) > attempt_.coordinator_run &&
         verify_hello(from, hello, *one)) {
       end_attempt("its coordinator has begun again");
