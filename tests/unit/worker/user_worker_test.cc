@@ -207,7 +207,7 @@ TEST_CASE("an idle worker's private memory and the time to ready") {
   std::cout << "idle worker: private " << mean << " KiB; order to ready p50 "
             << ready_ms[ready_ms.size() / 2] << " ms, worst " << ready_ms.back() << " ms\n";
 #if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
-  CHECK(mean <= 614);  // 0.6 MiB
+  CHECK(mean <= 512);  // KiB: what the project promises (measured on this kind of machine: 368)
 #endif
 }
 
