@@ -6,6 +6,7 @@ signalled by an id that was read from the node itself or from /proc, never by na
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -88,6 +89,13 @@ def alive(pid):
         return False
 
 
+def sanitizer_reports(directory):
+    """What any sanitizer said in any log. A report need not fail a request: others do the work of a process that it ended."""
+    return [f"{path.name}: {line}" for path in sorted(directory.glob("**/*.log"))
+            for line in path.read_text(errors="replace").splitlines()
+            if re.search(r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer: ?|: runtime error: ", line)]
+
+
 class Cluster:
     def __init__(self, nodes=3, threshold=2, topology="single", idle_timeout=None, settings=None, programs=None):
         """`settings`: {"table.key": value} of every node's cosigner.toml; `programs`: another folder of cosignerd."""
@@ -119,11 +127,14 @@ class Cluster:
                               timeout=120)
         if kind is not None:
             print(self.logs())
+        found = sanitizer_reports(self.dir)
         shutil.rmtree(self.dir, ignore_errors=True)
         if kind is None:
             assert down.returncode == 0, f"devcluster down: {down.stdout}{down.stderr}"
+            assert self.breaks_its_programs or not found, "\n".join(found)
 
     stopped_pids = ()
+    breaks_its_programs = False  # a sanitizer's report is no news then
 
     def logs(self):
         return "\n".join(f"--- {path}\n" + path.read_text(errors="replace")[-6000:]

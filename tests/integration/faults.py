@@ -72,6 +72,8 @@ class FaultCluster(Cluster):
     SETTINGS = {"workers.max_restarts": 1000, "workers.backoff_first_ms": 1, "workers.backoff_cap_ms": 20,
                 "workers.unresponsive_s": 2, "sessions.heartbeat_ms": 100}
 
+    breaks_its_programs = True
+
     def __init__(self, settings=None, **options):
         # cosignerd looks for cosigner-worker beside itself.
         self.programs = pathlib.Path(tempfile.mkdtemp(prefix="cosigner-faults-"))

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from cluster import Cluster, CommandFailed, openssl_verifies, verifies
+from cluster import Cluster, CommandFailed, openssl_verifies, sanitizer_reports, verifies
 
 
 @pytest.fixture(scope="module", params=["single", "leaf"])
@@ -85,3 +85,15 @@ def test_larger_committees(topology):
         public_key = cluster.keygen("bob")["public_key"]
         for node in (1, 3, 5):
             cluster.sign_and_verify("bob", public_key, b"three of five, asked at %d" % node, node=node)
+
+
+def test_a_sanitizers_report_in_a_log_would_be_found(tmp_path):
+    """What Cluster looks for when it ends: these tests run under sanitizers as well."""
+    (tmp_path / "node1").mkdir()
+    log = tmp_path / "node1" / "cosignerd.log"
+    log.write_text("node1: terminate called after throwing St13runtime_error: ordered by a test\n")
+    assert sanitizer_reports(tmp_path) == []
+    for line in ("==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x1", "==7==ERROR: LeakSanitizer: detected memory leaks",
+                 "worker/main.cc:7:3: runtime error: signed integer overflow", "WARNING: ThreadSanitizer: data race (pid=7)"):
+        log.write_text(f"before\n{line}\nafter\n")
+        assert sanitizer_reports(tmp_path) == [f"cosignerd.log: {line}"]

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from cluster import LEAF_UNLESS_FULL, Cluster, SigningClients, children
+from crowd import restart
+from proxy import Proxy
 from test_ecdsa import SCHEME, openssl_verifies
 
 CLIENTS = 8
@@ -123,6 +125,29 @@ def test_a_node_is_cut_off_from_the_broker():
         assert clients.failures == []
         cluster.wait_ready(2, seconds=40)
         cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that was cut off", node=2)
+
+
+def test_a_node_is_cut_off_from_the_broker_that_all_share():
+    """One nats-server for all: node 2 reaches it through a proxy, which stops. Its connections stay open, and silent."""
+    with Cluster() as cluster:
+        url = cluster.status(2)["broker"]["url"]
+        with Proxy(int(url.rsplit(":", 1)[1])) as cable:
+            config = cluster.home / "node2" / "cosigner.toml"
+            config.write_text(config.read_text().replace(url, f"nats://127.0.0.1:{cable.port}"))
+            restart(cluster, 2)
+            users, keys = prepared(cluster)
+            cluster.sign_and_verify(users[0], keys[users[0]], b"through the proxy", node=2)
+            with SigningClients(cluster, users, keys, CLIENTS) as clients:
+                clients.wait_for(40)
+                cluster.stop_process(cable.pid)
+                clients.wait_for(120)
+                cluster.continue_process(cable.pid)
+                clients.wait_for(40)
+            report("cut off by its cable", cluster, clients)
+            assert clients.failures == []
+            cluster.wait_ready(2, seconds=40)
+            cluster.sign_and_verify(users[0], keys[users[0]], b"asked at the node that was cut off", node=2)
+            cluster.devcluster("stop", "--dir", cluster.home, "--node", 2)
 
 
 @pytest.mark.parametrize("topology", ["single", "leaf"])
