@@ -24,7 +24,7 @@ denied() {  # denied WHO COMMAND…: on node1, for want of rights, and the audit
   wait_until 5 more
 }
 pair=(--user alice --key ecdsa-secp256k1 --peer node2 --reason test)
-for looking in status metrics cluster peers version users "user alice" "keys --user alice" bans events; do
+for looking in status metrics peers users "user alice" "keys --user alice" bans events; do
   # shellcheck disable=SC2086 # words of the command
   check "a viewer may: $looking" ctl view node1 $looking
   # shellcheck disable=SC2086
@@ -45,7 +45,10 @@ check "a stranger may not have anything signed" denied stranger sign "${theirs[@
 # What counts is the initiator's signature, which NATS would bring to the node as well.
 check "a viewer hands in what an initiator has signed" ctl view node1 --initiator /home/view/initiator.key sign "${key[@]}" --message-hex 00
 inside sh -ec 'head -c 32 /dev/urandom | od -An -v -tx1 | tr -d " \n" >/home/view/other.key; chown view /home/view/other.key; chmod 600 /home/view/other.key'
-unsigned() { ctl view node1 --json --initiator /home/view/other.key sign "${key[@]}" --message-hex 00 | grep '"error": *"unauthorized"'; }
+unsigned() {
+  if ctl view node1 --json --initiator /home/view/other.key sign "${key[@]}" --message-hex 00 >"$work/unsigned"; then return 1; fi
+  grep '"error": *"unauthorized"' "$work/unsigned"
+}
 check "and nothing that none has signed" unsigned
 check "no core files, no privileges" inside sh -c \
   "grep -q '^CapBnd:.0000000000000000' /proc/$(main_pid cosigner@node1)/status && grep -q '^NoNewPrivs:.1' /proc/$(main_pid cosigner@node1)/status"
@@ -111,20 +114,21 @@ token=$(ctl admin node1 user alice --json | node -pe "JSON.parse(require('fs').r
 printf '\n[log]\nusers = "hashed"\nlevel = "debug"\n' >>"$config"
 check "reload" ctl admin node1 reload
 cursor=$(inside journalctl -q -o json --no-pager -n 1 -u cosigner@node1 | sed -n 's/.*"__CURSOR":"\([^"]*\)".*/\1/p')
-since() { inside journalctl -q --no-pager --after-cursor="$cursor" -u cosigner@node1 "$@"; }
+# No further matches: with them journalctl leaves the first one out, taking it for the cursor's own entry.
+since() { inside journalctl -q -o json --all --no-pager --after-cursor="$cursor" -u cosigner@node1 | grep -F "\"USER_ID\":\"$token\""; }
 id=$(session 0a0c)
 check "a signature" test -n "$id"
-found() { since -o cat AUDIT=request "USER_ID=$token" "SESSION_ID=$id" | grep -q .; }
+found() { since | grep -F '"AUDIT":"request"' | grep -F "\"SESSION_ID\":\"$id\""; }
 check "the token finds its entry" wait_until 5 found
-ended() { since -o cat "USER_ID=$token" | grep -qiE 'kill|signal'; }
+ended() { since | grep -iE '"MESSAGE":"[^"]*(killed|signal)'; }
 inside sh -c "kill -KILL $(worker_of)"
 check "a worker's death is told of the token" wait_until 10 ended
 check "it signs" wait_until 20 sign node1 0a0d
 check "an operator's evict" wait_until 5 ctl admin node1 evict --user alice
-audited() { since -o cat AUDIT=control COMMAND=evict "USER_ID=$token" | grep -q .; }
+audited() { since | grep -F '"AUDIT":"control"' | grep -F '"COMMAND":"evict"'; }
 check "is in the audit log under the token" wait_until 5 audited
-# Every field of every entry, the message included.
-check "and the name is nowhere" refused grep -ai alice <(since -o json --all)
+inside journalctl -q -o json --all --no-pager --after-cursor="$cursor" -u cosigner@node1 >"$work/hashed"
+check "and the name is nowhere: not in any field" refused grep -ai alice "$work/hashed"
 cp "$work/cosigner.toml" "$config"
 check "reload" ctl admin node1 reload
 
