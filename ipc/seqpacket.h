@@ -11,8 +11,10 @@
 
 namespace cosigner::ipc {
 
-/// Zygote messages are small.
-inline constexpr std::size_t kMaxPacketBytes = 64U << 10;
+/// Zygote messages are small: a user's name, an error's sentence. The zygote clears a buffer of
+/// this size for each order, beside which its children lie: at 64 KiB each child had a copy of its
+/// own.
+inline constexpr std::size_t kMaxPacketBytes = 8U << 10;
 
 struct Packet {
   Frame frame;
