@@ -168,7 +168,7 @@ bool SessionEngine::Impl::serve_stored(std::uint64_t work, const ParsedRequest& 
   if (const Results::Stored* stored = results_.find(parsed.session)) {
     ++environment_.counters.results_served;
     answer(work, {&parsed.request, "ok"}, parsed.session, stored->key, stored->epoch,
-           stored->answer);
+           to_vector(stored->answer));
     return true;
   }
   // What a key generation made is as durable as the key.

@@ -5,44 +5,54 @@
 namespace cosigner::worker {
 
 const SessionId* Results::owner(const Request& request) const {
-  const auto found = claims_.find(Claim{request.initiator, request.id});
-  return found == claims_.end() ? nullptr : &found->second;
+  if (!index_) {
+    return nullptr;
+  }
+  const auto found = index_->claims.find(Claim{request.initiator, request.id});
+  return found == index_->claims.end() ? nullptr : &found->second;
 }
 
 void Results::claim(const Request& request, const SessionId& session) {
+  if (!index_) {
+    index_.emplace(pages_);
+  }
   const Claim claim{request.initiator, request.id};
-  if (claims_.emplace(claim, session).second) {
-    order_.push_back(Kept{claim, session, request.issued_at_ms});
+  if (index_->claims.emplace(claim, session).second) {
+    index_->order.push_back(Kept{claim, session, request.issued_at_ms});
     ++claims_made_;
-    trim();
+    trim(*index_);
   }
 }
 
-void Results::remember(const Request& request, const SessionId& session, ByteVector answer,
+void Results::remember(const Request& request, const SessionId& session, ByteView answer,
                        std::uint64_t epoch) {
   claim(request, session);
-  const std::size_t size = answer.size();
-  if (results_.emplace(session, Stored{std::move(answer), epoch, request.key}).second) {
-    bytes_ += size;
-    trim();
+  if (index_->results.contains(session)) {
+    return;
+  }
+  std::pmr::memory_resource* const blocks = &index_->blocks;
+  index_->results.emplace(
+      session,
+      Stored{{answer.begin(), answer.end(), blocks}, epoch, std::pmr::string(request.key, blocks)});
+  bytes_ += answer.size();
+  trim(*index_);
+}
+
+void Results::trim(Index& index) {
+  while (index.order.size() > 1 && (index.order.size() > kMaxResults || bytes_ > kMaxResultBytes)) {
+    drop_oldest(index);
   }
 }
 
-void Results::trim() {
-  while (order_.size() > 1 && (order_.size() > kMaxResults || bytes_ > kMaxResultBytes)) {
-    drop_oldest();
-  }
-}
-
-void Results::drop_oldest() {
-  const Kept& oldest = order_.front();
+void Results::drop_oldest(Index& index) {
+  const Kept& oldest = index.order.front();
   floor_ms_ = std::max(floor_ms_, oldest.issued_at_ms);
-  claims_.erase(oldest.claim);
-  if (const auto found = results_.find(oldest.session); found != results_.end()) {
+  index.claims.erase(oldest.claim);
+  if (const auto found = index.results.find(oldest.session); found != index.results.end()) {
     bytes_ -= found->second.answer.size();
-    results_.erase(found);
+    index.results.erase(found);
   }
-  order_.pop_front();
+  index.order.pop_front();
 }
 
 void Results::drop_oldest_failure() {
@@ -63,36 +73,41 @@ Results::Mark Results::mark_before(std::int64_t at_us) const {
 void Results::forget_old(std::int64_t now_us) {
   marks_.push_back({now_us, claims_made_, failures_made_});
   const Mark finished = mark_before(now_us - kKeepFinishedUs);
-  const Mark any = mark_before(now_us - kKeepClaimsUs);
-  while (!order_.empty()) {
-    const std::uint64_t number = claims_made_ - order_.size();
-    const bool has_result = results_.contains(order_.front().session);
-    if (number >= (has_result ? finished : any).claims) {
-      break;
-    }
-    drop_oldest();
-  }
+  forget_old_claims(finished, mark_before(now_us - kKeepClaimsUs));
   while (!failure_order_.empty() && failures_made_ - failure_order_.size() < finished.failures) {
     drop_oldest_failure();
+  }
+  if (failure_order_.empty()) {
+    decltype(failures_)().swap(failures_);  // `= {}` would keep the buckets
+    decltype(failure_order_)().swap(failure_order_);
   }
   while (marks_.size() > 1 && marks_[1].at_us <= now_us - kKeepClaimsUs) {
     marks_.pop_front();
   }
-  // An empty table keeps its buckets: 16 KiB each after 2,048 entries.
-  if (order_.empty()) {
-    claims_ = {};
-    results_ = {};
-    order_ = {};
+}
+
+void Results::forget_old_claims(const Mark& finished, const Mark& any) {
+  if (!index_) {
+    return;
   }
-  if (failure_order_.empty()) {
-    failures_ = {};
-    failure_order_ = {};
+  while (!index_->order.empty()) {
+    const std::uint64_t number = claims_made_ - index_->order.size();
+    const bool has_result = index_->results.contains(index_->order.front().session);
+    if (number >= (has_result ? finished : any).claims) {
+      return;
+    }
+    drop_oldest(*index_);
   }
+  index_.reset();
+  bytes_ = 0;
 }
 
 const Results::Stored* Results::find(const SessionId& session) const {
-  const auto found = results_.find(session);
-  return found == results_.end() ? nullptr : &found->second;
+  if (!index_) {
+    return nullptr;
+  }
+  const auto found = index_->results.find(session);
+  return found == index_->results.end() ? nullptr : &found->second;
 }
 
 void Results::remember_failure(const SessionId& session, Error error) {

@@ -9,12 +9,16 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory_resource>
 #include <optional>
+#include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "crypto/base/bytes.h"
 #include "ipc/error.h"
 #include "ipc/request.h"
+#include "worker/session/page_memory.h"
 
 namespace cosigner::worker {
 
@@ -26,8 +30,9 @@ class Results {
 
   /// `started_wall_ms`: when this worker started; nothing if no worker before it can have finished
   /// a request.
-  explicit Results(std::optional<std::uint64_t> started_wall_ms)
-      : floor_ms_(started_wall_ms ? *started_wall_ms + kMaxClockSkewMs : 0) {}
+  explicit Results(std::optional<std::uint64_t> started_wall_ms,
+                   std::pmr::memory_resource& pages = page_memory())
+      : pages_(pages), floor_ms_(started_wall_ms ? *started_wall_ms + kMaxClockSkewMs : 0) {}
 
   /// The session this (initiator, id) belongs to, if it is known.
   [[nodiscard]] const SessionId* owner(const Request& request) const;
@@ -35,12 +40,12 @@ class Results {
   void claim(const Request& request, const SessionId& session);
 
   /// A success, as encode_answer() made it.
-  void remember(const Request& request, const SessionId& session, ByteVector answer,
+  void remember(const Request& request, const SessionId& session, ByteView answer,
                 std::uint64_t epoch);
   struct Stored {
-    ByteVector answer;
+    std::pmr::vector<std::uint8_t> answer;
     std::uint64_t epoch = 0;
-    std::string key;
+    std::pmr::string key;
   };
   [[nodiscard]] const Stored* find(const SessionId& session) const;
   /// Could the store know more about this request than the index does?
@@ -48,16 +53,16 @@ class Results {
     return request.issued_at_ms <= floor_ms_;
   }
 
-  /// Once per tick: forgets what has been here for so long that no session can ask for it any more;
-  /// the store knows the successes. A worker that made 2,048 signatures would hold 1.2 MiB for ever
-  /// otherwise.
+  /// At each tick, and when the worker comes to rest: forgets what has been here for so long that
+  /// no session can ask for it any more; the store knows the successes. A worker that made 2,048
+  /// signatures would hold 1.6 MiB for ever otherwise.
   void forget_old(std::int64_t now_us);
   /// A session that finished is asked for by late hellos and by impatient clients, who both give up
   /// within the 15 s of a signature's deadline.
   static constexpr std::int64_t kKeepFinishedUs = 30'000'000;
   /// One that failed, or runs still: longer than any session lasts.
   static constexpr std::int64_t kKeepClaimsUs = 180'000'000;
-  [[nodiscard]] bool empty() const { return order_.empty() && failures_.empty(); }
+  [[nodiscard]] bool empty() const { return !index_ && failures_.empty(); }
 
   /// Failures are not stored; this only lets a late hello be answered with the reason.
   void remember_failure(const SessionId& session, Error error);
@@ -86,16 +91,29 @@ class Results {
     std::uint64_t claims = 0;
     std::uint64_t failures = 0;
   };
-  void trim();
-  void drop_oldest();
+  /// Successes and claims, in pages of their own: 800 bytes each, which outlive the session that
+  /// made them. In the heap they would lie between what sessions need for a moment, and hold its
+  /// pages when all else is gone (measured: 120 pages after 3,000 signatures). Large chunks: what
+  /// is not used of them is not resident, and each ends with a page of its own.
+  struct Index {
+    explicit Index(std::pmr::memory_resource& pages)
+        : blocks({.max_blocks_per_chunk = 512, .largest_required_pool_block = 1024}, &pages) {}
+    std::pmr::unsynchronized_pool_resource blocks;
+    std::pmr::unordered_map<Claim, SessionId, ClaimHash> claims{&blocks};
+    std::pmr::deque<Kept> order{&blocks};  ///< claims, oldest first
+    std::pmr::unordered_map<SessionId, Stored, BytesHash> results{&blocks};
+  };
+
+  void trim(Index& index);
+  void drop_oldest(Index& index);
+  void forget_old_claims(const Mark& finished, const Mark& any);
   void drop_oldest_failure();
   [[nodiscard]] Mark mark_before(std::int64_t at_us) const;
 
+  std::pmr::memory_resource& pages_;
   std::uint64_t floor_ms_;
   std::size_t bytes_ = 0;
-  std::unordered_map<Claim, SessionId, ClaimHash> claims_;
-  std::deque<Kept> order_;  ///< claims, oldest first
-  std::unordered_map<SessionId, Stored, BytesHash> results_;
+  std::optional<Index> index_;  ///< none while nothing is known: an emptied table keeps its buckets
   std::unordered_map<SessionId, Error, BytesHash> failures_;
   std::deque<SessionId> failure_order_;
   std::uint64_t claims_made_ = 0;

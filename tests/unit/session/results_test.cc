@@ -3,6 +3,7 @@
 #include "worker/session/results.h"
 
 #include <catch2/catch.hpp>
+#include <memory_resource>
 
 #include "crypto/base/random.h"
 #include "tests/support/durations.h"
@@ -14,9 +15,29 @@ namespace {
 
 using cosigner::test::kSecond;
 
+/// What is held of the memory that results may use.
+class CountedMemory final : public std::pmr::memory_resource {
+ public:
+  std::size_t held = 0;
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    held += bytes;
+    return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+  }
+  void do_deallocate(void* pointer, std::size_t bytes, std::size_t alignment) override {
+    held -= bytes;
+    std::pmr::new_delete_resource()->deallocate(pointer, bytes, alignment);
+  }
+  [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+    return this == &other;
+  }
+};
+
 struct World {
   SeededRandom random{5};
-  Results results{std::nullopt};
+  CountedMemory memory;
+  Results results{std::nullopt, memory};
 
   struct Made {
     Request request;
@@ -109,6 +130,41 @@ TEST_CASE("results: ticks of any rhythm keep bounded marks and forget in time") 
       CHECK(world.results.find(made[static_cast<std::size_t>(second - 29)].session) != nullptr);
     }
   }
+}
+
+TEST_CASE("results: all they hold is memory of their own, which goes back whole") {
+  World world;
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint64_t i = 0; i < 3000; ++i) {
+      world.finished(i);
+    }
+    // Claim, session, order and answer of each; none of it in the heap that sessions use.
+    CHECK(world.memory.held > Results::kMaxResults * 450);
+    CHECK(world.memory.held < Results::kMaxResults * 1200);
+    world.results.forget_old(round * 60 * kSecond);
+    CHECK(world.memory.held > 0);
+    world.results.forget_old((round * 60 + 30) * kSecond);
+    CHECK(world.results.empty());
+    CHECK(world.memory.held == 0);
+  }
+}
+
+TEST_CASE("results: an answer too large for the pool goes back with its result") {
+  World world;
+  const auto before = world.finished(1);
+  const std::size_t held = world.memory.held;
+  const auto large = world.make(2);
+  const ByteVector answer(Results::kMaxResultBytes - 1000, 7);
+  world.results.remember(large.request, large.session, answer, 3);
+  REQUIRE(world.results.find(large.session) != nullptr);
+  CHECK(to_vector(world.results.find(large.session)->answer) == answer);
+  CHECK(world.memory.held > held + answer.size());
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    world.finished(3 + i);  // 1 MiB in all: the large one goes, and what is older
+  }
+  CHECK(world.results.find(before.session) == nullptr);
+  CHECK(world.results.find(large.session) == nullptr);
+  CHECK(world.memory.held < held + answer.size() / 2);
 }
 
 TEST_CASE("results: the bounds hold without any tick") {
