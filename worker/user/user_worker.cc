@@ -9,6 +9,7 @@
 
 #include "crypto/base/seal.h"
 #include "worker/fault_point.h"
+#include "worker/session/results.h"
 #include "worker/user/user_worker_impl.h"
 
 namespace cosigner::worker {
@@ -17,6 +18,12 @@ namespace {
 /// A supervisor that stalls for less costs no check, and so no signature; it is the only one this
 /// process could talk to meanwhile.
 constexpr std::chrono::milliseconds kSupervisorPatience{250};
+
+/// Idle for so long, a worker gives back what its last work took; a client that signs one by one
+/// asks again sooner, and would pay for the pages each time.
+constexpr std::uint64_t kRestMs = 1000;
+/// Then once more, when the results of that work are old enough to be forgotten.
+constexpr std::uint64_t kForgetMs = Results::kKeepFinishedUs / 1000 + 1000;
 
 }  // namespace
 
@@ -33,6 +40,7 @@ UserWorker::UserWorker(int socket, std::uint64_t generation) : generation_(gener
   init_handle(uv_timer_init(&loop_, &session_timer_), session_timer_);
   init_handle(uv_timer_init(&loop_, &heartbeat_timer_), heartbeat_timer_);
   init_handle(uv_timer_init(&loop_, &drain_timer_), drain_timer_);
+  init_handle(uv_timer_init(&loop_, &rest_timer_), rest_timer_);
   init_handle(uv_prepare_init(&loop_, &prepare_), prepare_);
   init_handle(uv_check_init(&loop_, &check_), check_);
   // Effects are taken once per turn of the loop, after all input of that turn: what goes to one
@@ -100,6 +108,7 @@ void UserWorker::on_broker_state(const BrokerStateChange& change) {
     case BrokerState::kSubscribed:
       if (phase_ == Phase::kStarting) {
         phase_ = Phase::kReady;
+        begin_rest();
         COSIGNER_FAULT_POINT("worker.ready");
         send(ipc::WorkerReady{.threads = threads_->count()});
         threads_.reset();
@@ -166,6 +175,7 @@ void UserWorker::beat() {
   const bool busy = !waiting_.empty() || engine_->sessions() > 0;
   if (busy) {
     worked_at_us_ = now().monotonic_us;
+    uv_timer_stop(&rest_timer_);
   }
   if (busy && !beating_) {
     uv_timer_start(
@@ -174,6 +184,7 @@ void UserWorker::beat() {
   } else if (!busy && beating_) {
     uv_timer_stop(&heartbeat_timer_);
     send_heartbeat();
+    begin_rest();
   } else if (!busy && engine_->counted() &&
              uv_is_active(reinterpret_cast<uv_handle_t*>(&heartbeat_timer_)) == 0) {
     // Over as soon as it had begun: a request that was refused at once.
@@ -182,6 +193,19 @@ void UserWorker::beat() {
         0);
   }
   beating_ = busy;
+}
+
+// Ticks come once a minute, and what a worker holds meanwhile counts for each of thousands. Two
+// turns of an idle worker for each time it has worked.
+void UserWorker::begin_rest() {
+  uv_timer_start(
+      &rest_timer_,
+      [](uv_timer_t* handle) {
+        self(handle).forget_and_give_back();
+        uv_timer_start(
+            handle, [](uv_timer_t* again) { self(again).forget_and_give_back(); }, kForgetMs, 0);
+      },
+      kRestMs, 0);
 }
 
 // Metrics ride along: a worker that has done something beats at least once more.
@@ -270,6 +294,7 @@ void UserWorker::leave() {
   uv_timer_stop(&session_timer_);
   uv_timer_stop(&heartbeat_timer_);
   uv_timer_stop(&drain_timer_);
+  uv_timer_stop(&rest_timer_);
   if (!broker_) {
     leave_now(kExitClean);
   }

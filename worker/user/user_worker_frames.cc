@@ -1,7 +1,5 @@
 // What the supervisor says to a user's worker, from its keys to its end.
 
-#include <malloc.h>
-
 #include <iterator>
 
 #include "ipc/answer.h"
@@ -10,6 +8,7 @@
 #include "worker/crash/activity.h"
 #include "worker/fault_point.h"
 #include "worker/sandbox/sandbox.h"
+#include "worker/user/give_back.h"
 #include "worker/user/user_worker_impl.h"
 
 namespace cosigner::worker {
@@ -176,13 +175,20 @@ void UserWorker::answer_handler_failed(const ipc::Work& work) {
                     .answer = encode_answer(answer)});
 }
 
-// What the engine has forgotten lies between what it keeps: the allocator finds the whole pages
-// in it. Until everything of the last work is old enough to be forgotten, and not for ever: an
-// idle worker has nothing to give.
+// Until everything of the last work is old enough to be forgotten, and not for ever: an idle worker
+// has nothing to give.
 void UserWorker::on_tick() {
+  if (now().monotonic_us < worked_at_us_ + kGiveBackForUs) {
+    forget_and_give_back();
+  } else {
+    input("tick", [&] { engine_->on_tick(now()); });
+  }
+}
+
+void UserWorker::forget_and_give_back() {
   input("tick", [&] { engine_->on_tick(now()); });
-  if (engine_ && engine_->idle() && now().monotonic_us < worked_at_us_ + kGiveBackForUs) {
-    ::malloc_trim(0);
+  if (engine_ && engine_->idle()) {
+    give_back_memory();
   }
 }
 

@@ -65,6 +65,7 @@ class UserWorker final : public CheckNotices {
   void on_work(const ipc::Work& work);
   void answer_handler_failed(const ipc::Work& work);
   void on_tick();
+  void forget_and_give_back();
   void on_evict(const ipc::EvictAsk& ask);
   void on_drain(const ipc::Drain& drain);
   void on_channel_end(ipc::CloseReason reason);
@@ -109,6 +110,7 @@ class UserWorker final : public CheckNotices {
   void turn_end();
   void arm_session_timer();
   void beat();
+  void begin_rest();
   void send_metrics();
   void send_heartbeat();
   void apply(Publish wanted);
@@ -153,6 +155,7 @@ class UserWorker final : public CheckNotices {
   uv_timer_t session_timer_{};
   uv_timer_t heartbeat_timer_{};
   uv_timer_t drain_timer_{};
+  uv_timer_t rest_timer_{};
   uv_prepare_t prepare_{};
   uv_check_t check_{};
   SystemRandom random_;
