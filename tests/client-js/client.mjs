@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { Cluster, Refused } from './cluster.mjs';
 import { Initiator, buildRequest, opensslVerifies, pack, sessionId } from './protocol.mjs';
+import { liars } from './liars.mjs';
 import { check, demand, finish, ms } from './report.mjs';
 
 /**
@@ -94,6 +95,9 @@ async function refused(ask) {
   }
   throw new Error('it was accepted');
 }
+
+// What the client may not believe: nodes that lie, with their own genuine signatures.
+await liars(cluster, directory, { user, key, publicKey, newSign, keygenFields });
 
 // What no node may accept. Each maker returns {payload, session}: what is sent, and which session the
 // refusals will name.

@@ -20,6 +20,13 @@ export class Refused extends Error {
   }
 }
 
+/** What to report of several nodes' errors: the most frequent; it may have executed if any of them says so. */
+export function summary(errors) {
+  const count = (name) => errors.filter((error) => error.name === name).length;
+  const common = errors.reduce((best, error) => (count(error.name) > count(best.name) ? error : best));
+  return { ...common, may_have_executed: errors.some((error) => error.may_have_executed) };
+}
+
 /** Below this are the only inboxes that these credentials may hear: it ends with their own public key. */
 export function inboxOf(credentials) {
   const [, jwt] = /-----BEGIN NATS USER JWT-----\s+(\S+)/.exec(credentials.toString('utf8'));
@@ -45,11 +52,16 @@ export class Cluster {
     // One subscription for all requests; the last token says which one an answer belongs to.
     self.connection.subscribe(`${self.inbox}.*`, {
       callback: (failure, message) => {
-        if (!failure) self.waiting.get(message.subject)?.(message.data);
+        if (!failure) self.hear(message.subject, message.data);
       },
     });
     await self.connection.flush();
     return self;
+  }
+
+  /** An answer has come; whose and how good is judged by who waits for it. */
+  hear(subject, data) {
+    this.waiting.get(subject)?.(data);
   }
 
   async close() {
@@ -99,7 +111,7 @@ export class Cluster {
           }
           errors.set(node, answer.error);
           if (errors.size >= expected.errorsNeeded) {
-            finish(() => reject(new Refused([...errors.values()][0], milliseconds)));
+            finish(() => reject(new Refused(summary([...errors.values()]), milliseconds)));
           }
         } catch (problem) {
           rejected.push(problem.message);  // whoever sent it, it proves nothing

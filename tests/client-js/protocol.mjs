@@ -112,6 +112,12 @@ function statementDigest(s) {
     u64(s.generation), utf8(s.key), u64(s.epoch), s.session, s.digest);
 }
 
+/** The statement as the node with this identity seed would have signed it: for tests of what a lying node achieves. */
+export function restate(statement, answer, seed) {
+  const restated = { ...statement, digest: answerDigest(answer) };
+  return { ...restated, signature: Buffer.from(ed25519.sign(statementDigest(restated), seed)) };
+}
+
 /** Does this node's identity stand behind `answer` for this session? */
 export function statementHolds(statement, { cluster, node, user, session, answer, identity }) {
   return statement.kind === 'answer' && statement.cluster === cluster && statement.node === node
