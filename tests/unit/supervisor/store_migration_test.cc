@@ -41,8 +41,8 @@ CREATE TABLE old.renewal_orders(number INTEGER PRIMARY KEY, user TEXT NOT NULL, 
 
 constexpr std::uint64_t kBannedAt = 1'800'000'000'000;
 
-KeyRecord old_key(std::uint64_t epoch = 1) {
-  KeyRecord record = StoreFixture::record(epoch);
+KeyRecord old_key(std::uint64_t epoch = 1, std::uint8_t variant = 1) {
+  KeyRecord record = StoreFixture::record(epoch, variant);
   record.scheme = Scheme::kEcdsaSecp256k1;
   record.public_key = ByteVector(33, 2);
   record.public_shares = {ByteVector(33, 2), ByteVector(33, 2), ByteVector(33, 2)};
@@ -68,7 +68,7 @@ void make_old_store(const StoreFixture& fixture, int version) {
     REQUIRE(store->store_pending("alice", StoreFixture::stored(old_key())));
     REQUIRE(store->activate("alice", fixture.activation(old_key())));
     REQUIRE(store->store_result("alice", old_result()));
-    REQUIRE(store->refuse("alice", StoreFixture::refusing(old_key(7))));
+    REQUIRE(store->refuse("alice", StoreFixture::refusing(old_key(2, 5))));
     if (version >= 2) {
       const ipc::Burn failed{.order = 1,
                              .key = "main",
@@ -151,7 +151,8 @@ TEST_CASE("store: one of an earlier schema is migrated with all that it holds") 
       REQUIRE(found);
       CHECK(found->answer == old_result().answer);
       // A refusal binds across the migration.
-      CHECK_FALSE(store->store_pending("alice", StoreFixture::stored(old_key(7))));
+      CHECK(code_of(store->store_pending("alice", StoreFixture::stored(old_key(2, 5)))) ==
+            ErrorCode::kConflict);
       const auto pairs = store->pairs_of("alice");
       REQUIRE(pairs);
       REQUIRE(pairs->size() == (version >= 2 ? 1U : 0U));
