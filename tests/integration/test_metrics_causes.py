@@ -1,0 +1,85 @@
+"""Metrics that only move when something goes wrong: each cause is made, and its series is seen to move (others: test_metrics.py)."""
+import os
+import socket
+
+import pytest
+
+from cluster import CommandFailed, wait_until
+from control import frame, pack
+from faults import FaultCluster
+from metrics import Moves, read
+from raw_client import RawClient
+
+START_TIMEOUT_S = 1
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with FaultCluster({"workers.start_timeout_s": START_TIMEOUT_S}, idle_timeout=600) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(cluster):
+    return cluster.keygen("victim")["public_key"]
+
+
+def signs(cluster, key):
+    def signed():
+        try:
+            return cluster.sign_and_verify("victim", key, b"m")
+        except CommandFailed:
+            return None
+    wait_until(signed, 20, "the victim to sign")
+
+
+@pytest.mark.parametrize("point, action, cause", [("request.taken", "exit", "exit"), ("request.taken", "oom", "out_of_memory"),
+                                                  ("worker.start", "silence", "start_timeout")])
+def test_deaths_by_cause(cluster, key, point, action, cause):
+    wait_until(lambda: cluster.worker("victim") or not signs(cluster, key), 20, "the victim's worker")
+    if point == "worker.start":
+        cluster.evict("victim")
+    moves = Moves(cluster)
+    deaths = [name for name in moves.before if name.startswith("cosigner_worker_deaths_total")]
+    assert len(deaths) == 6
+    entry = cluster.faults[1].arm(point, action, "victim")
+    with RawClient(cluster) as client:
+        answers = client.sign("victim", b"m")
+        assert client.until(lambda: len(answers.by_node) == 3, 20), answers.by_node
+    assert cluster.faults[1].hits(entry) == 1
+    wait_until(lambda: sum(moves.of(name) for name in deaths), 10, "a death")
+    assert {name: moves.of(name) for name in deaths} == {name: float(cause in name) for name in deaths}
+    signs(cluster, key)
+
+
+def test_what_waits_for_a_worker_is_counted(cluster):
+    """With the zygote stopped a new user's request stays in the mailbox."""
+    assert read(cluster)["cosigner_mailbox_entries"] == 0
+    zygote = cluster.status()["zygote"]["pid"]
+    cluster.stop_process(zygote)
+    with RawClient(cluster) as client:
+        client.sign("nobody-yet", b"x" * 1000)
+        wait_until(lambda: read(cluster)["cosigner_mailbox_entries"] == 1, 10, "the request to wait")
+        now = read(cluster)
+        assert 1000 < now["cosigner_mailbox_bytes"] < now["cosigner_mailbox_limit_bytes"]
+        cluster.continue_process(zygote)
+        wait_until(lambda: read(cluster)["cosigner_mailbox_entries"] == 0, 20, "the request to be answered")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_refused_calls_are_counted(cluster):
+    path = cluster.socket(1)
+    for folder in (cluster.dir, cluster.home, path.parent):
+        os.chmod(folder, 0o711)
+    os.chmod(path, 0o666)
+    moves = Moves(cluster)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        os.seteuid(65534)
+        try:
+            client.connect(str(path))  # the kernel notes who it is
+        finally:
+            os.seteuid(0)
+        client.settimeout(30)
+        client.sendall(frame(90, [1, "status", pack({})]))
+        assert b"denied" in client.recv(1 << 16)
+    moves.wait("cosigner_control_refused_total")
