@@ -25,7 +25,8 @@ struct SignInput {
   std::optional<MessageHash> hash;
 };
 /// What goes into the request's `message`: the message itself for Ed25519; for ECDSA the digest,
-/// made by --hash or given as one. Fails with kUsage where the options do not fit the scheme or each other.
+/// made by --hash or given as one. Fails with kUsage where the options do not fit the scheme or
+/// each other.
 [[nodiscard]] Outcome<ByteVector> message_to_sign(const SignInput& input, Scheme scheme,
                                                   ByteVector bytes);
 

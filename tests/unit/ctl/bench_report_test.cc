@@ -72,7 +72,7 @@ TEST_CASE("a bench whose connection broke says so, and keeps what it had measure
   CHECK(json["signatures"] == 1);
 }
 
-TEST_CASE("--presigned wants an ECDSA key and a number of signatures") {
+TEST_CASE("bench: --presigned wants an ECDSA key and a number of signatures") {
   BenchOptions timed;
   timed.presigned = true;
   timed.duration_s = 5;

@@ -173,7 +173,7 @@ TEST_CASE("verify: a share that is not the certified one's secret is named", "[v
   CHECK(keys.fault(keys.with_secret(as_view(own).first(20))) == KeyFault::kShare);
 }
 
-TEST_CASE("verify: OT state must be readable and of this key's peers; a burnt pair is no fault",
+TEST_CASE("verify: OT state must be readable and of this key's peers, and a burnt pair is no fault",
           "[verify]") {
   StoredKeys keys(Scheme::kEcdsaSecp256k1);
   const SecretVector own = keys.secret_of();

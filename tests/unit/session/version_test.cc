@@ -83,7 +83,8 @@ TEST_CASE("version: a node of 1 and one of 2 say unsupported_version, and say it
         CHECK_FALSE(error->may_have_executed);
       }
     }
-    CHECK(cluster.counters(coordinator).hellos_other_version >= 3);
+    // Whichever hello arrived first was looked at; the answer to it settled the other side.
+    CHECK(cluster.counters(0).hellos_other_version + cluster.counters(1).hellos_other_version >= 3);
     if (coordinator == 0) {
       CHECK(times_logged(cluster, "n1", "n2") == 1);  // three requests, one line
     }
