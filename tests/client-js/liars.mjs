@@ -70,8 +70,9 @@ export async function liars(cluster, directory, { user, key, publicKey, newSign,
       const from = unpack(data).node;
       liar ??= from;
       if (from === liar) {
+        const open = !settled(subject);  // it may say it again when another's answer has settled the matter
         hear(subject, lie(data, seeds, (result) => { result.signature = flip(result.signature); }));
-        believed ||= settled(subject);
+        believed ||= open && settled(subject);
         return;
       }
       hear(subject, data);

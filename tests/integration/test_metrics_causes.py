@@ -54,7 +54,7 @@ def test_deaths_by_cause(cluster, key, point, action, cause):
 
 def test_what_waits_for_a_worker_is_counted(cluster):
     """With the zygote stopped a new user's request stays in the mailbox."""
-    assert read(cluster)["cosigner_mailbox_entries"] == 0
+    wait_until(lambda: read(cluster)["cosigner_mailbox_entries"] == 0, 10, "what the last test asked to be over")
     zygote = cluster.status()["zygote"]["pid"]
     cluster.stop_process(zygote)
     with RawClient(cluster) as client:

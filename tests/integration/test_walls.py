@@ -243,5 +243,5 @@ def test_a_user_whose_keys_need_several_frames(cluster):
     for node in (1, 2, 3):
         cluster.evict("many", node)
     for number in (0, count // 2, count - 1):
-        answer = cluster.ctl("sign", "--user", "many", "--key", f"k{number}", "--message-hex", os.urandom(32).hex())
+        answer = cluster.ctl("sign", "--user", "many", "--key", f"k{number}", "--digest-hex", os.urandom(32).hex())
         assert answer["public_key"] == keys[number]
