@@ -39,6 +39,7 @@ export async function liars(cluster, directory, { user, key, publicKey, newSign,
     const heard = new Map();
     let early = false;
     const problem = await through((subject, data) => {
+      if (settled(subject)) return;  // the last request's third answer
       const { node } = unpack(data);
       // The first node says it again and again before a second is heard.
       for (let i = 0; heard.size === 0 && i < 3; i += 1) {
@@ -67,12 +68,12 @@ export async function liars(cluster, directory, { user, key, publicKey, newSign,
     let liar;
     let believed = false;
     const { value, node } = await through((subject, data) => {
+      if (settled(subject)) return;  // an answer to the last request, or one that comes twice
       const from = unpack(data).node;
       liar ??= from;
       if (from === liar) {
-        const open = !settled(subject);  // it may say it again when another's answer has settled the matter
         hear(subject, lie(data, seeds, (result) => { result.signature = flip(result.signature); }));
-        believed ||= open && settled(subject);
+        believed ||= settled(subject);
         return;
       }
       hear(subject, data);
