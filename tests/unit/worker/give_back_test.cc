@@ -12,6 +12,7 @@
 
 #include "crypto/base/burn_stack.h"
 
+#ifndef COSIGNER_SANITIZED  // their frames are larger and their stacks laid out otherwise
 namespace {
 
 /// Resident pages of the `kLook` bytes that end at `end`, which is in the stack; 0 where it has not
@@ -58,7 +59,6 @@ int use_wipe_and_give_back() {
 
 }  // namespace
 
-#ifndef COSIGNER_SANITIZED  // their frames are larger and their stacks laid out otherwise
 TEST_CASE("a worker at rest gives back the stack that was wiped, and nothing in use") {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
