@@ -165,6 +165,7 @@ void add_node_commands(CLI::App& app, CommandLine& line) {
   CLI::App* verify =
       add(app, line, "verify", "open stored shares and compare them with their certificates",
           [&line](const Context& context) {
+            catch_interrupt();
             return run_verify(context, line.pair.user, line.pair.key);
           });
   auto* owner = verify->add_option("--user", line.pair.user, "only this user's");

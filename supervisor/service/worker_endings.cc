@@ -126,9 +126,10 @@ void WorkerPool::finish(Worker& worker) {
     }
   }
   const std::string user = worker.holder.user;
+  const bool clean = worker.exit->clean();
   bury(generation);
   registry_.exited(monotonic_ms(), generation, cause);
-  verifier_over(user, generation);
+  verifier_over(user, generation, clean);
 }
 
 void WorkerPool::bury(std::uint64_t generation) {

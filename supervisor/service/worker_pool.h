@@ -224,8 +224,8 @@ class WorkerPool {
   };
   void verify_next(Worker& worker);
   void on_key_verified(Worker& worker, const ipc::KeyVerified& said);
-  /// A worker is over.
-  void verifier_over(const std::string& user, std::uint64_t generation);
+  /// A worker is over; `clean`: not by a fault.
+  void verifier_over(const std::string& user, std::uint64_t generation, bool clean);
   void end_verification(const std::string& user, const std::optional<Error>& error);
   void expire_verifications();
 

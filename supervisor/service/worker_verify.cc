@@ -43,6 +43,13 @@ Expected<void> WorkerPool::verify(const std::string& user, Verification order) {
     }
   }
   pump();
+  const auto view = registry_.user(monotonic_ms(), user);
+  if (verifying_.contains(user) &&
+      (!view || view->state == UserState::kAbsent || view->state == UserState::kBackoff)) {
+    verifying_.erase(user);  // no room for it, or it has died and waits: said now, not in 30 s
+    return std::unexpected(
+        not_verified(ErrorCode::kOverloaded, "No process can be started for the user now."));
+  }
   return {};
 }
 
@@ -55,7 +62,7 @@ void WorkerPool::verify_next(Worker& worker) {
   verifying.number = ++last_verification_;
   verifying.generation = worker.holder.generation;
   verifying.until = monotonic_ms() + kVerifyPatienceMs;
-  // A worker that is asked is in use: it is not to be evicted between two keys.
+  // A worker that is asked is in use, and not the first to be evicted between two keys.
   static_cast<void>(registry_.start(monotonic_ms(), worker.holder.user));
   send(worker, ipc::VerifyKey{.number = verifying.number, .key = verifying.order.keys.front()});
 }
@@ -78,18 +85,20 @@ void WorkerPool::on_key_verified(Worker& worker, const ipc::KeyVerified& said) {
   }
 }
 
-void WorkerPool::verifier_over(const std::string& user, std::uint64_t generation) {
+void WorkerPool::verifier_over(const std::string& user, std::uint64_t generation, bool clean) {
   const auto found = verifying_.find(user);
   if (found == verifying_.end()) {
     return;
   }
-  if (found->second.generation == generation) {
+  if (found->second.generation == generation && !clean) {
     end_verification(user, not_verified(ErrorCode::kWorkerCrashed,
                                         "The user's process ended during the check of key " +
                                             found->second.order.keys.front().key + "."));
     return;
   }
-  // It was on its way out when the order came: the next does it.
+  // It was on its way out when the order came, or it made room for another user: the next goes on
+  // with the key that it left.
+  found->second.generation = 0;
   if (const auto started = registry_.start(monotonic_ms(), user); !started) {
     end_verification(user, started.error());
   }

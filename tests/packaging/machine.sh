@@ -54,8 +54,9 @@ clean() {
   fi
   # shellcheck disable=SC2046 # ids
   kill $(jobs -p) 2>/dev/null || true
+  if [ -n "${making:-}" ]; then kill -- "-$making" 2>/dev/null || true; fi  # the package's build, all of it
   if mountpoint -q "$chroot"; then umount --recursive "$chroot" || umount --recursive --lazy "$chroot"; fi
-  rm -rf "$work"
+  rm -rf "$work" || true
 }
 trap clean EXIT
 
@@ -63,8 +64,8 @@ machine_packages=(systemd systemd-sysv dbus nats-server)
 bare_bookworm() {
   mkdir -p "$chroot"
   # Installing asks for its files to be on disk all the time, and this machine lives for minutes: in memory, where there is plenty.
-  if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 6 ]; then
-    mount -t tmpfs -o size=3g,mode=755 cosigner-test "$chroot"
+  if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -ge 6 ] &&
+    mount -t tmpfs -o size=3g,mode=755 cosigner-test "$chroot" 2>/dev/null; then
     # But for systemd's own state: it keeps no key for credentials in memory (and would encrypt them with none).
     mkdir -p "$work/systemd" "$chroot/var/lib/systemd"
     mount --bind "$work/systemd" "$chroot/var/lib/systemd"

@@ -63,7 +63,7 @@ KeyFault find_ecdsa_secret_fault(ByteView secret, const KeyRecord& record, Parti
 
 }  // namespace
 
-KeyFault find_key_fault(const ipc::StoredKey& stored, const KeyHolder& holder) {
+[[gnu::noinline]] KeyFault find_key_fault(const ipc::StoredKey& stored, const KeyHolder& holder) {
   const auto epoch = KeyEpoch::from(stored, holder.cluster, holder.user);
   if (!epoch) {
     return KeyFault::kRecord;

@@ -44,20 +44,31 @@ std::optional<Error> Session::impossible() {
                  .peer_reason = reason};
   }
   const bool quorum = participants_.size() - absent.size() >= needed();
-  if ((willing < needed() || (quorum && available < needed())) && !declined_.empty()) {
-    const auto& [node, error] = *declined_.begin();
-    // Until somebody upgrades a node.
-    const bool retryable = error.code != ErrorCode::kUnsupportedVersion;
+  const auto other_version = [](const auto& entry) {
+    return entry.second.code == ErrorCode::kUnsupportedVersion;
+  };
+  const auto outdated = static_cast<std::size_t>(std::ranges::count_if(declined_, other_version));
+  // Only an upgrade helps where too few nodes are left; who is absent or declined otherwise may
+  // come back. One node's word, true or not, does not make a request hopeless.
+  const bool for_good = participants_.size() - outdated < needed();
+  const bool blocked = willing < needed() || (quorum && available < needed());
+  if (blocked && !declined_.empty() &&
+      (for_good || absent.empty() || outdated < declined_.size())) {
+    auto cause = for_good ? std::ranges::find_if(declined_, other_version)
+                          : std::ranges::find_if_not(declined_, other_version);
+    if (cause == declined_.end()) {
+      cause = declined_.begin();
+    }
+    const auto& [node, error] = *cause;
     return Error{.code = error.code,
                  .message = "node " + node + " does not take part: " + error.message,
                  .may_have_executed = executed_,
-                 .retryable = retryable,
-                 .retry_after_ms = retryable ? kRetryAfterMs : 0,
+                 .retryable = !for_good,
+                 .retry_after_ms = for_good ? 0 : kRetryAfterMs,
                  .peer = error.peer.empty() ? node : error.peer,
-                 .peer_reason = (retryable ? "as node " + node + " reports: " : std::string()) +
-                                error.message};
+                 .peer_reason = error.peer_reason};
   }
-  if (!quorum) {
+  if (!quorum || (blocked && outdated > 0)) {
     return Error{.code = ErrorCode::kQuorumUnavailable,
                  .message = std::to_string(needed()) + " of " +
                             std::to_string(participants_.size()) +

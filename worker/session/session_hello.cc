@@ -137,7 +137,7 @@ void Session::on_other_version(const std::string& from, const SignedHello& hello
   const bool first =
       known == declined_.end() || known->second.code != ErrorCode::kUnsupportedVersion;
   // It comes in clear: without its sender's signature the broker may have made it.
-  if (first && !verify_hello(from, hello, decoded)) {
+  if (!verify_hello(from, hello, decoded)) {
     ++environment_.counters.hellos_refused;
     return;
   }
@@ -163,6 +163,7 @@ void Session::on_other_version(const std::string& from, const SignedHello& hello
   Error error;
   error.code = ErrorCode::kUnsupportedVersion;
   error.message = reason;
+  error.peer_reason = reason;
   declined_.insert_or_assign(from, std::move(error));
   if (active() && impossible()) {
     end_attempt("no common version of the session protocol with enough nodes");

@@ -85,6 +85,7 @@ void Session::on_decline(const std::string& from, const Decline& decline) {
   error.code = error_from_name(decline.error);
   error.message = decline.reason;
   error.peer = decline.peer == environment_.node ? std::string() : decline.peer;
+  error.peer_reason = "as node " + from + " reports: " + decline.reason;
   if (error.code == ErrorCode::kPeerMisbehaved && index_of(error.peer) == 0) {
     error.code = ErrorCode::kProtocolFailed;  // nobody of this session is named
     error.peer.clear();

@@ -60,8 +60,10 @@ void UserWorker::on_frame(const ipc::Frame& frame) {
     case Type::kRenewPair:
       return to_engine<ipc::RenewPair>(frame, &SessionEngine::on_renew_pair);
     case Type::kVerifyKey:
-      return with<ipc::VerifyKey>(
-          frame, [this](auto& ask) { input("verification", [&] { send(engine_->verify(ask)); }); });
+      return with<ipc::VerifyKey>(frame, [this](auto& ask) {
+        input("verification", [&] { send(engine_->verify(ask)); });
+        begin_rest();
+      });
     case Type::kRenewed:
       return with<ipc::Renewed>(frame, [this](auto& renewed) {
         input("renewal", [&] { engine_->on_renewed(now(), renewed); });

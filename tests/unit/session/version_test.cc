@@ -103,6 +103,21 @@ TEST_CASE("version: two of three sign without the one that has left them behind"
   }
 }
 
+TEST_CASE("version: where the absent may come back, a node of another release is no final word") {
+  EngineCluster cluster(6, 3);
+  cluster.make_key("k", 2);
+  install(cluster, "n3", kLaterRelease);
+  cluster.node("n2").cut = true;
+  cluster.set_present(cluster.node("n2"), false);
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1").envelope);
+  REQUIRE(cluster.settle({works[0]}, 60 * kSecond));
+  const Error* error = error_of(cluster.answer(works[0]));
+  REQUIRE(error != nullptr);
+  INFO(error->message);
+  CHECK(error->retryable);
+  CHECK(error->code != ErrorCode::kUnsupportedVersion);
+}
+
 TEST_CASE("version: a key is not made with a node of other versions, and all are told why") {
   EngineCluster cluster(4, 3);
   cluster.node("n3").protocols = std::make_unique<OfRelease>(kLaterRelease);
