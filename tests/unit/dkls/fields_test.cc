@@ -42,7 +42,14 @@ struct Item {
   Then replaced;
   std::size_t count = 1;
   Then unparsable = Then::kMalformed;
+  bool common = false;  ///< see common()
 };
+
+/// A hash over what all of them have seen, or the name of something they share: every honest party
+/// of a session says the same, so there is no other party's value to put in its place.
+constexpr Item common(const char* name, Then replaced) {
+  return {name, 32, FieldKind::kBytes, replaced, 1, Then::kMalformed, true};
+}
 using Layout = std::map<std::uint8_t, std::vector<Item>>;  // round 0 is the hello
 
 using Make = std::function<std::unique_ptr<Protocol>(ParticipantIndex, Random&)>;
@@ -65,6 +72,8 @@ class Conversation {
     runner.hook = [&](Envelope& envelope) {
       if (envelope.from == kLiar && envelope.to == kVictim) {
         said_[envelope.round] = envelope.payload;
+      } else if (envelope.from == kVictim && envelope.to == kLiar) {
+        answered_[envelope.round] = envelope.payload;
       }
     };
     binding_ = runner.binding;
@@ -72,6 +81,8 @@ class Conversation {
   }
 
   [[nodiscard]] const std::map<std::uint8_t, ByteVector>& said() const { return said_; }
+  /// What the other party of the session, the victim, said in the same rounds.
+  [[nodiscard]] const std::map<std::uint8_t, ByteVector>& answered() const { return answered_; }
 
   /// The victim once more, with one message replaced.
   [[nodiscard]] Ending replay(std::uint8_t altered, const ByteVector& payload) const {
@@ -109,6 +120,7 @@ class Conversation {
   std::uint64_t seed_;
   Digest binding_;
   std::map<std::uint8_t, ByteVector> said_;
+  std::map<std::uint8_t, ByteVector> answered_;
 };
 
 void check(const Ending& ending, Then expected) {
@@ -130,26 +142,40 @@ void check(const Ending& ending, Then expected) {
   CHECK(ending.abort->abort_class == wanted);
 }
 
-/// Goes through the table; says how many alterations were tried.
-void every_field(const Layout& layout, const Make& make) {
+/// Goes through the table. The victim hears its own values back as well, as far as it said any in
+/// that round. It assembles, so it says nothing in the last round of a signature; `reversed` is the
+/// same protocol with the liar assembling, in which it does.
+void every_field(const Layout& layout, const Make& make, const Make& reversed = {}) {
   const Conversation honest(make, 51);
   const Conversation foreign(make, 52);
+  std::map<std::uint8_t, ByteVector> of_other_party = honest.answered();
+  if (reversed) {
+    of_other_party.merge(std::map(Conversation(reversed, 51).answered()));
+  }
   REQUIRE(honest.said().size() == layout.size());
   check(honest.replay(0, honest.said().at(0)), Then::kUnnoticed);  // as it was said
   for (const auto& [round, items] : layout) {
     const ByteVector& payload = honest.said().at(round);
+    const ByteVector& others = of_other_party.at(round);
+    REQUIRE(others.size() == payload.size());
+    const bool same_session = honest.answered().contains(round);
     std::size_t offset = 0;
     for (const Item& item : items) {
       std::set<std::size_t> elements{0, item.count / 2, item.count - 1};
       for (const std::size_t element : elements) {
         const Field field{item.name, offset + element * item.size, item.size, item.kind,
                           Blame::kNobody};
+        // Counts are constants of the protocol, the same in every message of that round.
+        INFO("round " << int{round} << ", " << item.name << " " << element);
+        const bool same = std::ranges::equal(slice(payload, field), slice(others, field));
+        CHECK(same == ((item.common && same_session) || item.kind == FieldKind::kCount));
         const auto mutations = mutations_of(
-            payload, field, {{"another session's", foreign.said().at(round)}}, kSecp256k1Encodings);
+            payload, field,
+            {{"another session's", foreign.said().at(round)}, {"another party's", others}},
+            kSecp256k1Encodings);
         CHECK(mutations.size() > 4);
         for (const FieldMutation& mutation : mutations) {
-          INFO("round " << int{round} << ", " << item.name << " " << element << ": "
-                        << mutation.name);
+          INFO(mutation.name);
           // A cut is always malformed; a value that no field may have, as the table says.
           const bool of_another_length = mutation.payload.size() != payload.size();
           check(honest.replay(round, mutation.payload), mutation.blame == Blame::kNobody
@@ -175,13 +201,13 @@ const Layout kSignLayout{{0,
                           {{"nonce", 32, FieldKind::kBytes, Then::kNobody},
                            {"commitment", 32, FieldKind::kBytes, Then::kNobody}}},
                          {1,
-                          {{"echo", 32, FieldKind::kBytes, Then::kNobody},
-                           {"pair id", 32, FieldKind::kBytes, Then::kNobody},
+                          {common("echo", Then::kNobody),
+                           common("pair id", Then::kNobody),
                            {"u", kRowBytes, FieldKind::kBytes, Then::kBurn, kGroups},
                            {"x", 16, FieldKind::kBytes, Then::kBurn},
                            {"t", 16, FieldKind::kBytes, Then::kBurn, kLambda}}},
                          {2,
-                          {{"echo", 32, FieldKind::kBytes, Then::kNobody},
+                          {common("echo", Then::kNobody),
                            {"R", 33, FieldKind::kPoint, Then::kAttributable},
                            {"blinding", 32, FieldKind::kBytes, Then::kAttributable},
                            {"pk", 33, FieldKind::kPoint, Then::kBurn},
@@ -192,7 +218,7 @@ const Layout kSignLayout{{0,
                            {"eta", 32, FieldKind::kScalar, Then::kBurn},
                            {"hash of mu", 32, FieldKind::kBytes, Then::kBurn}}},
                          {3,
-                          {{"echo", 32, FieldKind::kBytes, Then::kNobody},
+                          {common("echo", Then::kNobody),
                            {"w", 32, FieldKind::kScalar, Then::kUnattributable},
                            {"u", 32, FieldKind::kScalar, Then::kUnattributable}}}};
 
@@ -206,7 +232,7 @@ TEST_CASE("fields: ECDSA key generation") {
          {"encryption key", 32, FieldKind::kAgreementKey, Then::kNobody}}},
        {1,
         {{"broadcast length", 4, FieldKind::kCount, Then::kMalformed},
-         {"echo", 32, FieldKind::kBytes, Then::kNobody},
+         common("echo", Then::kNobody),
          {"vector length", 2, FieldKind::kCount, Then::kMalformed},
          {"F", 33, FieldKind::kPoint, Then::kAttributable, 2},
          {"number of proofs", 2, FieldKind::kCount, Then::kMalformed},
@@ -223,8 +249,8 @@ TEST_CASE("fields: ECDSA key generation") {
          {"base OT message", 33, FieldKind::kPoint, Then::kNobody, kBaseOtPoints}}},
        {2,
         {{"broadcast length", 4, FieldKind::kCount, Then::kMalformed},
-         {"aggregate", 32, FieldKind::kBytes, Then::kAttributable},
-         {"echo", 32, FieldKind::kBytes, Then::kNobody},
+         common("aggregate", Then::kAttributable),
+         common("echo", Then::kNobody),
          {"number of hashes", 2, FieldKind::kCount, Then::kMalformed},
          {"hash", 32, FieldKind::kBytes, Then::kAttributable},
          {"direct length", 4, FieldKind::kCount, Then::kMalformed},
@@ -232,7 +258,7 @@ TEST_CASE("fields: ECDSA key generation") {
           Then::kAttributable}}},
        {3,
         {{"kind", 1, FieldKind::kCount, Then::kMalformed},
-         {"transcript", 32, FieldKind::kBytes, Then::kNobody},
+         common("transcript", Then::kNobody),
          {"S", 33, FieldKind::kPoint, Then::kAttributable},
          {"A", 33, FieldKind::kPoint, Then::kAttributable, 1, Then::kAttributable},
          {"z", 32, FieldKind::kScalar, Then::kAttributable}}}},
@@ -242,11 +268,14 @@ TEST_CASE("fields: ECDSA key generation") {
 }
 
 TEST_CASE("fields: ECDSA signing") {
-  every_field(kSignLayout, [](ParticipantIndex self, Random& random) {
-    return cosigner::make_sign(dkls23::test::sign_parameters(key(), self, kVictim, kFieldMessage),
-                               random)
-        .value();
-  });
+  const auto assembled_by = [](ParticipantIndex assembler) -> Make {
+    return [assembler](ParticipantIndex self, Random& random) {
+      return cosigner::make_sign(
+                 dkls23::test::sign_parameters(key(), self, assembler, kFieldMessage), random)
+          .value();
+    };
+  };
+  every_field(kSignLayout, assembled_by(kVictim), assembled_by(kLiar));
 }
 
 TEST_CASE("fields: presigning") {
@@ -260,18 +289,21 @@ TEST_CASE("fields: presigning") {
 }
 
 TEST_CASE("fields: signing with a presignature") {
+  const auto assembled_by = [](ParticipantIndex assembler) -> Make {
+    return [assembler](ParticipantIndex self, Random& random) {
+      SeededRandom same(60);
+      auto pool = presign(key(), {kVictim, kLiar}, same);
+      return make_presigned_sign(
+                 dkls23::test::sign_parameters(key(), self, assembler, kFieldMessage),
+                 std::move(pool.at(self)), random.bytes<Bytes<32>>())
+          .value();
+    };
+  };
   every_field({{0,
-                {{"presignature id", 32, FieldKind::kBytes, Then::kNobody},
+                {common("presignature id", Then::kNobody),
                  {"nonce", 32, FieldKind::kBytes, Then::kNobody}}},
                {1, kSignLayout.at(3)}},
-              [](ParticipantIndex self, Random& random) {
-                SeededRandom same(60);
-                auto pool = presign(key(), {kVictim, kLiar}, same);
-                return make_presigned_sign(
-                           dkls23::test::sign_parameters(key(), self, kVictim, kFieldMessage),
-                           std::move(pool.at(self)), random.bytes<Bytes<32>>())
-                    .value();
-              });
+              assembled_by(kVictim), assembled_by(kLiar));
 }
 
 TEST_CASE("fields: renewal") {
@@ -280,11 +312,11 @@ TEST_CASE("fields: renewal") {
         {{"nonce", 32, FieldKind::kBytes, Then::kNobody},
          {"encryption key", 32, FieldKind::kAgreementKey, Then::kNobody}}},
        {1,
-        {{"echo", 32, FieldKind::kBytes, Then::kNobody},
+        {common("echo", Then::kNobody),
          {"base OT message", 33, FieldKind::kPoint, Then::kUnnoticed, kBaseOtPoints}}},
        {2,
         {{"sealed answer", kSetupAnswerBytes + kAeadTagSize, FieldKind::kBytes, Then::kMalformed}}},
-       {3, {{"pair id", 32, FieldKind::kBytes, Then::kMalformed}}}},
+       {3, {common("pair id", Then::kMalformed)}}},
       [](ParticipantIndex self, Random& random) {
         return make_renewal({.record = key().at(self).record,
                              .secret = as_view(key().at(self).secret),
