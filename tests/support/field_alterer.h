@@ -2,7 +2,13 @@
 // Alters one field of one message that a worker sends with its own keys: for the suites that go
 // through every field of every message between workers.
 
+#include <algorithm>
+#include <any>
+#include <concepts>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +21,17 @@ namespace cosigner::test {
 /// Visits the fields of a message and alters the one asked for, in one of several ways.
 class FieldAlterer {
  public:
-  static constexpr int kWays = 3;  ///< another value, extreme value, empty or zero
+  static constexpr int kAnothers = 3;  ///< the value of another node's message: see take_from()
+  static constexpr int kWays = 4;      ///< another value, extreme value, empty or zero; another's
   FieldAlterer(int field, int way) : field_(field), way_(way) {}
+  /// Another node's message of that kind. Where it says the same, or has no such field because a
+  /// list is shorter there, nothing is altered.
+  template <class T>
+  void take_from(T other) {
+    FieldAlterer reader(field_, kRead);
+    T::fields(other, reader);
+    taken_ = std::move(reader.taken_);
+  }
   [[nodiscard]] int fields() const { return seen_; }
   [[nodiscard]] bool altered() const { return altered_; }
 
@@ -26,7 +41,7 @@ class FieldAlterer {
   void u64(std::uint64_t& value) { number(value); }
   template <std::size_t N, class Kind>
   void fixed(Bytes<N, Kind>& value) {
-    if (turn()) {
+    if (turn() && !another(value)) {
       const auto before = value;
       if (way_ == 0) {
         value.data[N / 2] ^= 1U;
@@ -37,7 +52,7 @@ class FieldAlterer {
     }
   }
   void text(std::string& value, std::size_t limit) {
-    if (turn()) {
+    if (turn() && !another(value)) {
       const std::string before = value;
       value = way_ == 0 ? "n2" : way_ == 1 ? std::string(limit + 1, 'x') : "";
       altered_ = value != before;
@@ -45,7 +60,7 @@ class FieldAlterer {
   }
   void text_or_empty(std::string& value, std::size_t limit) { text(value, limit); }
   void bytes(ByteVector& value, std::size_t /*limit*/) {
-    if (turn()) {
+    if (turn() && !another(value)) {
       const ByteVector before = value;
       if (way_ == 0 && !value.empty()) {
         value[value.size() / 2] ^= 1U;
@@ -58,7 +73,7 @@ class FieldAlterer {
     }
   }
   void names(std::vector<std::string>& values, std::size_t /*limit*/) {
-    if (turn()) {
+    if (turn() && !another(values)) {
       values.push_back("n1");
       altered_ = true;
     }
@@ -66,6 +81,9 @@ class FieldAlterer {
   template <class T>
   void list(std::vector<T>& values, std::size_t /*limit*/) {
     if (turn()) {
+      if (another(values)) {
+        return;
+      }
       if (way_ == 0) {
         altered_ = values.size() > 1;
         if (altered_) {
@@ -86,9 +104,37 @@ class FieldAlterer {
   }
 
  private:
+  static constexpr int kRead = -1;
+
+  /// Reads the field from another's message, or puts what was read there in its place.
+  template <class V>
+  bool another(V& value) {
+    if (way_ == kRead) {
+      taken_ = value;
+    } else if (way_ == kAnothers) {
+      if (const V* other = std::any_cast<V>(&taken_)) {
+        altered_ = differ(*other, value);
+        value = *other;
+      }
+    }
+    return way_ == kRead || way_ == kAnothers;
+  }
+  template <class V>
+  static bool differ(const V& a, const V& b) {
+    return a != b;
+  }
+  template <class T>
+  static bool differ(const std::vector<T>& a, const std::vector<T>& b) {
+    if constexpr (std::equality_comparable<T>) {
+      return a != b;
+    } else {
+      return a.size() != b.size() ||
+             !std::ranges::equal(a, b, {}, worker::encode_fields<T>, worker::encode_fields<T>);
+    }
+  }
   template <class N>
   void number(N& value) {
-    if (turn()) {
+    if (turn() && !another(value)) {
       const N before = value;
       value = way_ == 0   ? static_cast<N>(value + 1)
               : way_ == 1 ? static_cast<N>(~N{0})
@@ -101,6 +147,43 @@ class FieldAlterer {
   int way_;
   int seen_ = 0;
   bool altered_ = false;
+  std::any taken_;
+};
+
+/// The last message of each kind that any node but one has sent. For EngineCluster::filter, beside
+/// the agent that plays that one.
+class Overheard {
+ public:
+  Overheard(EngineCluster& cluster, const std::string& but) {
+    for (std::size_t i = 0; i < cluster.size(); ++i) {
+      if (const std::string& name = cluster.node(i).name; name != but) {
+        agents_.push_back(std::make_unique<DoubleAgent>(
+            cluster, name, [this](const std::string&, std::vector<ByteVector>& messages) {
+              for (const ByteVector& message : messages) {
+                last_[message.at(0)] = message;
+              }
+            }));
+      }
+    }
+  }
+  Overheard(const Overheard&) = delete;
+  Overheard& operator=(const Overheard&) = delete;
+
+  bool operator()(const std::string& from, const std::string& to, ByteVector& packet) {
+    for (const auto& agent : agents_) {
+      (*agent)(from, to, packet);
+    }
+    return true;
+  }
+  template <class T>
+  [[nodiscard]] std::optional<T> last() const {
+    const auto found = last_.find(static_cast<std::uint8_t>(T::kKind));
+    return found == last_.end() ? std::nullopt : std::optional(decoded<T>(found->second));
+  }
+
+ private:
+  std::vector<std::unique_ptr<DoubleAgent>> agents_;
+  std::map<std::uint8_t, ByteVector> last_;
 };
 
 /// Alters field `field` of the first message of type T; false if there is no such field.
@@ -108,6 +191,8 @@ template <class T>
 struct OneField {
   int field;
   int way;
+  const Overheard* others = nullptr;
+  std::optional<T> another = {};  ///< for kAnothers; what was overheard if empty
   bool done = false;
   bool changed = false;
   bool beyond = false;
@@ -120,6 +205,12 @@ struct OneField {
       done = true;
       T value = decoded<T>(message);
       FieldAlterer alterer(field, way);
+      if (!another && others != nullptr) {
+        another = others->template last<T>();
+      }
+      if (another) {
+        alterer.take_from(*another);
+      }
       T::fields(value, alterer);
       beyond = field >= alterer.fields();
       changed = alterer.altered();

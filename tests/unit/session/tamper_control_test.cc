@@ -2,6 +2,7 @@
 // sends them: attempt numbers, withdrawals, declines, commit certificates, refusals.
 #include <catch2/catch.hpp>
 
+#include "crypto/identity/statement.h"
 #include "tests/support/field_alterer.h"
 #include "worker/session/rendezvous.h"
 
@@ -10,6 +11,8 @@ using namespace cosigner::test;
 using namespace cosigner::worker;
 
 namespace {
+
+const SessionId kAnotherSession{{0x5e, 0x55}};
 
 constexpr std::uint64_t seed_of(int field, int way) {
   return static_cast<std::uint64_t>(field * 10 + way + 1);
@@ -22,9 +25,10 @@ void check_no_exception(EngineCluster& cluster) {
 }
 
 /// n3 coordinates a 2-of-3 signature and puts one such message, one field of it altered, into every
-/// packet. Whatever it says, n1 and n2 get their signature, and nobody honest is blamed.
+/// packet. Whatever it says, n1 and n2 get their signature, and nobody honest is blamed. `another`
+/// is what n1 said in another session.
 template <class T, class Make>
-void steer_with_altered(Make make) {
+void steer_with_altered(Make make, const T& another) {
   for (int way = 0; way < FieldAlterer::kWays; ++way) {
     for (int field = 0, fields = 1; field < fields; ++field) {
       CAPTURE(static_cast<int>(T::kKind), field, way);
@@ -37,6 +41,7 @@ void steer_with_altered(Make make) {
       DoubleAgent agent(cluster, "n3", [&](const std::string&, std::vector<ByteVector>& messages) {
         T lie = make(request.session);
         FieldAlterer alterer(field, way);
+        alterer.take_from(another);
         T::fields(lie, alterer);
         fields = alterer.fields();
         messages.push_back(encode_message(lie));
@@ -81,16 +86,20 @@ void drop(std::vector<ByteVector>& messages) {
 }  // namespace
 
 TEST_CASE("every field of an advance, altered by its sender", "[tamper]") {
-  steer_with_altered<Advance>([](const SessionId& session) { return Advance{session, 1}; });
+  steer_with_altered([](const SessionId& session) { return Advance{session, 1}; },
+                     Advance{kAnotherSession, 3});
 }
 TEST_CASE("every field of an abort, altered by its sender", "[tamper]") {
-  steer_with_altered<AttemptAbort>(
-      [](const SessionId& session) { return AttemptAbort{session, 0, "n1", "a check failed"}; });
+  steer_with_altered(
+      [](const SessionId& session) { return AttemptAbort{session, 0, "n1", "a check failed"}; },
+      AttemptAbort{kAnotherSession, 1, "n2", "its coordinator is absent"});
 }
 TEST_CASE("every field of a decline, altered by its sender", "[tamper]") {
-  steer_with_altered<Decline>([](const SessionId& session) {
-    return Decline{session, "peer_misbehaved", "n1", "will not"};
-  });
+  steer_with_altered(
+      [](const SessionId& session) {
+        return Decline{session, "peer_misbehaved", "n1", "will not"};
+      },
+      Decline{kAnotherSession, "banned", "n2", "may not sign together"});
 }
 
 TEST_CASE("every field of a commit certificate, altered by its sender", "[tamper]") {
@@ -101,6 +110,14 @@ TEST_CASE("every field of a commit certificate, altered by its sender", "[tamper
       CAPTURE(field, way);
       EngineCluster cluster(seed_of(field, way), 3);
       OneField<CommitCertificate> lie{field, way};
+      if (way == FieldAlterer::kAnothers) {
+        // All certificates of one key are the same, whoever sends them: n2's of another key. Only
+        // key, digest and certificate count, so that another session alone changes nothing.
+        cluster.make_key("w", 2);
+        const ipc::StoredKey& stored = cluster.node(1).store->active.at("w");
+        lie.another = CommitCertificate{stored.session, stored.key, stored.epoch,
+                                        acknowledgement_digest(stored.record), stored.certificate};
+      }
       DoubleAgent mute(cluster, "n2", [&](const std::string& to, auto& messages) {
         if (to == "n1") {
           drop<Acknowledge>(messages);
@@ -141,21 +158,37 @@ TEST_CASE("every field of a refusal, altered by its sender", "[tamper]") {
     for (int field = 0, fields = 1; field < fields; ++field) {
       CAPTURE(field, way);
       EngineCluster cluster(seed_of(field, way), 3);
-      cluster.node(2).store->fail_pending = true;
       OneField<Refusal> lie{field, way};
+      bool lying = false;
       DoubleAgent mute(cluster, "n2", [&](const std::string& to, auto& messages) {
-        if (to == "n1") {
+        if (!lying) {
+          if (const auto said = std::ranges::find_if(messages, is<Refusal>);
+              said != messages.end()) {
+            lie.another = decoded<Refusal>(*said);
+          }
+        } else if (to == "n1") {
           drop<Refusal>(messages);
         }
       });
       DoubleAgent liar(cluster, "n3", [&](const std::string& to, auto& messages) {
-        if (to == "n1") {
+        if (lying && to == "n1") {
           lie(to, messages);
         }
       });
       cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
         return mute(from, to, packet) && liar(from, to, packet);
       };
+      if (way == FieldAlterer::kAnothers) {
+        // n2 hands on n3's refusal of this key, the same bytes: its own of another key.
+        cluster.node(1).store->fail_pending = true;
+        const auto failed = cluster.ask_all(cluster.sign(cluster.keygen_request("w", 2)).envelope);
+        REQUIRE(cluster.settle(failed));
+        REQUIRE(settled(cluster));
+        REQUIRE(lie.another);
+        cluster.node(1).store->fail_pending = false;
+      }
+      cluster.node(2).store->fail_pending = true;
+      lying = true;
       const auto works = cluster.ask_all(cluster.sign(cluster.keygen_request("k", 2)).envelope);
       REQUIRE(cluster.settle(works));
       REQUIRE(settled(cluster));

@@ -2,6 +2,8 @@
 // or the sending worker itself. No altered field ends in a wrong signature or key, a crash or a
 // hang; what can be blamed on someone is.
 #include <catch2/catch.hpp>
+#include <map>
+#include <set>
 
 #include "tests/support/field_alterer.h"
 #include "tests/support/full.h"
@@ -50,11 +52,25 @@ void sign_with_altered(bool as_coordinator) {
       CAPTURE(static_cast<int>(T::kKind), field, way, as_coordinator);
       EngineCluster cluster(static_cast<std::uint64_t>(field * 10 + way + 1), 3);
       const ByteVector key = cluster.make_key("k", 2);
-      OneField<T> lie{field, way};
-      DoubleAgent agent(cluster, "n3", [&](const std::string& to, auto& m) { lie(to, m); });
+      Overheard others(cluster, "n3");
+      OneField<T> lie{field, way, &others};
+      bool lying = false;
+      DoubleAgent agent(cluster, "n3", [&](const std::string& to, auto& m) {
+        if (lying) {
+          lie(to, m);
+        }
+      });
       cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
-        return agent(from, to, packet);
+        return agent(from, to, packet) && others(from, to, packet);
       };
+      if (way == FieldAlterer::kAnothers) {
+        // Another node says one in a session before: as its coordinator, or as n3's fellow signer.
+        const auto before = coordinated_by(cluster, as_coordinator ? "n1" : "n3", true, {7});
+        REQUIRE(cluster.settle(cluster.ask_all(before.envelope)));
+        cluster.run(kSecond);
+        REQUIRE(others.last<T>());
+      }
+      lying = true;
       const ByteVector message{1, 2, 3};
       // Who signs with the coordinator is a race, so several sessions; one of them meets the lie.
       for (int i = 0; i < 12 && !lie.done; ++i) {
@@ -79,11 +95,26 @@ void keygen_with_altered() {
     for (int field = 0;; ++field) {
       CAPTURE(static_cast<int>(T::kKind), field, way);
       EngineCluster cluster(static_cast<std::uint64_t>(field * 10 + way + 1), 3);
-      OneField<T> lie{field, way};
-      DoubleAgent agent(cluster, "n3", [&](const std::string& to, auto& m) { lie(to, m); });
+      Overheard others(cluster, "n3");
+      OneField<T> lie{field, way, &others};
+      bool lying = false;
+      DoubleAgent agent(cluster, "n3", [&](const std::string& to, auto& m) {
+        if (lying) {
+          lie(to, m);
+        }
+      });
       cluster.filter = [&](const std::string& from, const std::string& to, ByteVector& packet) {
-        return agent(from, to, packet);
+        return agent(from, to, packet) && others(from, to, packet);
       };
+      if (way == FieldAlterer::kAnothers) {
+        // Another node has said one when it made another key.
+        const auto before =
+            cluster.coordinated_by("n1", [&] { return cluster.keygen_request("w", 2); });
+        REQUIRE(cluster.settle(cluster.ask_all(before.envelope)));
+        cluster.run(kSecond);
+        REQUIRE(others.last<T>());
+      }
+      lying = true;
       // As coordinator for a Start.
       SignedRequest request = cluster.sign(cluster.keygen_request("k", 2));
       std::vector<Participant> participants{{1, "n1"}, {2, "n2"}, {3, "n3"}};
@@ -137,27 +168,47 @@ TEST_CASE("every field of a key generation's messages, altered by their sender",
 TEST_CASE("every field of a hello, altered on its way", "[tamper]") {
   // Hellos go in clear: the network may alter them, so nobody is blamed and nothing comes of it.
   int fields = 0;
+  std::set<int> of_another;  // the fields in which two nodes differ
   for (int field = 0; field <= fields; ++field) {
     for (int way = 0; way < FieldAlterer::kWays; ++way) {
       CAPTURE(field, way);
       EngineCluster cluster(21, 3);
       const ByteVector key = cluster.make_key("k", 2);
       int altered = 0;
-      cluster.filter = [&](const std::string&, const std::string&, ByteVector& packet) {
+      std::map<std::string, SignedHello> said;
+      cluster.filter = [&](const std::string& from, const std::string&, ByteVector& packet) {
         if (packet_kind(packet) != PacketKind::kHello || altered >= 4) {
           return true;
         }
         SignedHello hello = decode_hello_packet(packet).value();
         Hello inner = decode_fields<Hello>(hello.body).value();
+        said.insert_or_assign(from, hello);
+        const auto other =
+            std::ranges::find_if(said, [&](const auto& one) { return one.first != from; });
+        if (way == FieldAlterer::kAnothers && other == said.end()) {
+          return true;  // the first to speak
+        }
         FieldAlterer alterer(field, way);
+        if (other != said.end()) {
+          alterer.take_from(other->second);
+        }
         SignedHello::fields(hello, alterer);
         if (!alterer.altered()) {
           FieldAlterer deeper(field - alterer.fields(), way);
+          if (other != said.end()) {
+            deeper.take_from(decode_fields<Hello>(other->second.body).value());
+          }
           Hello::fields(inner, deeper);
+          if (way == FieldAlterer::kAnothers && deeper.altered()) {
+            of_another.insert(field);
+          }
           hello.body = encode_fields(inner);
           fields = std::max(fields, alterer.fields() + deeper.fields() - 1);
         } else {
           fields = std::max(fields, alterer.fields());
+          if (way == FieldAlterer::kAnothers) {
+            of_another.insert(field);
+          }
         }
         packet = encode_hello_packet(hello);
         ++altered;
@@ -175,6 +226,7 @@ TEST_CASE("every field of a hello, altered on its way", "[tamper]") {
     }
   }
   CHECK(fields > 10);
+  CHECK(of_another.size() > 3);  // certificate, body, signature, node, nonce and payload at least
 }
 
 TEST_CASE("every byte of every packet altered on its way is dropped or harmless", "[tamper]") {
