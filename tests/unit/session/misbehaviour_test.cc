@@ -47,17 +47,29 @@ class Throwing final : public Protocol {
   ByteVector hello_ = ByteVector(64, 1);
 };
 
-class ThrowingOnce final : public ProtocolFactory {
+/// For one message; every other is signed as ever.
+class ThrowingFor final : public ProtocolFactory {
  public:
   [[nodiscard]] Result<std::unique_ptr<Protocol>> sign(SignParameters parameters,
                                                        Random& random) override {
-    if (armed) {
+    if (parameters.message == message) {
       return std::make_unique<Throwing>();
     }
     return ProtocolFactory::sign(std::move(parameters), random);
   }
-  bool armed = false;
+  ByteVector message;
 };
+
+/// Requests of the same user that were under way when `failed` failed: all good.
+void check_untouched(EngineCluster& cluster, std::uint64_t failed,
+                     const std::vector<std::uint64_t>& others) {
+  REQUIRE(cluster.settle(others));
+  for (const std::uint64_t id : others) {
+    INFO(cluster.work(id).node);
+    CHECK(cluster.work(id).asked_us < cluster.work(failed).answered_us);
+    CHECK(cluster.answer(id).ok());
+  }
+}
 
 }  // namespace
 
@@ -87,6 +99,28 @@ TEST_CASE("2-of-2: a false share ends the session at once and names its signer",
   REQUIRE(cluster.settle(next));
   CHECK(cluster.answer(next[0]).ok());
   CHECK(cluster.answer(next[1]).ok());
+}
+
+TEST_CASE("2-of-2: a false share ends its own session only, not another that is under way",
+          "[misbehaviour]") {
+  EngineCluster cluster(8, 2);
+  cluster.make_key("k", 2);
+  const SignedRequest spoilt = cluster.coordinated_by("n1");
+  turn(cluster, "n2", [&](const std::string&, std::vector<ByteVector>& messages) {
+    for (ByteVector& message : messages) {
+      if (is<Round>(message) && decoded<Round>(message).session == spoilt.session) {
+        message.back() ^= 1U;
+      }
+    }
+  });
+  const auto works = cluster.ask_all(spoilt.envelope);
+  const auto others = cluster.ask_all(cluster.coordinated_by("n1").envelope);
+  REQUIRE(cluster.settle(works));
+  const Error* error = error_of(cluster.answer(works[0]));
+  REQUIRE(error != nullptr);
+  CHECK(error->code == ErrorCode::kPeerMisbehaved);
+  CHECK(error->peer == "n2");
+  check_untouched(cluster, works[0], others);
 }
 
 TEST_CASE("2-of-3: a signer that always lies costs an attempt, and soon not even that",
@@ -291,18 +325,20 @@ TEST_CASE("refusals on demand are bounded: a compromised node does not fill the 
 
 TEST_CASE("an exception costs its session only", "[misbehaviour]") {
   EngineCluster cluster(7, 2);
-  auto owned = std::make_unique<ThrowingOnce>();
-  ThrowingOnce& factory = *owned;
+  auto owned = std::make_unique<ThrowingFor>();
+  owned->message = {0xe7};
+  const ByteVector message = owned->message;
   cluster.node(0).protocols = std::move(owned);
   cluster.make_key("k", 2);
-  factory.armed = true;
-  const auto works = cluster.ask_all(cluster.coordinated_by("n1").envelope);
+  const auto request = [&] { return cluster.sign_request("k", message); };
+  const auto works = cluster.ask_all(cluster.coordinated_by("n1", request).envelope);
+  const auto others = cluster.ask_all(cluster.coordinated_by("n1").envelope);
   REQUIRE(cluster.settle(works));
+  check_untouched(cluster, works[0], others);
   const Error* error = error_of(cluster.answer(works[0]));
   REQUIRE(error != nullptr);
   CHECK(error->code == ErrorCode::kHandlerFailed);
   CHECK(cluster.counters(0).exceptions == 1);
-  factory.armed = false;
   const auto next = cluster.ask_all(cluster.sign(cluster.sign_request("k", {2})).envelope);
   REQUIRE(cluster.settle(next));
   CHECK(cluster.answer(next[0]).ok());
