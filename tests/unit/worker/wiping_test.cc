@@ -1,5 +1,8 @@
 // The memory of real worker processes, searched from outside: an open key's secrets are there once,
 // and a signature leaves no second copy.
+// Only what this test knows can be searched for, and a worker's random numbers are the system's:
+// nonces and other values drawn for one session are searched for in the process of three engines
+// whose generator notes them (tests/unit/session/wiping_test.cc).
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
