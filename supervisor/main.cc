@@ -42,6 +42,26 @@ std::expected<void, ConfigProblem> raise_descriptor_limit(Config& config) {
   return fit_workers(config, limit.rlim_max);
 }
 
+/// The loop, and its end: what is closing gets its turns, then the loop's own memory goes.
+struct OwnLoop {
+  uv_loop_t loop;
+
+  OwnLoop() { uv_loop_init(&loop); }
+  ~OwnLoop() { close(); }
+  OwnLoop(const OwnLoop&) = delete;
+  OwnLoop& operator=(const OwnLoop&) = delete;
+
+  void close() {
+    for (int turn = 0; open_ && turn < 8; ++turn) {
+      uv_run(&loop, UV_RUN_NOWAIT);
+      open_ = uv_loop_close(&loop) == UV_EBUSY;
+    }
+  }
+
+ private:
+  bool open_ = true;
+};
+
 /// What the signals act on.
 struct Stopper {
   uv_loop_t* loop;
@@ -55,8 +75,8 @@ int serve(Config config) {
     spdlog::warn("{}", missing);
   }
   std::signal(SIGPIPE, SIG_IGN);
-  uv_loop_t loop;
-  uv_loop_init(&loop);
+  OwnLoop own;
+  uv_loop_t& loop = own.loop;
   int status = kExitFailed;
   {
     auto socket = take_control_socket(config.control_socket);
@@ -64,7 +84,6 @@ int serve(Config config) {
                          : Expected<std::unique_ptr<Node>>(std::unexpected(socket.error()));
     if (!opened) {
       spdlog::error("{}", opened.error().message);
-      uv_run(&loop, UV_RUN_NOWAIT);
       return kExitFailed;
     }
     std::unique_ptr<Node> node = std::move(*opened);
@@ -97,8 +116,7 @@ int serve(Config config) {
       uv_close(reinterpret_cast<uv_handle_t*>(&handle), nullptr);
     }
     node.reset();
-    uv_run(&loop, UV_RUN_NOWAIT);
-    uv_run(&loop, UV_RUN_NOWAIT);
+    own.close();
   }
   spdlog::info("stopped");
   spdlog::shutdown();
