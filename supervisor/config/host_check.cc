@@ -120,8 +120,11 @@ class HostCheck {
       complain("state_directory", existing.string() + " is no directory", "correct the path");
       return;
     }
+    // Under systemd a running node may write to its own directory alone; that says nothing of
+    // another one at the next start, whose unit may have been changed along with this file.
+    const bool judges = running_ == nullptr;
     struct stat info{};
-    if (::faccessat(AT_FDCWD, existing.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    if (judges && ::faccessat(AT_FDCWD, existing.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
       if (untold_ != nullptr && ::geteuid() != 0) {
         untold_->push_back("state_directory: " + existing.string());
         return;
