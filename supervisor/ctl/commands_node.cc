@@ -126,15 +126,12 @@ Outcome<void> run_events(const Context& context, bool follow) {
     return std::unexpected(call.error());
   }
   while (!context.interrupted) {
-    const auto reply = node->receive(std::chrono::seconds(1));
+    const auto reply = node->reply_to(*call, std::chrono::seconds(1));
     if (!reply) {
       return std::unexpected(reply.error());
     }
-    if (!*reply || (*reply)->call != *call) {
+    if (!*reply) {
       continue;
-    }
-    if (!(*reply)->error_name.empty()) {
-      return refused(reply_error(**reply));
     }
     if (!(*reply)->body.empty()) {
       const auto event = parse_body((*reply)->body);

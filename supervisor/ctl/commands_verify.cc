@@ -56,15 +56,12 @@ Outcome<void> verify_user(const Context& context, ControlClient& node, const std
     return std::unexpected(call.error());
   }
   while (!context.interrupted) {  // the node bounds the time of each key
-    auto reply = node.receive(kLookUpAgain);
+    const auto reply = node.reply_to(*call, kLookUpAgain);
     if (!reply) {
       return std::unexpected(reply.error());
     }
-    if (!*reply || (*reply)->call != *call) {
+    if (!*reply) {
       continue;
-    }
-    if (!(*reply)->error_name.empty()) {
-      return refused(reply_error(**reply));
     }
     if ((*reply)->final) {
       return {};

@@ -162,6 +162,21 @@ Outcome<ByteVector> ControlClient::call(std::string_view command, ByteVector arg
   return std::move(parts->back());
 }
 
+Outcome<std::optional<ipc::ControlReply>> ControlClient::reply_to(
+    std::uint64_t call, std::chrono::milliseconds timeout) {
+  auto reply = receive(timeout);
+  if (!reply || !*reply) {
+    return reply;
+  }
+  if ((*reply)->call != call) {
+    return std::nullopt;
+  }
+  if (!(*reply)->error_name.empty()) {
+    return refused(reply_error(**reply));
+  }
+  return reply;
+}
+
 Outcome<std::vector<ByteVector>> ControlClient::call_for_parts(std::string_view command,
                                                                ByteVector arguments,
                                                                std::chrono::milliseconds timeout) {
@@ -172,15 +187,13 @@ Outcome<std::vector<ByteVector>> ControlClient::call_for_parts(std::string_view 
   }
   const auto end = Clock::now() + timeout;
   while (Clock::now() < end) {
-    auto reply = receive(std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()));
+    auto reply =
+        reply_to(*number, std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()));
     if (!reply) {
       return std::unexpected(reply.error());
     }
-    if (!*reply || (*reply)->call != *number) {
+    if (!*reply) {
       continue;
-    }
-    if (!(*reply)->error_name.empty()) {
-      return refused(reply_error(**reply));
     }
     parts.push_back(std::move((*reply)->body));
     if ((*reply)->final) {

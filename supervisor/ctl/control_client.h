@@ -29,6 +29,9 @@ class ControlClient {
   /// The next reply of any call; nothing after `timeout`, or when a signal came.
   [[nodiscard]] Outcome<std::optional<ipc::ControlReply>> receive(
       std::chrono::milliseconds timeout);
+  /// The same of one call, whose error is one (kRefused); nothing also when another's came.
+  [[nodiscard]] Outcome<std::optional<ipc::ControlReply>> reply_to(
+      std::uint64_t call, std::chrono::milliseconds timeout);
 
   /// One call to its end: the final reply's body, or its error (kRefused).
   [[nodiscard]] Outcome<ByteVector> call(
