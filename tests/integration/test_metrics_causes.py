@@ -1,6 +1,5 @@
 """Metrics that only move when something goes wrong: each cause is made, and its series is seen to move (others: test_metrics.py)."""
 import os
-import socket
 
 import pytest
 
@@ -9,6 +8,7 @@ from control import frame, pack
 from faults import FaultCluster
 from metrics import Moves, read
 from raw_client import RawClient
+from stranger import knock_as_stranger, open_to_all
 
 START_TIMEOUT_S = 1
 
@@ -68,18 +68,9 @@ def test_what_waits_for_a_worker_is_counted(cluster):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 def test_refused_calls_are_counted(cluster):
-    path = cluster.socket(1)
-    for folder in (cluster.dir, cluster.home, path.parent):
-        os.chmod(folder, 0o711)
-    os.chmod(path, 0o666)
+    open_to_all(cluster, 1)
     moves = Moves(cluster)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        os.seteuid(65534)
-        try:
-            client.connect(str(path))  # the kernel notes who it is
-        finally:
-            os.seteuid(0)
-        client.settimeout(30)
+    with knock_as_stranger(cluster, 1) as client:
         client.sendall(frame(90, [1, "status", pack({})]))
         assert b"denied" in client.recv(1 << 16)
     moves.wait("cosigner_control_refused_total")

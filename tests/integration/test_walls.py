@@ -16,6 +16,7 @@ import pytest
 from cluster import BIN, Cluster, wait_until
 from control import Control, frame, pack, sign_envelope
 from crowd import Crowd, add_crowd_initiator, configure_workers, restart
+from stranger import knock_as_stranger, open_to_all
 
 
 @pytest.fixture(scope="module")
@@ -181,22 +182,7 @@ def resident_kib(pid):
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 def test_who_has_no_rights_costs_nobody_else_anything(cluster, key):
     """Under systemd everybody may knock (cosigner.service): somebody else of this machine knocks thousands of times."""
-    path = cluster.socket(1)
-    for folder in (cluster.dir, cluster.home, path.parent):
-        os.chmod(folder, 0o711)
-    os.chmod(path, 0o666)
-
-    def stranger():
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        os.setegid(65534)
-        os.seteuid(65534)
-        try:
-            client.connect(str(path))  # the kernel notes who it is
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
-        client.settimeout(30)  # not before: a connect(2) that may not wait fails while the node is accepting others
-        return client
+    open_to_all(cluster, 1)
 
     def all_it_says(client):
         said = b""
@@ -212,21 +198,21 @@ def test_who_has_no_rights_costs_nobody_else_anything(cluster, key):
     gateway, memory = cluster.status()["gateway"]["pid"], resident_kib(cluster.supervisor(1))
     call = frame(90, [1, "status", pack({})])
     for knock in range(2000):
-        client = stranger()
+        client = knock_as_stranger(cluster, 1)
         client.sendall(call)
         assert b"denied" in all_it_says(client)
         if knock % 500 == 0:
             cluster.sign_and_verify("alice", key, b"beside them")
-    large = stranger()
+    large = knock_as_stranger(cluster, 1)
     large.sendall(struct.pack(">I", 4 << 20))
     assert all_it_says(large) == b"", "a frame of 4 MiB is not even begun"
     # Who may not look does not learn which commands there are, and leaves the same trace.
     for name in ("no-such-command", "status"):
-        client = stranger()
+        client = knock_as_stranger(cluster, 1)
         client.sendall(frame(90, [1, name, pack({})]))
         said = all_it_says(client)
         assert b"denied" in said and b"knows no" not in said
-    held = [stranger() for _ in range(300)]
+    held = [knock_as_stranger(cluster, 1) for _ in range(300)]
     assert cluster.status()["gateway"]["pid"] == gateway
     cluster.sign_and_verify("alice", key, b"beside those who stay")
     for client in held:
