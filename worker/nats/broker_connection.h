@@ -6,9 +6,11 @@
 //   … on_state(kSubscribed) …
 //   broker.publish({subject, reply, payload});
 //
-// One thread of ours owns the link: it connects, subscribes, publishes, replaces a lost link after
-// 10 to 50 ms (doubling up to 1 s, with jitter), and on new credentials brings up a second link
-// before it lets the first go. nats.c itself never runs on the loop's thread, where it could block.
+// The loop itself sends and receives; what it publishes in one turn goes out at that turn's end, in
+// one piece. One thread of ours, the link thread, does what blocks: it connects, waits for the
+// broker's acknowledgements, asks every ten seconds whether the broker is still there, replaces a
+// lost link after 10 to 50 ms (doubling up to 1 s, with jitter), and on new credentials brings up a
+// second link before it lets the first go.
 
 #include <uv.h>
 
@@ -20,7 +22,6 @@
 #include "worker/nats/broker_event.h"
 #include "worker/nats/broker_link.h"
 #include "worker/nats/event_queue.h"
-#include "worker/nats/outbox.h"
 
 namespace cosigner::worker {
 
@@ -28,7 +29,8 @@ struct BrokerOptions {
   ipc::BrokerAccess access;
   LinkOptions link;
   EventQueue::Limits incoming;
-  Outbox::Limits outgoing;
+  /// Published and not yet taken by the socket. The message that passes it is the last.
+  std::size_t unwritten_bytes = 32U << 20;
 };
 
 class BrokerConnection {
@@ -55,13 +57,13 @@ class BrokerConnection {
   BrokerConnection(const BrokerConnection&) = delete;
   BrokerConnection& operator=(const BrokerConnection&) = delete;
 
-  /// False, and nothing is sent, while there is no broker or when the queue is full: the caller
+  /// False, and nothing is sent, while there is no broker or when too much is unwritten: the caller
   /// sends again later or lets it be. True promises nothing either.
-  bool publish(Outgoing message);
+  bool publish(const Outgoing& message);
   /// Replaces the credentials: a new link first, then the old one is drained. Nothing is lost;
   /// around the change a message may come twice.
   void renew(ipc::BrokerAccess access);
-  /// Sends what is queued, hands over what has come, ends with kClosed.
+  /// Sends what is unwritten, hands over what has come, ends with kClosed.
   void close();
   /// A close() in two steps, so that what has come can be answered: ends the subscriptions, hands
   /// over what came before their end, and then on_drained; publish() works until close() is called,

@@ -1,5 +1,5 @@
 #pragma once
-// What comes from the broker to the loop, in the order in which it happened.
+// What comes from the broker to the loop, in the order in which it happened; what goes to it.
 
 #include <cstdint>
 #include <string>
@@ -8,6 +8,12 @@
 #include "crypto/base/bytes.h"
 
 namespace cosigner::worker {
+
+struct Outgoing {
+  std::string subject;
+  std::string reply;  ///< empty: none
+  ByteVector payload;
+};
 
 /// Untrusted but for its subject, whose permissions the broker enforces.
 struct BrokerMessage {

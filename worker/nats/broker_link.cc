@@ -1,9 +1,15 @@
 #include "worker/nats/broker_link.h"
 
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+
+#include "ipc/unique_fd.h"
 
 namespace cosigner::worker {
 namespace {
@@ -14,7 +20,10 @@ struct FreeOptions {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
 };
 
-// One delivery thread for all subscriptions; nats.c starts three threads of its own besides.
+// Each connection has one buffer of this size each way; the one for what goes out grows with the
+// largest message.
+constexpr int kBufferBytes = 16 << 10;
+// One thread of nats.c for what comes by callback.
 void open_library() {
   static const bool opened = [] {
     nats_Open(-1);
@@ -24,6 +33,13 @@ void open_library() {
   static_cast<void>(opened);
 }
 
+// What receive() takes at most before the loop gets its turn: more than an event queue holds.
+constexpr int kMostReads = 1024;
+// Messages that have been read are destroyed so many, or so many bytes, at a time: nats.c wakes a
+// thread for it.
+constexpr std::size_t kSpentMessages = 32;
+constexpr std::size_t kSpentBytes = 16U << 10;
+
 std::string status_text(natsStatus status, const char* detail) {
   std::string text = natsStatus_GetText(status);
   if (detail != nullptr && *detail != '\0') {
@@ -32,23 +48,46 @@ std::string status_text(natsStatus status, const char* detail) {
   }
   return text;
 }
-std::string last_error(natsStatus status) {
+std::string error_text(natsStatus status) {
   return status_text(status, nats_GetLastError(nullptr));
+}
+
+BrokerMessage taken_from(natsMsg* message) {
+  BrokerMessage out;
+  out.subject = natsMsg_GetSubject(message);
+  if (const char* reply = natsMsg_GetReply(message)) {
+    out.reply = reply;
+  }
+  const auto* data = reinterpret_cast<const std::uint8_t*>(natsMsg_GetData(message));
+  const int size = natsMsg_GetDataLength(message);
+  if (size > 0) {
+    out.payload.assign(data, data + size);
+  }
+  out.no_responders = natsMsg_IsNoResponders(message);
+  return out;
 }
 
 }  // namespace
 
 // What nats.c's callbacks get as their closure. It must outlive the last of them: each connection
-// ends with one closed callback, each subscription with one completion.
+// ends with one closed callback, a subscription by callback with one completion.
 struct BrokerLink::State {
   LinkCallbacks callbacks;
   Ed25519SecretKey key;
   std::string jwt;
   natsConnection* connection = nullptr;
   std::vector<natsSubscription*> subscriptions;
+  natsSubscription* no_responders = nullptr;
+
+  ipc::UniqueFd descriptor;
+  std::atomic<bool> wants_to_send = false;
+  std::atomic<bool> ended = false;
+  std::size_t unwritten_messages = 0;  // the loop's, like these two
+  std::vector<natsMsg*> spent;
+  std::size_t spent_bytes = 0;
 
   std::mutex mutex;
-  std::condition_variable ended;
+  std::condition_variable ended_all;
   int outstanding = 0;
   bool closing = false;  // by us: a closed callback is no loss then
 
@@ -59,29 +98,48 @@ struct BrokerLink::State {
   void end() {
     const std::lock_guard lock(mutex);
     --outstanding;
-    ended.notify_all();
+    ended_all.notify_all();
   }
 
-  static void on_message(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
-                         natsMsg* message, void* closure) {
-    if (message == nullptr) {
-      return;
+  void destroy_spent() {
+    for (natsMsg* message : spent) {
+      natsMsg_Destroy(message);
     }
-    BrokerMessage out;
-    out.subject = natsMsg_GetSubject(message);
-    if (const char* reply = natsMsg_GetReply(message)) {
-      out.reply = reply;
-    }
-    const auto* data = reinterpret_cast<const std::uint8_t*>(natsMsg_GetData(message));
-    const int size = natsMsg_GetDataLength(message);
-    if (size > 0) {
-      out.payload.assign(data, data + size);
-    }
-    out.no_responders = natsMsg_IsNoResponders(message);
-    natsMsg_Destroy(message);
-    static_cast<State*>(closure)->callbacks.on_message(std::move(out));
+    spent.clear();
+    spent_bytes = 0;
   }
-  static void on_complete(void* closure) { static_cast<State*>(closure)->end(); }
+
+  // ---- the event loop, as nats.c sees it; the first is called while connecting, the second and
+  // third with the connection's lock held
+
+  static natsStatus attach(void** user, void* closure, natsConnection* /*connection*/,
+                           natsSock socket) {
+    auto* state = static_cast<State*>(closure);
+    *user = state;
+    state->descriptor = ipc::UniqueFd(::fcntl(socket, F_DUPFD_CLOEXEC, 0));
+    return state->descriptor.get() >= 0 ? NATS_OK : NATS_SYS_ERROR;
+  }
+  static natsStatus poll_read(void* closure, bool add) {
+    if (!add) {
+      static_cast<State*>(closure)->ended = true;
+    }
+    return NATS_OK;
+  }
+  static natsStatus poll_write(void* closure, bool add) {
+    auto* state = static_cast<State*>(closure);
+    state->wants_to_send = add;
+    if (add) {
+      state->callbacks.on_unwritten();
+    }
+    return NATS_OK;
+  }
+  static natsStatus detach(void* closure) {
+    static_cast<State*>(closure)->ended = true;
+    return NATS_OK;
+  }
+
+  // ---- nats.c's thread for callbacks
+
   static void on_closed(natsConnection* connection, void* closure) {
     auto* state = static_cast<State*>(closure);
     const char* text = nullptr;
@@ -97,6 +155,14 @@ struct BrokerLink::State {
     }
     state->end();
   }
+  static void on_no_responders(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
+                               natsMsg* message, void* closure) {
+    if (message != nullptr) {
+      static_cast<State*>(closure)->callbacks.on_no_responders(taken_from(message));
+      natsMsg_Destroy(message);
+    }
+  }
+  static void on_complete(void* closure) { static_cast<State*>(closure)->end(); }
   static void on_error(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
                        natsStatus status, void* closure) {
     auto* state = static_cast<State*>(closure);
@@ -106,7 +172,7 @@ struct BrokerLink::State {
     } else if (status == NATS_SLOW_CONSUMER) {
       kind = BrokerProblemKind::kSlowConsumer;
     }
-    state->callbacks.on_problem({kind, 1, last_error(status)});
+    state->callbacks.on_problem({kind, 1, error_text(status)});
   }
   static natsStatus give_jwt(char** jwt, char** /*error*/, void* closure) {
     *jwt = ::strdup(static_cast<State*>(closure)->jwt.c_str());
@@ -130,7 +196,7 @@ BrokerLink::BrokerLink(std::unique_ptr<State> state) : state_(std::move(state)) 
 
 std::expected<std::unique_ptr<BrokerLink>, std::string> BrokerLink::open(
     const LinkOptions& options, const ipc::BrokerAccess& access, const Ed25519SecretKey& key,
-    LinkCallbacks callbacks, const std::function<bool()>& give_up) {
+    LinkCallbacks callbacks) {
   open_library();
   auto state = std::make_unique<State>();
   state->callbacks = std::move(callbacks);
@@ -140,7 +206,7 @@ std::expected<std::unique_ptr<BrokerLink>, std::string> BrokerLink::open(
   if (auto connected = link->connect(options, access); !connected) {
     return std::unexpected(std::move(connected.error()));
   }
-  if (auto subscribed = link->subscribe(options, give_up); !subscribed) {
+  if (auto subscribed = link->subscribe(options); !subscribed) {
     return std::unexpected(std::move(subscribed.error()));
   }
   return link;
@@ -160,16 +226,15 @@ std::expected<void, std::string> BrokerLink::connect(const LinkOptions& options,
   set(natsOptions_SetURL(made, access.url.c_str()));
   set(natsOptions_SetName(made, options.name.c_str()));
   set(natsOptions_SetSendAsap(made, true));  // otherwise a flusher thread sleeps 1 ms first
-  set(natsOptions_SetWriteDeadline(made, options.write_deadline.count()));
   set(natsOptions_SetTimeout(made, options.connect_timeout.count()));
   set(natsOptions_SetAllowReconnect(made, false));
   set(natsOptions_SetReconnectBufSize(made, 0));
-  set(natsOptions_SetPingInterval(made, options.ping_interval.count()));
-  set(natsOptions_SetMaxPingsOut(made, 2));
+  set(natsOptions_SetPingInterval(made, 0));
   set(natsOptions_UseGlobalMessageDelivery(made, true));
+  set(natsOptions_SetEventLoop(made, state, State::attach, State::poll_read, State::poll_write,
+                               State::detach));
   set(natsOptions_SetIgnoreDiscoveredServers(made, true));
-  // Each connection has one buffer of this size each way; larger messages bypass it.
-  set(natsOptions_SetIOBufSize(made, 16 << 10));
+  set(natsOptions_SetIOBufSize(made, kBufferBytes));
   set(natsOptions_SetClosedCB(made, State::on_closed, state));
   set(natsOptions_SetErrorHandler(made, State::on_error, state));
   if (!access.jwt.empty()) {
@@ -177,48 +242,89 @@ std::expected<void, std::string> BrokerLink::connect(const LinkOptions& options,
                                                 state));
   }
   if (status != NATS_OK) {
-    return std::unexpected(last_error(status));
+    return std::unexpected(error_text(status));
   }
   state->begin();  // for on_closed
   status = natsConnection_Connect(&state->connection, made);
   if (status != NATS_OK) {
     state->end();  // nats.c calls nothing for a connection that never stood
-    return std::unexpected(last_error(status));
+    return std::unexpected(error_text(status));
   }
   return {};
 }
 
-std::expected<void, std::string> BrokerLink::subscribe(const LinkOptions& options,
-                                                       const std::function<bool()>& give_up) {
-  State* state = state_.get();
+// Without a callback, so that receive() takes the messages in the loop's thread.
+std::expected<void, std::string> BrokerLink::subscribe(const LinkOptions& options) {
   for (const std::string& subject : options.subjects) {
     natsSubscription* subscription = nullptr;
-    natsStatus status = natsConnection_Subscribe(&subscription, state->connection, subject.c_str(),
-                                                 State::on_message, state);
+    const natsStatus status =
+        natsConnection_SubscribeSync(&subscription, state_->connection, subject.c_str());
     if (status != NATS_OK) {
-      return std::unexpected(last_error(status));
+      return std::unexpected(error_text(status));
     }
-    state->subscriptions.push_back(subscription);
-    state->begin();  // for on_complete
-    status = natsSubscription_SetOnCompleteCB(subscription, State::on_complete, state);
-    if (status != NATS_OK) {
-      state->end();
-      return std::unexpected(last_error(status));
-    }
+    state_->subscriptions.push_back(subscription);
   }
-  // The server works in order: when the PONG is here, the subscriptions stand or have been refused.
-  natsStatus status = NATS_TIMEOUT;
-  for (int seconds = 0; seconds < 10 && status == NATS_TIMEOUT && !give_up(); ++seconds) {
-    status = natsConnection_FlushTimeout(state->connection, 1000);
+  if (options.no_responders_subject.empty()) {
+    return {};
+  }
+  natsStatus status = natsConnection_Subscribe(&state_->no_responders, state_->connection,
+                                               options.no_responders_subject.c_str(),
+                                               State::on_no_responders, state_.get());
+  if (status == NATS_OK) {
+    state_->begin();  // for on_complete
+    status =
+        natsSubscription_SetOnCompleteCB(state_->no_responders, State::on_complete, state_.get());
+    if (status != NATS_OK) {
+      state_->end();
+    }
   }
   if (status != NATS_OK) {
-    return std::unexpected("subscribing: " + last_error(status));
+    return std::unexpected(error_text(status));
   }
+  return {};
+}
+
+// The server works in order: when its PONG is here, the subscriptions stand or have been refused.
+BrokerLink::FlushStatus BrokerLink::flush(milliseconds timeout) {
+  switch (natsConnection_FlushTimeout(state_->connection, timeout.count())) {
+    case NATS_OK:
+      return FlushStatus::kDone;
+    case NATS_TIMEOUT:
+      return FlushStatus::kTimeout;
+    default:
+      return FlushStatus::kBroken;
+  }
+}
+
+std::expected<void, std::string> BrokerLink::refused() const {
   const char* text = nullptr;
-  if (natsConnection_GetLastError(state->connection, &text) == NATS_NOT_PERMITTED) {
+  if (natsConnection_GetLastError(state_->connection, &text) == NATS_NOT_PERMITTED) {
     return std::unexpected(status_text(NATS_NOT_PERMITTED, text));
   }
   return {};
+}
+
+std::string BrokerLink::last_error() {
+  natsStatus status = NATS_OK;
+  const char* text = nats_GetLastError(&status);
+  return status_text(status, text);
+}
+
+void BrokerLink::drain(milliseconds timeout) {
+  for (natsSubscription* subscription : state_->subscriptions) {
+    natsSubscription_DrainTimeout(subscription, timeout.count());
+  }
+  for (natsSubscription* subscription : state_->subscriptions) {
+    natsSubscription_WaitForDrainCompletion(subscription, timeout.count());
+  }
+}
+
+int BrokerLink::descriptor() const {
+  return state_->descriptor.get();
+}
+
+bool BrokerLink::ended() const {
+  return state_->ended;
 }
 
 BrokerLink::PublishStatus BrokerLink::publish(const Outgoing& message) {
@@ -231,7 +337,8 @@ BrokerLink::PublishStatus BrokerLink::publish(const Outgoing& message) {
                                           message.reply.c_str(), message.payload.data(), size);
   switch (status) {
     case NATS_OK:
-      return PublishStatus::kSent;
+      ++state_->unwritten_messages;
+      return PublishStatus::kPublished;
     case NATS_MAX_PAYLOAD:
     case NATS_INVALID_SUBJECT:
     case NATS_INVALID_ARG:
@@ -241,17 +348,48 @@ BrokerLink::PublishStatus BrokerLink::publish(const Outgoing& message) {
   }
 }
 
-void BrokerLink::flush(milliseconds timeout) {
-  natsConnection_FlushTimeout(state_->connection, timeout.count());
+BrokerLink::Unwritten BrokerLink::unwritten() const {
+  const int bytes = natsConnection_Buffered(state_->connection);
+  return {.bytes = bytes > 0 ? static_cast<std::size_t>(bytes) : 0,
+          .messages = state_->unwritten_messages};
 }
 
-void BrokerLink::drain(milliseconds timeout) {
-  for (natsSubscription* subscription : state_->subscriptions) {
-    natsSubscription_Drain(subscription);
+bool BrokerLink::wants_to_send() const {
+  return state_->wants_to_send;
+}
+
+void BrokerLink::send() {
+  natsConnection_ProcessWriteEvent(state_->connection);
+  if (!state_->wants_to_send) {
+    state_->unwritten_messages = 0;
   }
-  flush(timeout);
-  for (natsSubscription* subscription : state_->subscriptions) {
-    natsSubscription_WaitForDrainCompletion(subscription, timeout.count());
+}
+
+void BrokerLink::receive() {
+  for (int reads = 0; reads < kMostReads && !state_->ended; ++reads) {
+    natsConnection_ProcessReadEvent(state_->connection);
+    for (natsSubscription* subscription : state_->subscriptions) {
+      std::uint64_t queued = 0;
+      natsSubscription_QueuedMsgs(subscription, &queued);
+      for (; queued > 0; --queued) {
+        natsMsg* message = nullptr;
+        const natsStatus status = natsSubscription_NextMsg(&message, subscription, 0);
+        if (status == NATS_OK) {
+          state_->spent.push_back(message);
+          state_->spent_bytes += static_cast<std::size_t>(natsMsg_GetDataLength(message));
+          state_->callbacks.on_message(taken_from(message));
+        } else if (status != NATS_NO_RESPONDERS) {
+          break;
+        }
+      }
+    }
+    int more = 0;
+    if (::ioctl(descriptor(), FIONREAD, &more) != 0 || more <= 0) {
+      break;
+    }
+  }
+  if (state_->spent.size() >= kSpentMessages || state_->spent_bytes >= kSpentBytes) {
+    state_->destroy_spent();
   }
 }
 
@@ -260,13 +398,15 @@ BrokerLink::~BrokerLink() {
     const std::lock_guard lock(state_->mutex);
     state_->closing = true;
   }
+  state_->destroy_spent();
   for (natsSubscription* subscription : state_->subscriptions) {
     natsSubscription_Destroy(subscription);
   }
+  natsSubscription_Destroy(state_->no_responders);
   natsConnection_Destroy(state_->connection);
   std::unique_lock lock(state_->mutex);
-  const bool done = state_->ended.wait_for(lock, std::chrono::seconds(5),
-                                           [this] { return state_->outstanding == 0; });
+  const bool done = state_->ended_all.wait_for(lock, std::chrono::seconds(5),
+                                               [this] { return state_->outstanding == 0; });
   lock.unlock();
   if (!done) {
     // Never seen; if it happens, a few hundred bytes are a better price than a callback into freed

@@ -1,7 +1,7 @@
 #pragma once
-// From nats.c's threads to the loop: bounded, taken in whole batches, one wake-up per batch.
+// What has come and waits for its turn of the loop: bounded, taken in whole batches, one wake-up
+// per batch for what other threads push.
 
-#include <functional>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -18,28 +18,22 @@ class EventQueue {
     std::size_t messages = 4096;
     std::size_t bytes = 16U << 20;  ///< of payloads
   };
-  /// `wake` is called from the pushing thread whenever a batch begins.
-  EventQueue(Limits limits, std::function<void()> wake) : limits_(limits), wake_(std::move(wake)) {}
+  explicit EventQueue(Limits limits) : limits_(limits) {}
 
-  void push(BrokerEvent event) {
-    bool first = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto* message = std::get_if<BrokerMessage>(&event)) {
-        const std::size_t size = message->payload.size();
-        if (messages_ >= limits_.messages || bytes_ + size > limits_.bytes) {
-          ++dropped_;
-          return;  // whoever filled the queue has woken the loop
-        }
-        ++messages_;
-        bytes_ += size;
+  /// True if a batch begins with it: the loop is to be told.
+  bool push(BrokerEvent event) {
+    const std::lock_guard lock(mutex_);
+    if (const auto* message = std::get_if<BrokerMessage>(&event)) {
+      const std::size_t size = message->payload.size();
+      if (messages_ >= limits_.messages || bytes_ + size > limits_.bytes) {
+        ++dropped_;
+        return false;  // whoever filled the queue has told the loop
       }
-      first = events_.empty();
-      events_.push_back(std::move(event));
+      ++messages_;
+      bytes_ += size;
     }
-    if (first) {
-      wake_();
-    }
+    events_.push_back(std::move(event));
+    return events_.size() == 1;
   }
 
   /// Everything so far, in order; `spare` lends its storage to the next batch.
@@ -58,7 +52,6 @@ class EventQueue {
 
  private:
   const Limits limits_;
-  const std::function<void()> wake_;
   std::mutex mutex_;
   std::vector<BrokerEvent> events_;
   std::size_t messages_ = 0;

@@ -57,6 +57,7 @@ constexpr SeccompRules::Narrow kNarrow[] = {
     {SCMP_SYS(fcntl), 1, kAllBits, F_SETFL},
     {SCMP_SYS(fcntl), 1, kAllBits, F_GETFD},
     {SCMP_SYS(fcntl), 1, kAllBits, F_SETFD},
+    {SCMP_SYS(fcntl), 1, kAllBits, F_DUPFD_CLOEXEC},
     {SCMP_SYS(ioctl), 1, kAllBits, FIONBIO},
     {SCMP_SYS(ioctl), 1, kAllBits, FIONREAD},
     {SCMP_SYS(prctl), 0, kAllBits, PR_SET_NAME},  // threads name themselves

@@ -6,7 +6,7 @@
 //   cosigner.<cluster>.user.<U>.<self>.none.<to>.<packet>       the server's 503 for a packet of
 //   ours
 //
-// One subscription, cosigner.<cluster>.user.<U>.<self>.>, hears both; no node is called "none".
+// Two subscriptions, which have no subject in common; no node is called "none".
 
 #include <cstdint>
 #include <optional>
@@ -19,7 +19,8 @@ class UserSubjects {
  public:
   UserSubjects(std::string_view cluster, std::string_view user, std::string_view self);
 
-  [[nodiscard]] std::string subscription() const { return own_ + '>'; }
+  [[nodiscard]] std::string packets() const { return own_ + '*'; }
+  [[nodiscard]] std::string missed_packets() const { return own_ + "none.>"; }
   /// Where the user's worker on `node` listens to us.
   [[nodiscard]] std::string packet_to(std::string_view node) const;
   /// The reply subject of that packet.

@@ -122,10 +122,10 @@ void UserWorker::on_start(ipc::WorkerStart start) {
                       .relaxed = sandbox->relaxed});
   heartbeat_ms_ = start.settings.heartbeat_ms;
   subjects_.emplace(start.cluster, start.user, start.node);
-  BrokerOptions options{
-      .access = std::move(start.broker), .link = {}, .incoming = {}, .outgoing = {}};
+  BrokerOptions options{.access = std::move(start.broker), .link = {}, .incoming = {}};
   options.link.name = "cosigner worker " + start.node;
-  options.link.subjects = {subjects_->subscription()};
+  options.link.subjects = {subjects_->packets()};
+  options.link.no_responders_subject = subjects_->missed_packets();
   // The engine comes first: when the subscription stands, packets come.
   engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, *this,
                                             now(), COSIGNER_FAULT_PROTOCOLS);

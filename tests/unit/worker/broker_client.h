@@ -61,25 +61,30 @@ struct Loop {
 };
 
 struct Client {
-  Client(Loop& loop, std::string url, std::vector<std::string> subjects,
-         worker::EventQueue::Limits incoming = {}, worker::Outbox::Limits outgoing = {})
+  struct Setup {
+    worker::EventQueue::Limits incoming{};
+    std::size_t unwritten_bytes = worker::BrokerOptions{}.unwritten_bytes;
+    std::string no_responders_subject{};
+  };
+  Client(Loop& loop, std::string url, std::vector<std::string> subjects, Setup setup)
       : Client(loop, ipc::BrokerAccess{.url = std::move(url), .jwt = {}}, std::move(subjects),
-               key(), incoming, outgoing) {}
+               key(), std::move(setup)) {}
+  Client(Loop& loop, std::string url, std::vector<std::string> subjects)
+      : Client(loop, std::move(url), std::move(subjects), Setup()) {}
   Client(Loop& loop, ipc::BrokerAccess access, std::vector<std::string> subjects,
-         Ed25519SecretKey nkey, worker::EventQueue::Limits incoming = {},
-         worker::Outbox::Limits outgoing = {})
-      : connection(&loop.loop, options(std::move(access), std::move(subjects), incoming, outgoing),
+         Ed25519SecretKey nkey, Setup setup)
+      : connection(&loop.loop, options(std::move(access), std::move(subjects), std::move(setup)),
                    std::move(nkey), handlers()) {}
 
   static worker::BrokerOptions options(ipc::BrokerAccess access, std::vector<std::string> subjects,
-                                       worker::EventQueue::Limits incoming,
-                                       worker::Outbox::Limits outgoing) {
+                                       Setup setup) {
     worker::BrokerOptions options;
     options.access = std::move(access);
     options.link.name = "test";
     options.link.subjects = std::move(subjects);
-    options.incoming = incoming;
-    options.outgoing = outgoing;
+    options.link.no_responders_subject = std::move(setup.no_responders_subject);
+    options.incoming = setup.incoming;
+    options.unwritten_bytes = setup.unwritten_bytes;
     return options;
   }
   static Ed25519SecretKey key() {

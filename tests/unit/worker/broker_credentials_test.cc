@@ -72,9 +72,9 @@ struct Worker {
       : node(on),
         subjects("test", "alice", on),
         key(Client::key()),
-        client(loop, {.url = server.url(), .jwt = jwt(authority, lifetime_s)},
-               {subjects.subscription()},
-               wrong_key != nullptr ? wrong_key->duplicate() : key.duplicate()) {}
+        client(loop, {.url = server.url(), .jwt = jwt(authority, lifetime_s)}, {subjects.packets()},
+               wrong_key != nullptr ? wrong_key->duplicate() : key.duplicate(),
+               {.no_responders_subject = subjects.missed_packets()}) {}
 
   std::string jwt(Operator& authority, std::int64_t lifetime_s) {
     return authority.user(node, user_subject_token("test", "alice"), ed25519_public_key(key),
@@ -99,7 +99,7 @@ TEST_CASE("minted credentials connect, and reach their own user's subjects from 
   REQUIRE(one.client.send(one.subjects.packet_to("node2")));
   REQUIRE(loop.until([&] { return two.client.messages.size() == 1; }));
   CHECK(two.subjects.parse(two.client.messages[0].subject)->node == "node1");
-  // A packet to a node without a worker comes back on the connection's only subscription.
+  // A packet to a node without a worker comes back to its sender.
   REQUIRE(
       one.client.send(one.subjects.packet_to("node9"), 3, one.subjects.no_responders("node9", 5)));
   REQUIRE(loop.until([&] { return one.client.no_responders == 1; }));

@@ -51,8 +51,9 @@ TEST_CASE("messages travel once the broker has acknowledged the subscription") {
 TEST_CASE("a packet to nobody comes back as no responders on its own reply subject") {
   NatsServer server{std::string(kUsers)};
   Loop loop;
-  Client a(loop, server.url("a"), {"t.a.>"});
+  Client a(loop, server.url("a"), {"t.a.*"}, {.no_responders_subject = "t.a.none.>"});
   REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+  REQUIRE(a.send("t.b.a", 3, "t.a.own"));  // where messages come, it is not told, nor in the way
   REQUIRE(a.send("t.b.a", 3, "t.a.none.b.7"));
   REQUIRE(loop.until([&] { return a.no_responders == 1; }));
   CHECK(a.messages.at(0).subject == "t.a.none.b.7");
@@ -125,13 +126,13 @@ TEST_CASE("an attempt that fails after it has connected is no loss of the link t
 TEST_CASE("a stopped broker never blocks the loop") {
   NatsServer server;
   Loop loop;
-  Client a(loop, server.url(), {"t.a.>"}, {}, {.messages = 200, .bytes = 8U << 20});
+  Client a(loop, server.url(), {"t.a.>"}, {.unwritten_bytes = 8U << 20});
   Client b(loop, server.url(), {"t.b.>"});
   REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
   server.stop();
   loop.worst_ns = 0;
   loop.last_ns = uv_hrtime();
-  // More than socket buffers and queue hold: the rest is refused, not waited for.
+  // More than socket buffers and ours hold: the rest is refused, not waited for.
   int refused = 0;
   for (int i = 0; i < 400; ++i) {
     refused += a.send("t.b.a", 60'000) ? 0 : 1;
@@ -165,19 +166,25 @@ TEST_CASE("a broker that delays its acknowledgement by two seconds delays readin
 
 TEST_CASE("a loop that does not keep up loses the newest messages and hears how many") {
   NatsServer server;
+  Loop others;
   Loop loop;
-  Client a(loop, server.url(), {"t.a.>"});
-  Client b(loop, server.url(), {"t.b.>"}, {.messages = 100, .bytes = 1U << 20});
-  REQUIRE(loop.until([&] { return a.subscribed == 1 && b.subscribed == 1; }));
+  Client a(others, server.url(), {"t.a.>"});
+  Client b(loop, server.url(), {"t.b.>"}, {.incoming = {.messages = 100, .bytes = 1U << 20}});
+  REQUIRE(others.until([&] { return a.subscribed == 1; }));
+  REQUIRE(loop.until([&] { return b.subscribed == 1; }));
   for (int i = 0; i < 1000; ++i) {
     REQUIRE(a.send("t.b.a", static_cast<std::size_t>(i)));
   }
-  ::usleep(300'000);  // the loop sleeps, nats.c's threads work
+  REQUIRE(a.send("t.a.a"));
+  // One loop sleeps, the other gets everything to the broker, which hands it on.
+  REQUIRE(others.until([&] { return a.messages.size() == 1; }));
+  others.run_for(milliseconds(300));
   REQUIRE(loop.until([&] { return b.has(BrokerProblemKind::kSlowConsumer); }));
   REQUIRE(b.messages.size() == 100);
   CHECK(b.messages.back().payload.size() == 99);
   CHECK(b.problems.at(0).count == 900);
   REQUIRE(a.send("t.b.a", 5));
+  others.run_for(milliseconds(50));
   CHECK(loop.until([&] { return b.messages.size() == 101; }));
 }
 

@@ -268,9 +268,9 @@ TEST_CASE("a user with a thousand large keys starts: they come in parts, each ac
 TEST_CASE("subjects name sender, receiver and missed packet, and nothing else passes") {
   const UserSubjects subjects("test", "alice", "node1");
   const UserSubjects peer("test", "alice", "node2");
-  const std::string own = subjects.subscription().substr(0, subjects.subscription().size() - 1);
+  const std::string own = subjects.packets().substr(0, subjects.packets().size() - 1);
   CHECK(subjects.packet_to("node2") ==
-        peer.subscription().substr(0, peer.subscription().size() - 1) + "node1");
+        peer.packets().substr(0, peer.packets().size() - 1) + "node1");
   const std::string heard = peer.packet_to("node1");
   REQUIRE(subjects.parse(heard));
   CHECK(subjects.parse(heard)->node == "node2");
