@@ -223,7 +223,7 @@ ByteVector encode_envelope(const Envelope& envelope) {
       .finish();
 }
 
-Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes) {
+Expected<EnvelopeView> view_envelope(ByteView bytes, std::size_t max_bytes) {
   if (bytes.size() > max_bytes) {
     return fail(ErrorCode::kBadRequest,
                 "envelope: more than " + std::to_string(max_bytes) + " bytes");
@@ -234,8 +234,8 @@ Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes) {
     return std::unexpected(tree.error());
   }
   ipc::MapReader in(tree->root(), "envelope");
-  Envelope out;
-  out.request = to_vector(in.bytes("request"));
+  EnvelopeView out;
+  out.request = in.bytes("request");
   for (const ipc::Node& node : in.array("signatures", kMaxSignatures)) {
     const auto joined = node.bytes(kSignatureBytes);
     if (!joined || joined->size() != kSignatureBytes) {
@@ -250,6 +250,14 @@ Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes) {
     return std::unexpected(finished.error());
   }
   return out;
+}
+
+Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes) {
+  auto view = view_envelope(bytes, max_bytes);
+  if (!view) {
+    return std::unexpected(view.error());
+  }
+  return Envelope{.request = to_vector(view->request), .signatures = std::move(view->signatures)};
 }
 
 Expected<SignedRequest> sign_request(const Request& request, const IdentityKey& key) {

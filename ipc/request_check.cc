@@ -28,7 +28,7 @@ const ipc::Initiator* InitiatorTable::find(const Ed25519PublicKey& key) const {
 }
 
 Expected<ParsedRequest> parse_request(ByteView envelope, std::size_t max_bytes) {
-  auto outer = decode_envelope(envelope, max_bytes);
+  auto outer = view_envelope(envelope, max_bytes);
   if (!outer) {
     return std::unexpected(outer.error());
   }
@@ -44,8 +44,8 @@ Expected<ParsedRequest> parse_request(ByteView envelope, std::size_t max_bytes) 
 }
 
 SessionId session_of_refused(ByteView envelope) {
-  const auto outer = decode_envelope(envelope, SIZE_MAX);
-  return session_id(outer ? ByteView(outer->request) : envelope);
+  const auto outer = view_envelope(envelope, SIZE_MAX);
+  return session_id(outer ? outer->request : envelope);
 }
 
 Expected<const ipc::Initiator*> authorise(const ParsedRequest& parsed, std::string_view cluster,

@@ -13,6 +13,7 @@ constexpr double kRefusalsPerSecond = 1000;
 /// serve.
 constexpr std::uint64_t kServeExpiredMs = 24ULL * 3600 * 1000;
 
+// Hashes all of the envelope, whatever its size: a client believes a refusal of its session only.
 RequestAnswer unreadable(ByteView envelope, Error error) {
   return RequestAnswer{.session = session_of_refused(envelope),
                        .operation = {},
@@ -56,16 +57,14 @@ void RequestGate::reconfigure(std::vector<std::string> peers,
   rates_.clear();
 }
 
-RequestGate::Verdict RequestGate::refuse(std::int64_t now_ms, RequestAnswer answer) {
-  if (const auto* error = std::get_if<Error>(&answer.content)) {
-    ++counters_.by_error[error->code];
-  }
+bool RequestGate::may_answer_refusal(std::int64_t now_ms, ErrorCode code) {
+  ++counters_.by_error[code];
   if (!refusals_.take(now_ms)) {
     ++counters_.dropped_refusals;
-    return Dropped{};
+    return false;
   }
   ++counters_.refused;
-  return Refused{std::move(answer)};
+  return true;
 }
 
 RequestGate::Seen* RequestGate::find_seen(const ParsedRequest& parsed) {
@@ -93,10 +92,16 @@ RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_
   }
   auto parsed = parse_request(envelope, settings_.max_envelope_bytes);
   if (!parsed) {
-    return refuse(now_ms, unreadable(envelope, parsed.error()));
+    if (!may_answer_refusal(now_ms, parsed.error().code)) {
+      return Dropped{};
+    }
+    return Refused{unreadable(envelope, parsed.error())};
   }
-  const auto refusal = [&](Error error) {
-    return refuse(now_ms, error_answer(parsed->request, parsed->session, std::move(error)));
+  const auto refusal = [&](Error error) -> Verdict {
+    if (!may_answer_refusal(now_ms, error.code)) {
+      return Dropped{};
+    }
+    return Refused{error_answer(parsed->request, parsed->session, std::move(error))};
   };
   const auto initiator = authorise(*parsed, cluster_, initiators_);
   if (!initiator) {

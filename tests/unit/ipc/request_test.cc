@@ -2,6 +2,7 @@
 
 #include "ipc/request.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <functional>
@@ -435,6 +436,10 @@ TEST_CASE("who may ask for what, and when: the order of the checks") {
   CHECK(code_of(sign_request(request, stranger)) == ErrorCode::kBadRequest);
 
   CHECK(session_of_refused(good) == session);
+  const ByteView request_bytes = view_envelope(good, good.size())->request;
+  CHECK(std::ranges::equal(request_bytes, envelope.request));
+  const auto offset = request_bytes.data() - good.data();  // it points into what was read
+  CHECK((offset > 0 && static_cast<std::size_t>(offset) + request_bytes.size() < good.size()));
   CHECK(session_of_refused(as_bytes("junk")) == session_id(as_bytes("junk")));
 }
 

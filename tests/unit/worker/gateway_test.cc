@@ -122,6 +122,9 @@ TEST_CASE("a flood of refusals is answered at a bounded rate and costs a valid r
   CHECK(f.gate.counters().dropped() == 4000);
   CHECK(f.gate.take_counters().by_error.at(ErrorCode::kUnauthorized) == 5000);
   CHECK(f.gate.counters().dropped() == 0);  // counted anew
+  const auto unreadable = f.gate.check(1, kWall, "", as_bytes("not msgpack"));
+  CHECK(std::holds_alternative<RequestGate::Dropped>(unreadable));
+  CHECK(f.gate.counters().dropped_refusals == 1);
   CHECK(std::holds_alternative<RequestGate::Passed>(f.check(f.request(), f.client)));
 }
 
