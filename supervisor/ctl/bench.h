@@ -42,7 +42,8 @@ struct BenchReport {
 
   std::string what;  ///< "sign", "keygen", "first-signature"
   BenchOptions options;
-  Latencies latencies;                          ///< of successes
+  Latencies latencies;  ///< of successes
+  Latencies starts;     ///< first-signature: of the evicted processes, order to ready
   std::map<std::string, std::uint64_t> errors;  ///< by name
   bool may_have_executed = false;               ///< one of the requests that failed
   double seconds = 0;                           ///< from the first request to the last answer
@@ -80,7 +81,8 @@ struct BenchContext {
 /// Key generations, each for a new user.
 [[nodiscard]] Outcome<BenchReport> bench_keygen(const BenchContext& context,
                                                 const BenchOptions& options);
-/// Evicts a user everywhere (`evict_sockets`), then times one signature; `count` times.
+/// Evicts a user everywhere (`evict_sockets`), then times one signature; `count` times. After each
+/// it asks the same nodes how long they took to start the user's process.
 [[nodiscard]] Outcome<BenchReport> bench_first_signature(const BenchContext& context,
                                                          const BenchOptions& options);
 

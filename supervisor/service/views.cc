@@ -101,6 +101,15 @@ struct UseJob {
   }
 };
 
+/// Null if there is nothing to measure.
+void pack_measured(ipc::MapPacker& out, std::string_view name, std::optional<std::uint64_t> value) {
+  if (value) {
+    out.unsigned_integer(name, *value);
+  } else {
+    out.null(name);
+  }
+}
+
 void pack_user(ipc::MapPacker& out, const UserView& view, const WorkerPool& pool,
                const ProcessUse& use) {
   const pid_t pid = view.generation == 0 ? 0 : pool.pid_of(view.generation);
@@ -108,15 +117,8 @@ void pack_user(ipc::MapPacker& out, const UserView& view, const WorkerPool& pool
       .text("state", user_state_name(view.state))
       .unsigned_integer("generation", view.generation)
       .unsigned_integer("pid", static_cast<std::uint64_t>(pid));
-  const auto measured = [&out](std::string_view name, std::optional<std::uint64_t> value) {
-    if (value) {
-      out.unsigned_integer(name, *value);
-    } else {
-      out.null(name);
-    }
-  };
-  measured("memory_bytes", use.memory_bytes);
-  measured("processor_ms", use.processor_ms);
+  pack_measured(out, "memory_bytes", use.memory_bytes);
+  pack_measured(out, "processor_ms", use.processor_ms);
   out.unsigned_integer("last_active_ms", static_cast<std::uint64_t>(std::max<std::int64_t>(
                                              0, monotonic_ms() - view.last_active_ms)))
       .unsigned_integer("sessions", view.sessions)
@@ -313,6 +315,7 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
       .signed_integer("retry_in_ms", view->retry_in_ms)
       .unsigned_integer("threads", node_.pool().threads_of(view->generation))
       .unsigned_integer("checking", node_.pool().open_checks(view->generation));
+  pack_measured(entry, "ready_after_us", node_.pool().ready_after_us(view->generation));
   std::uint64_t ready = 0;
   std::uint64_t held = 0;
   for (const auto& [key, stock] : node_.pool().presignatures_of(view->generation)) {

@@ -66,7 +66,8 @@ void WorkerPool::on_frame(Worker& worker, const ipc::Frame& frame) {
       with<ipc::WorkerReady>(worker, frame, [&](auto& ready) {
         worker.threads = ready.threads;
         if (worker.started) {
-          metrics_.spawned(static_cast<std::uint64_t>(monotonic_us() - worker.ordered_us));
+          worker.ready_after_us = static_cast<std::uint64_t>(monotonic_us() - worker.ordered_us);
+          metrics_.spawned(*worker.ready_after_us);
           registry_.ready(monotonic_ms(), generation);
         } else {
           distrust(worker, "it was ready before it was started");

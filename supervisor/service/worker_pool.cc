@@ -180,6 +180,11 @@ std::uint32_t WorkerPool::threads_of(std::uint64_t generation) const {
   return found == workers_.end() ? 0 : found->second->threads;
 }
 
+std::optional<std::uint64_t> WorkerPool::ready_after_us(std::uint64_t generation) const {
+  const auto found = workers_.find(generation);
+  return found == workers_.end() ? std::nullopt : found->second->ready_after_us;
+}
+
 const WorkerPool::PresignatureStocks& WorkerPool::presignatures_of(std::uint64_t generation) const {
   static const PresignatureStocks kNone;
   const auto found = workers_.find(generation);

@@ -123,6 +123,8 @@ class WorkerPool {
   /// 0 if no process of this generation is known.
   [[nodiscard]] pid_t pid_of(std::uint64_t generation) const;
   [[nodiscard]] std::uint32_t threads_of(std::uint64_t generation) const;
+  /// From the order to fork it until it was ready; nothing if it is not yet.
+  [[nodiscard]] std::optional<std::uint64_t> ready_after_us(std::uint64_t generation) const;
   /// What the worker of this generation last said, by key.
   using PresignatureStocks = std::map<std::string, ipc::PresignatureStock, std::less<>>;
   [[nodiscard]] const PresignatureStocks& presignatures_of(std::uint64_t generation) const;
@@ -306,8 +308,9 @@ struct WorkerPool::Worker {
   bool presence_owed = false;  ///< it has not heard of the last change
   std::uint32_t threads = 0;
   PresignatureStocks presignatures;
-  std::optional<ipc::Sandboxed> sandboxed;  ///< what it said about its own walls
-  std::int64_t ordered_us = 0;              ///< its fork
+  std::optional<ipc::Sandboxed> sandboxed;      ///< what it said about its own walls
+  std::int64_t ordered_us = 0;                  ///< its fork
+  std::optional<std::uint64_t> ready_after_us;  ///< since then
   PerSecond log_lines;
   PerSecond presignature_lines;
   PerSecond wakes;

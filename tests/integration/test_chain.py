@@ -55,6 +55,7 @@ def test_status_and_users_show_the_running_node(cluster, alice):
     entry = cluster.user("alice")
     assert entry["state"] in ("ready", "busy")
     assert os.path.exists(f"/proc/{entry['pid']}")
+    assert 0 < cluster.ctl("user", "alice")["ready_after_us"] < 60e6
 
 
 def test_an_evicted_user_comes_back_as_another_process(cluster, alice):
@@ -69,6 +70,15 @@ def test_bench_prints_the_documented_object(cluster):
     assert {"p50_ms", "p90_ms", "p99_ms", "per_second", "signatures", "errors"} <= set(result)
     assert result["signatures"] == 40
     assert result["errors"] in (0, {}, [])
+
+
+def test_bench_first_signature_tells_what_the_nodes_measured(cluster):
+    result = cluster.ctl("bench", "first-signature", "--count", "3", "--evict-socket",
+                         ",".join(str(cluster.socket(node)) for node in (1, 2, 3)))
+    assert result["signatures"] == 3 and result["errors"] == 0
+    starts = result["order_to_ready"]
+    assert starts["processes"] == 9
+    assert 0 < starts["p50_ms"] <= starts["p90_ms"] <= starts["p99_ms"] <= starts["max_ms"]
 
 
 def test_a_signature_that_cannot_be_written_is_not_lost(cluster, alice):

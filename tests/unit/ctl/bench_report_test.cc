@@ -55,6 +55,20 @@ TEST_CASE("a bench's report with errors is an error like every other") {
   CHECK(json["signatures"] == 1);
 }
 
+TEST_CASE("a bench of first signatures says how long the processes took to be ready") {
+  BenchReport report("first-signature", {});
+  report.latencies.add(std::chrono::milliseconds(9));
+  for (const int milliseconds : {4, 2, 3}) {
+    report.starts.add(std::chrono::milliseconds(milliseconds));
+  }
+  const Json starts = report.json()["order_to_ready"];
+  CHECK(starts["processes"] == 3);
+  CHECK(starts["p50_ms"] == 3.0);
+  CHECK(starts["max_ms"] == 4.0);
+  CHECK(report.text().find("order to ready process: p50 3.00 ms") != std::string::npos);
+  CHECK_FALSE(report_with({}).json().contains("order_to_ready"));
+}
+
 TEST_CASE("a bench whose connection broke says so, and keeps what it had measured") {
   BenchReport report = report_with({{"overloaded", 2}});
   report.lost =
