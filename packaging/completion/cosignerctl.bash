@@ -111,7 +111,7 @@ _cosignerctl() {
             ;;
         bench)
             [[ -z $sub ]] && COMPREPLY=($(compgen -W 'sign keygen first-signature' -- "$cur")) && return
-            options='--scheme --threshold --count'
+            options='--scheme --threshold --count --latencies'
             case $sub in
                 sign) options+=' --users --concurrency --duration --presigned' ;;
                 keygen) options+=' --concurrency --duration' ;;

@@ -66,6 +66,7 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l users -x -d 'N
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l concurrency -x -d 'Requests at once'
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d Seconds
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
+complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l latencies -d 'How often each came, with --json'
 complete -c cosignerctl -n '__fish_seen_subcommand_from first-signature' -l evict-socket -rF -d 'Control sockets of all nodes to evict at'
 complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew' -l timeout -x -d 'Seconds to wait'
 complete -c cosignerctl -n '__fish_seen_subcommand_from unban renew' -l peer -x -d 'The other node'

@@ -24,6 +24,7 @@ struct BenchOptions {
   std::chrono::milliseconds keygen_timeout{70'000};
   bool progress = false;   ///< a line on stderr, redrawn
   bool presigned = false;  ///< sign: with presignatures made before the measurement
+  bool latencies = false;  ///< all of them as well as their quantiles, in JSON
 };
 
 /// What `bench sign --presigned` says beside its latencies.

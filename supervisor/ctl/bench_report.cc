@@ -75,6 +75,12 @@ Json BenchReport::json() const {
               {"p99_ms", latencies.quantile_ms(0.99)},
               {"max_ms", latencies.quantile_ms(1.0)},
               {"interrupted", interrupted}};
+  if (options.latencies) {
+    Json& counts = out["latencies_us"] = Json::array();
+    for (const auto& [microseconds, count] : latencies.counts()) {
+      counts.push_back({microseconds, count});
+    }
+  }
   if (presigned) {
     const auto rate = [](std::uint64_t count, double took) {
       return took > 0 ? rounded(static_cast<double>(count) / took, 10) : 0;

@@ -358,6 +358,10 @@ Outcome<void> run_bench(const Context& context, BenchKind kind, const std::strin
                   "--presigned makes its presignatures first: say for how many signatures with "
                   "--count, and leave out --duration.");
   }
+  if (options.latencies && !context.json) {
+    return failed(ExitStatus::kUsage, ErrorCode::kBadRequest,
+                  "--latencies adds to the JSON object: say --json too.");
+  }
   options.progress = ::isatty(STDERR_FILENO) == 1;
   if (options.evict_sockets.empty()) {
     options.evict_sockets.push_back(context.socket);

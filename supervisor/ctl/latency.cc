@@ -25,4 +25,17 @@ double Latencies::quantile_ms(double quantile) const {
   return microseconds_[std::clamp<std::size_t>(rank, 1, microseconds_.size()) - 1] / 1000.0;
 }
 
+std::map<std::uint32_t, std::uint64_t> Latencies::counts() const {
+  std::map<std::uint32_t, std::uint64_t> out;
+  for (const std::uint32_t exact : microseconds_) {
+    std::uint64_t step = 1;
+    while (exact / step >= 1000) {
+      step *= 10;
+    }
+    const std::uint64_t rounded = (exact + step / 2) / step * step;
+    ++out[static_cast<std::uint32_t>(std::min<std::uint64_t>(rounded, UINT32_MAX))];
+  }
+  return out;
+}
+
 }  // namespace cosigner::ctl

@@ -372,6 +372,8 @@ void add_bench_commands(CLI::App& app, CommandLine& line) {
     });
     command->add_option("--scheme", line.bench_scheme, "of the keys (default ed25519)");
     add_threshold(command, line.bench.threshold);
+    command->add_flag("--latencies", line.bench.latencies,
+                      "with --json: how often each latency came, so that runs can be pooled");
     return command;
   };
   const auto load = [&line](CLI::App* command) {

@@ -16,10 +16,10 @@ BenchReport report_with(std::map<std::string, std::uint64_t> errors) {
 }
 
 /// How `bench sign` ends that names no node to ask.
-Failure bench_refused(const std::string& scheme, BenchOptions options) {
+Failure bench_refused(const std::string& scheme, BenchOptions options, bool json = true) {
   const std::atomic<bool> interrupted{false};
   std::ostringstream out;
-  const Context context{"/nonexistent/control.sock", "", true, out, interrupted};
+  const Context context{"/nonexistent/control.sock", "", json, out, interrupted};
   const auto ran = run_bench(context, BenchKind::kSign, scheme, std::move(options));
   REQUIRE_FALSE(ran);
   CHECK(out.str().empty());
@@ -69,6 +69,15 @@ TEST_CASE("a bench of first signatures says how long the processes took to be re
   CHECK_FALSE(report_with({}).json().contains("order_to_ready"));
 }
 
+TEST_CASE("bench: every latency is listed where it was asked for, in JSON") {
+  BenchReport report = report_with({});
+  CHECK_FALSE(report.json().contains("latencies_us"));
+  report.options.latencies = true;
+  report.latencies.add(std::chrono::milliseconds(3));
+  report.latencies.add(std::chrono::microseconds(12'349));
+  CHECK(report.json()["latencies_us"].dump() == "[[3000,2],[12300,1]]");
+}
+
 TEST_CASE("a bench whose connection broke says so, and keeps what it had measured") {
   BenchReport report = report_with({{"overloaded", 2}});
   report.lost =
@@ -86,7 +95,7 @@ TEST_CASE("a bench whose connection broke says so, and keeps what it had measure
   CHECK(json["signatures"] == 1);
 }
 
-TEST_CASE("bench: --presigned wants an ECDSA key and a number of signatures") {
+TEST_CASE("bench: --presigned wants an ECDSA key and a number of signatures, --latencies --json") {
   BenchOptions timed;
   timed.presigned = true;
   timed.duration_s = 5;
@@ -97,6 +106,11 @@ TEST_CASE("bench: --presigned wants an ECDSA key and a number of signatures") {
   CHECK(bench_refused("ed25519", counted).status == ExitStatus::kUsage);
   // These go together: what is missing is the initiator's key.
   CHECK(bench_refused("ecdsa-secp256k1", counted).status == ExitStatus::kConfiguration);
+  // --latencies goes into the JSON object.
+  BenchOptions listed;
+  listed.latencies = true;
+  CHECK(bench_refused("ed25519", listed, false).status == ExitStatus::kUsage);
+  CHECK(bench_refused("ed25519", listed, true).status == ExitStatus::kConfiguration);
 }
 
 }  // namespace cosigner::ctl

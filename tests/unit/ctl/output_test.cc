@@ -51,6 +51,22 @@ TEST_CASE("quantiles are nearest ranks") {
   CHECK(latencies.quantile_ms(1.00) == 1000);
 }
 
+TEST_CASE("latencies are counted to three digits") {
+  Latencies latencies;
+  for (const int microseconds : {0, 7, 999, 1000, 1004, 1005, 1014, 1'234'499, 1'235'000}) {
+    latencies.add(std::chrono::microseconds(microseconds));
+  }
+  latencies.add(std::chrono::hours(24 * 365));  // more than is kept
+  CHECK(latencies.counts() == std::map<std::uint32_t, std::uint64_t>{{0, 1},
+                                                                     {7, 1},
+                                                                     {999, 1},
+                                                                     {1000, 2},
+                                                                     {1010, 2},
+                                                                     {1'230'000, 1},
+                                                                     {1'240'000, 1},
+                                                                     {4'290'000'000, 1}});
+}
+
 TEST_CASE("a message comes from exactly one place, byte for byte") {
   cosigner::test::TemporaryDirectory directory;
   const std::string bytes("\0\n\xff text \0", 9);
