@@ -76,10 +76,11 @@ Json BenchReport::json() const {
               {"max_ms", latencies.quantile_ms(1.0)},
               {"interrupted", interrupted}};
   if (options.latencies) {
-    Json& counts = out["latencies_us"] = Json::array();
+    Json counts = Json::array();
     for (const auto& [microseconds, count] : latencies.counts()) {
       counts.push_back({microseconds, count});
     }
+    out["latencies_us"] = std::move(counts);
   }
   if (presigned) {
     const auto rate = [](std::uint64_t count, double took) {
