@@ -1,20 +1,17 @@
 #include "supervisor/config/config.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <map>
 
 #include "ipc/names.h"
-#include "ipc/unique_fd.h"
 #include "supervisor/broker/nkey.h"
 #include "supervisor/config/cross_check.h"
+#include "supervisor/config/key_files.h"
 #include "supervisor/config/listen_address.h"
-#include "supervisor/config/toml_fields.h"
+#include "supervisor/config/member_files.h"
+#include "supervisor/config/toml_file.h"
 
 namespace cosigner::supervisor {
 namespace {
@@ -25,129 +22,9 @@ constexpr std::uint64_t kYearSeconds = 366ULL * 24 * 3600;
 constexpr std::uint64_t kHourMs = 3600ULL * 1000;
 /// sun_path is 108 bytes, with its terminator.
 constexpr std::size_t kMaxSocketPath = 107;
-/// Of a cluster, and so of a key.
-constexpr std::uint64_t kMaxNodes = 32;
 
 std::string absolute(const fs::path& base, const std::string& path) {
   return path.empty() ? path : (base / path).lexically_normal().string();
-}
-
-/// Parses one file; notes syntax errors and files that cannot be read.
-std::optional<toml::table> parse_file(const std::string& path, Problems& problems) {
-  toml::parse_result parsed = toml::parse_file(path);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    const bool readable = ::access(path.c_str(), R_OK) == 0;
-    problems.add(error.source(), std::string(error.description()),
-                 readable ? "correct the TOML syntax" : "check the path and its permissions");
-    return std::nullopt;
-  }
-  return std::move(parsed).table();
-}
-
-/// In the order of the lines.
-void append(std::vector<ConfigProblem>& all, Problems& problems) {
-  std::ranges::stable_sort(problems.found(), {}, &ConfigProblem::line);
-  std::ranges::move(problems.found(), std::back_inserter(all));
-}
-
-/// Others who may write to a file decide what is in it.
-void check_shared(const std::string& path, Problems& problems) {
-  struct stat info{};
-  if (::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
-    problems.add_line(0, "everybody on this host may write to it", "run: chmod o-w " + path);
-  }
-}
-
-enum class Seen : std::uint8_t { kYes, kNo, kNotAllowed };
-
-Seen look_for(const fs::path& path, struct stat& info) {
-  if (::stat(path.c_str(), &info) == 0) {
-    return Seen::kYes;
-  }
-  return errno == EACCES ? Seen::kNotAllowed : Seen::kNo;
-}
-
-/// Key files, for the node itself or for somebody who may be another user.
-class KeyFiles {
- public:
-  KeyFiles(fs::path base, std::vector<std::string>* untold)
-      : base_(std::move(base)), untold_(untold) {}
-
-  void check(TomlFields& fields, std::string_view key, const std::string& path) const;
-
- private:
-  /// Of a unit that does not run, systemd shows no credentials: then the encrypted files that it
-  /// would decrypt are looked for, beside the configuration.
-  [[nodiscard]] bool is_waiting_credential(TomlFields& fields, std::string_view key,
-                                           const fs::path& file) const;
-  /// Not a mistake where somebody else asks: "cannot tell".
-  [[nodiscard]] bool left_untold(std::string_view key, const std::string& path) const {
-    if (untold_ != nullptr) {
-      untold_->push_back(std::string(key) + ": " + path);
-    }
-    return untold_ != nullptr;
-  }
-
-  fs::path base_;
-  std::vector<std::string>* untold_;
-};
-
-bool KeyFiles::is_waiting_credential(TomlFields& fields, std::string_view key,
-                                     const fs::path& file) const {
-  struct stat ignored{};
-  if (file.parent_path().parent_path() != "/run/credentials" ||
-      look_for(file.parent_path(), ignored) != Seen::kNo) {
-    return false;
-  }
-  const fs::path source = base_ / "credentials" / file.filename();
-  const Seen seen = look_for(source, ignored);
-  if (seen == Seen::kNo) {
-    // No way to make another one: it would replace the key that opens every share.
-    fields.complain(key, "the credential " + source.string() + " is not there",
-                    "restore it (README.Debian, \"Backup\"); a new node: cosignerctl init");
-  } else if (seen == Seen::kNotAllowed && !left_untold(key, source)) {
-    fields.complain(key, source.string() + " cannot be looked at: Permission denied",
-                    "start the node by its unit, which loads it");
-  }
-  return true;
-}
-
-void KeyFiles::check(TomlFields& fields, std::string_view key, const std::string& path) const {
-  if (path.empty() || is_waiting_credential(fields, key, path)) {
-    return;
-  }
-  struct stat info{};
-  const Seen seen = look_for(path, info);
-  if (seen == Seen::kNotAllowed && left_untold(key, path)) {
-    return;
-  }
-  if (seen != Seen::kYes) {
-    const bool missing = seen == Seen::kNo;
-    fields.complain(key,
-                    path + (missing ? " cannot be found" : " cannot be looked at: no permission"),
-                    missing ? "make the key file or correct the path"
-                            : "give the node's user the right to enter its directory");
-    return;
-  }
-  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");
-  const bool credential = credentials != nullptr && *credentials != '\0' &&
-                          path.starts_with(std::string(credentials) + "/") && info.st_uid == 0 &&
-                          (info.st_mode & 0337U) == 0;
-  if (!S_ISREG(info.st_mode)) {
-    fields.complain(key, path + " is no regular file", "name a file with one line of key text");
-  } else if (!credential && (info.st_mode & 0077U) != 0) {
-    fields.complain(key, path + " can be read or written by others", "run: chmod 600 " + path);
-  } else if (untold_ != nullptr && ::geteuid() != 0 && info.st_uid != ::geteuid()) {
-    // Whose it should be is the node's user, whom we do not know.
-    static_cast<void>(left_untold(key, path));
-  } else if (!credential && info.st_uid != 0 && info.st_uid != ::geteuid() && ::geteuid() != 0) {
-    fields.complain(key, path + " belongs to another user", "run: chown it to the node's user");
-  } else if (const ipc::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-             !file) {
-    fields.complain(key, path + " cannot be read: " + std::strerror(errno),
-                    "run: chown it to the node's user, or load it as a systemd credential");
-  }
 }
 
 /// "nats://HOST[:PORT]"
@@ -314,115 +191,6 @@ void read_log(TomlFields& root, Config& out, Problems& problems) {
   }
   fields.boolean("audit", out.audit);
   fields.finish();
-}
-
-Ed25519PublicKey read_public_key(TomlFields& fields, std::string_view key) {
-  std::string hex;
-  fields.text(key, hex, true);
-  const auto bytes = from_hex(hex);
-  const auto out = bytes ? Ed25519PublicKey::from(*bytes) : std::nullopt;
-  if (!out && !hex.empty()) {
-    fields.complain(key, "'" + std::string(key) + "' is no Ed25519 public key",
-                    "use 64 hex digits");
-  }
-  return out.value_or(Ed25519PublicKey{});
-}
-
-void read_peers(Config& out, std::vector<ConfigProblem>& all) {
-  Problems problems(out.peers_file);
-  check_shared(out.peers_file, problems);
-  if (const auto document = parse_file(out.peers_file, problems)) {
-    TomlFields root(*document, "", problems);
-    for (const toml::table* table : root.tables("peer")) {
-      TomlFields fields(*table, "peer", problems);
-      ipc::Peer peer;
-      fields.text("node", peer.node, true);
-      if (!peer.node.empty() && !valid_node_name(peer.node)) {
-        fields.complain("node", "'" + peer.node + "' is no node name",
-                        "use 1 to 32 of a-z, 0-9 and '-', not 'all' or 'none'");
-      }
-      peer.identity = read_public_key(fields, "identity");
-      for (const ipc::Peer& other : out.peers) {
-        if (other.node == peer.node) {
-          fields.complain("node", "node '" + peer.node + "' is listed twice", "remove one of them");
-        } else if (other.identity == peer.identity) {
-          fields.complain("identity",
-                          "'" + peer.node + "' and '" + other.node + "' share an identity key",
-                          "give each node its own");
-        }
-      }
-      fields.finish();
-      out.peers.push_back(std::move(peer));
-    }
-    if (!out.peers.empty() && std::ranges::none_of(out.peers, [&](const ipc::Peer& peer) {
-          return peer.node == out.node;
-        })) {
-      root.complain("peer", "this node, '" + out.node + "', is not among the peers",
-                    "list every node of the cluster, this one included");
-    } else if (out.peers.size() == 1) {
-      root.complain("peer", "this node is the only peer",
-                    "list every node of the cluster; cosignerctl peers import adds one");
-    } else if (out.peers.size() > kMaxNodes) {
-      root.complain("peer", std::to_string(out.peers.size()) + " nodes are listed",
-                    "a cluster has at most " + std::to_string(kMaxNodes));
-    }
-    if (document->contains("former")) {  // read by cosignerctl peers import alone
-      for (const toml::table* table : root.tables("former")) {
-        TomlFields fields(*table, "former", problems);
-        std::string node;
-        fields.text("node", node, true);
-        (void)read_public_key(fields, "identity");
-        fields.finish();
-      }
-    }
-    root.finish();
-  }
-  std::ranges::sort(out.peers, {}, &ipc::Peer::node);
-  append(all, problems);
-}
-
-void read_initiators(Config& out, std::vector<ConfigProblem>& all) {
-  static const std::set<std::string, std::less<>> kOperations{"*",       "keygen",  "sign",
-                                                              "presign", "refresh", "reshare"};
-  Problems problems(out.initiators_file);
-  check_shared(out.initiators_file, problems);
-  if (const auto document = parse_file(out.initiators_file, problems)) {
-    TomlFields root(*document, "", problems);
-    for (const toml::table* table : root.tables("initiator")) {
-      TomlFields fields(*table, "initiator", problems);
-      ipc::Initiator initiator;
-      fields.text("name", initiator.name, true);
-      initiator.key = read_public_key(fields, "public_key");
-      fields.texts("operations", initiator.operations);
-      fields.texts("users", initiator.users);
-      fields.number("requests_per_second", initiator.requests_per_second, 0, 1'000'000);
-      for (const std::string& operation : initiator.operations) {
-        if (!kOperations.contains(operation)) {
-          fields.complain("operations", "unknown operation '" + operation + "'",
-                          "use keygen, sign, presign, refresh, reshare or *");
-        }
-      }
-      for (const std::string& user : initiator.users) {
-        if (!valid_user_pattern(user)) {
-          fields.complain("users", "'" + user + "' matches no user",
-                          "use a user id, a prefix ending in '*', or \"*\"");
-        }
-      }
-      for (const ipc::Initiator& other : out.initiators) {
-        if (other.key == initiator.key) {
-          fields.complain("public_key", "this key is listed twice", "remove one of them");
-        }
-        if (other.name == initiator.name && !other.name.empty()) {
-          fields.complain("name", "two initiators are called '" + other.name + "'",
-                          "give each its own: rates are counted, and logs told apart, by name");
-        }
-      }
-      fields.finish();
-      out.initiators.push_back(std::move(initiator));
-    }
-    root.finish();
-  }
-  append(all, problems);
 }
 
 /// Beside this program, else where the package puts it.
