@@ -9,7 +9,9 @@
 
 #include "crypto/channel/channel.h"
 #include "tests/support/engine_cluster.h"
+#include "worker/session/message_fields.h"
 #include "worker/session/packet.h"
+#include "worker/session/session_messages.h"
 
 namespace cosigner::test {
 

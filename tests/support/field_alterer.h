@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "tests/support/double_agent.h"
-#include "worker/session/packet.h"
+#include "worker/session/message_fields.h"
 
 namespace cosigner::test {
 

@@ -17,8 +17,8 @@
 #include "ipc/key_record.h"
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
-#include "worker/session/packet.h"
 #include "worker/session/peers.h"
+#include "worker/session/session_messages.h"
 
 namespace cosigner::worker {
 

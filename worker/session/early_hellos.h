@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "worker/session/counters.h"
-#include "worker/session/packet.h"
+#include "worker/session/hello.h"
 
 namespace cosigner::worker {
 

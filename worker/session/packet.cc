@@ -1,6 +1,7 @@
 #include "worker/session/packet.h"
 
-#include "crypto/base/hash.h"
+#include "worker/session/message_fields.h"
+#include "worker/session/session_messages.h"
 
 namespace cosigner::worker {
 
@@ -14,10 +15,6 @@ void put_prefix(Writer& writer, PacketKind kind) {
 }
 
 }  // namespace
-
-Digest hello_digest(std::string_view cluster, std::string_view user, ByteView body) {
-  return TaggedHash(tag::kHello).part(cluster).part(user).part(body).finish();
-}
 
 std::optional<PacketKind> packet_kind(ByteView packet) {
   if (packet.size() < kPrefixBytes || packet[0] != kPacketVersion) {

@@ -20,8 +20,8 @@
 
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
-#include "worker/session/packet.h"
 #include "worker/session/peers.h"
+#include "worker/session/session_messages.h"
 
 namespace cosigner::worker {
 

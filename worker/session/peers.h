@@ -13,7 +13,7 @@
 #include "crypto/identity/certificate.h"
 #include "worker/session/environment.h"
 #include "worker/session/link.h"
-#include "worker/session/packet.h"
+#include "worker/session/message_fields.h"
 
 namespace cosigner::worker {
 

@@ -6,7 +6,7 @@
 //   owner ── propose ──▶ members ── accept ──▶ owner ── begin ──▶ members    (t = 2 needs no begin)
 //   rounds of the protocol among all;  members ── ready ──▶ owner;  anyone ── end ──▶ anyone
 
-#include "worker/session/packet.h"
+#include "worker/session/session_messages.h"
 
 namespace cosigner::worker {
 

@@ -7,7 +7,7 @@
 
 #include "crypto/dkls23/ecdsa.h"
 #include "crypto/protocol/protocol.h"
-#include "worker/session/packet.h"
+#include "worker/session/hello.h"
 
 namespace cosigner::worker {
 

@@ -9,7 +9,7 @@
 
 #include "crypto/base/bytes.h"
 #include "crypto/protocol/protocol.h"
-#include "worker/session/packet.h"
+#include "worker/session/hello.h"
 
 namespace cosigner::worker {
 

@@ -26,12 +26,12 @@
 #include "worker/session/commit.h"
 #include "worker/session/environment.h"
 #include "worker/session/key_ring.h"
-#include "worker/session/packet.h"
 #include "worker/session/pairs.h"
 #include "worker/session/peers.h"
 #include "worker/session/presigner.h"
 #include "worker/session/protocol_factory.h"
 #include "worker/session/rendezvous.h"
+#include "worker/session/session_messages.h"
 #include "worker/session/signing_set.h"
 
 namespace cosigner::worker {

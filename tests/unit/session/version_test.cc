@@ -3,6 +3,8 @@
 
 #include "tests/support/engine_cluster.h"
 #include "tests/support/request_answers.h"
+#include "worker/session/message_fields.h"
+#include "worker/session/packet.h"
 
 using namespace cosigner;
 using namespace cosigner::test;

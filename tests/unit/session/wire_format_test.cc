@@ -5,8 +5,10 @@
 
 #include "crypto/identity/certificate.h"
 #include "ipc/key_record.h"
+#include "worker/session/message_fields.h"
 #include "worker/session/packet.h"
 #include "worker/session/rendezvous.h"
+#include "worker/session/session_messages.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;
@@ -89,12 +91,12 @@ const std::string kSignedHello =
 
 }  // namespace
 
-#define CHECK_FORMAT(encoded, expected)                                                        \
-  do {                                                                                         \
-    INFO(                                                                                      \
-        "the bytes between two nodes have changed: if that is meant, raise kProtocolHigh "     \
-        "(packet.h), keep what kProtocolLow promises, and only then write the new ones here"); \
-    CHECK(to_hex(encoded) == (expected));                                                      \
+#define CHECK_FORMAT(encoded, expected)                                                       \
+  do {                                                                                        \
+    INFO(                                                                                     \
+        "the bytes between two nodes have changed: if that is meant, raise kProtocolHigh "    \
+        "(hello.h), keep what kProtocolLow promises, and only then write the new ones here"); \
+    CHECK(to_hex(encoded) == (expected));                                                     \
   } while (false)
 
 TEST_CASE("wire format: the versions that these bytes are of") {
