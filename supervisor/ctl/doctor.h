@@ -1,50 +1,12 @@
 #pragma once
 // `cosignerctl doctor`: what is not as it should be on this host, each with what to do about it.
-// The judging is pure (judge_*), so that every verdict has a test; run_doctor() asks the node, the
-// broker and the kernel.
+// run_doctor() asks the node, the broker and the kernel; doctor_findings.h judges what they say.
 
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "supervisor/ctl/commands.h"
-#include "supervisor/ctl/json.h"
 
 namespace cosigner::ctl {
-
-enum class Verdict : std::uint8_t { kOk, kWarning, kFailed };
-
-struct Finding {
-  std::string check;  ///< "broker", "clock", …
-  Verdict verdict = Verdict::kOk;
-  std::string detail;
-  std::string remedy;  ///< empty when there is nothing to do
-};
-
-struct KernelFacts {
-  bool clock_synchronised = false;
-  std::int64_t clock_error_us = 0;  ///< the kernel's own estimate, at most
-  std::uint64_t pid_max = 0;
-};
-
-/// What a nats-server says first; nothing if it did not.
-struct BrokerFacts {
-  bool reached = false;
-  std::string version;
-  std::uint64_t max_payload = 0;
-  bool authentication = false;
-};
-
-[[nodiscard]] std::vector<Finding> judge_status(const Json& status);
-/// What a node finds in itself; `now_ms`: by this program's clock.
-[[nodiscard]] std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms);
-[[nodiscard]] std::vector<Finding> judge_kernel(const KernelFacts& kernel,
-                                                std::uint64_t max_workers);
-/// Bytes free where the store is.
-[[nodiscard]] Finding judge_space(std::uint64_t free);
-[[nodiscard]] Finding judge_broker(const std::string& url, const BrokerFacts& broker);
-/// `line`: "INFO {…}" as a nats-server sends it.
-[[nodiscard]] BrokerFacts parse_broker_info(std::string_view line);
 
 /// Exit status 0 with warnings, 1 when a check failed, 78 when the configuration is wrong.
 Outcome<void> run_doctor(const Context& context, const std::string& configuration);

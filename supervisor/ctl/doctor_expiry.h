@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "supervisor/ctl/doctor.h"
+#include "supervisor/ctl/doctor_findings.h"
 
 namespace cosigner::ctl {
 

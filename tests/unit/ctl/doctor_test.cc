@@ -1,6 +1,6 @@
 // cosignerctl doctor: each verdict, from facts as the node, the broker and the kernel give them.
 
-#include "supervisor/ctl/doctor.h"
+#include "supervisor/ctl/doctor_findings.h"
 
 #include <catch2/catch.hpp>
 
