@@ -164,5 +164,6 @@ class Dkg final : public Protocol {
 
 }  // namespace cosigner
 
+#include "crypto/dkg/dkg_progress.h"  // IWYU pragma: export
 #include "crypto/dkg/dkg_rounds.h"    // IWYU pragma: export
 #include "crypto/dkg/dkg_verdicts.h"  // IWYU pragma: export
