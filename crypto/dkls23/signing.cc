@@ -5,6 +5,7 @@
 #include "crypto/base/burn_stack.h"
 #include "crypto/base/declassify.h"
 #include "crypto/base/hash.h"
+#include "crypto/dkls23/products.h"
 #include "crypto/dkls23/zero_share.h"
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
@@ -14,7 +15,6 @@
 namespace cosigner::dkls23 {
 
 using secp256k1::Point;
-using secp256k1::SecretPoint;
 
 namespace {
 
@@ -26,28 +26,6 @@ std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record) {
     out.push_back(index);
   }
   return out;
-}
-
-/// k·G of a secret whose product is sent to the peers.
-Point published_product(const SecretScalar& k) {
-  Point out = *Point::generator_times(k);  // zero has probability 2^-256
-  declassify(&out.raw(), sizeof out.raw());
-  return out;
-}
-
-/// χ·base == d·G + Γ, in constant time.
-bool product_matches(const SecretScalar& chi, const Point& base, const SecretScalar& d,
-                     const Point& gamma) {
-  const std::optional<SecretPoint> product = SecretPoint::times(chi, base);
-  std::optional<Point> known = Point::generator_times(d);
-  if (!product || !known) {
-    return false;  // χ or d is zero: 2^-256
-  }
-  // The sum branches only where it meets zero or the identity: 2^-256 for a peer that does not
-  // know d.
-  declassify(&known->raw(), sizeof known->raw());
-  const std::optional<Point> sum = secp256k1::sum_of(*known, gamma);
-  return sum && declassified(product->equals(*sum));
 }
 
 }  // namespace
