@@ -86,6 +86,14 @@ Result<Derived> derive(const Point& root, const Digest& chain_code, const Path& 
   return current;
 }
 
+Result<Derived> derive(const PublicKeyRecord& record, const Path& path) {
+  const std::optional<Point> root = Point::decode(record.public_key);
+  if (!root) {
+    return recoverable("the key record's public key does not decode");
+  }
+  return derive(*root, record.chain_code, path);
+}
+
 Result<ByteVector> derive_public_key(ByteView root, const Digest& chain_code, const Path& path) {
   const std::optional<Point> point = Point::decode(root);
   if (!point) {

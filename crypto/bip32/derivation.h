@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "crypto/base/abort.h"
+#include "crypto/scheme/scheme.h"
 #include "crypto/secp256k1/point.h"
 
 namespace cosigner::bip32 {
@@ -35,6 +36,10 @@ struct Derived {
 /// because the child does not exist. 27 µs a step.
 [[nodiscard]] Result<Derived> derive(const secp256k1::Point& root, const Digest& chain_code,
                                      const Path& path);
+
+/// The key at `path` below a secp256k1 key; fails as derive() does, and (recoverable) where the
+/// record's public key is no point.
+[[nodiscard]] Result<Derived> derive(const PublicKeyRecord& record, const Path& path);
 
 /// The compressed public key at `path` below a compressed public key; fails as derive() does, and
 /// for what is no point.

@@ -2,6 +2,7 @@
 
 #include "crypto/base/declassify.h"
 #include "crypto/dkls23/hash_to_curve.h"
+#include "crypto/dkls23/products.h"
 
 namespace cosigner::dkls23 {
 
@@ -137,9 +138,7 @@ std::expected<BaseOtSent, Refusal> base_ot_send(const Digest& sid, ByteView mess
         return std::unexpected(Refusal::kMalformed);
       }
       const SecretScalar exponent = SecretScalar::random(random);
-      Point published = *Point::generator_times(exponent);  // never zero
-      declassify(&published.raw(), sizeof published.raw());
-      const Bytes<kPoint> encoded = published.encode();
+      const Bytes<kPoint> encoded = published_product(exponent).encode();
       out.reply.insert(out.reply.end(), encoded.data.begin(), encoded.data.end());
       shared[a] = SecretPoint::times(exponent, *full);
     }

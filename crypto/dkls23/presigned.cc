@@ -20,12 +20,7 @@ Result<std::unique_ptr<Protocol>> PresignedSigning::make(SignParameters paramete
   if (presignature.key() != presigned_key(parameters.record)) {
     return recoverable("the presignature was made for another key or epoch");
   }
-  const std::optional<Point> root = Point::decode(parameters.record.public_key);
-  if (!root) {
-    return recoverable("the key record's public key does not decode");
-  }
-  Result<bip32::Derived> derived =
-      bip32::derive(*root, parameters.record.chain_code, parameters.path);
+  Result<bip32::Derived> derived = bip32::derive(parameters.record, parameters.path);
   if (!derived) {
     return std::unexpected(derived.error());
   }

@@ -20,14 +20,6 @@ namespace {
 
 constexpr std::uint8_t kLastRound = 3;
 
-std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record) {
-  std::vector<ParticipantIndex> out;
-  for (const auto& [index, point] : record.public_shares) {
-    out.push_back(index);
-  }
-  return out;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Signing>> Signing::make(SignParameters parameters,
@@ -37,28 +29,21 @@ Result<std::unique_ptr<Signing>> Signing::make(SignParameters parameters,
   if (!share || share->index != parameters.self) {
     return recoverable("the key share is damaged or not ours");
   }
-  const std::optional<Point> root = Point::decode(parameters.record.public_key);
-  if (!root) {
-    return recoverable("the key record's public key does not decode");
-  }
-  Result<bip32::Derived> derived =
-      bip32::derive(*root, parameters.record.chain_code, parameters.path);
+  Result<bip32::Derived> derived = bip32::derive(parameters.record, parameters.path);
   if (!derived) {
     return std::unexpected(derived.error());
   }
   parameters.secret = {};
-  std::unique_ptr<Signing> out(
-      new Signing(std::move(parameters), message, *root, *derived, random));
+  std::unique_ptr<Signing> out(new Signing(std::move(parameters), message, *derived, random));
   out->secrets_->share = std::move(share->share);
   out->secrets_->states = std::move(share->state);
   return out;
 }
 
 Signing::Signing(SignParameters parameters, std::optional<secp256k1::MessageDigest> message,
-                 const Point& root, bip32::Derived derived, Random& random)
+                 bip32::Derived derived, Random& random)
     : parameters_(std::move(parameters)),
       message_(message),
-      root_(root),
       derived_(derived),
       random_(random),
       inbox_(parameters_.self, participants_of(parameters_.record), kLastRound,

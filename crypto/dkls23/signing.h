@@ -69,7 +69,7 @@ class Signing final : public PresignProtocol {
   using Rounds2 = std::map<ParticipantIndex, SignRound2>;
 
   Signing(SignParameters parameters, std::optional<secp256k1::MessageDigest> message,
-          const secp256k1::Point& root, bip32::Derived derived, Random& random);
+          bip32::Derived derived, Random& random);
 
   [[nodiscard]] bool is_assembler() const { return parameters_.assembler == parameters_.self; }
   Result<Messages> finish_with(Result<Messages> result);
@@ -89,7 +89,6 @@ class Signing final : public PresignProtocol {
 
   SignParameters parameters_;
   std::optional<secp256k1::MessageDigest> message_;
-  secp256k1::Point root_;
   bip32::Derived derived_;  ///< the key signed for
   Random& random_;
   CheckObserver* observer_ = nullptr;

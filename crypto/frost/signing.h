@@ -83,15 +83,6 @@ class FrostSigning final : public Protocol {
         inbox_(parameters_.self, participants_, is_assembler() ? 1 : 0,
                FrostShareMessage<Suite>::kEncodedSize) {}
 
-  static std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record) {
-    std::vector<ParticipantIndex> out;
-    out.reserve(record.public_shares.size());
-    for (const auto& [index, point] : record.public_shares) {
-      out.push_back(index);
-    }
-    return out;
-  }
-
   [[nodiscard]] bool is_assembler() const { return parameters_.assembler == parameters_.self; }
 
   // The end of every call: a failure is final, and nothing secret outlives it.

@@ -55,11 +55,7 @@ Result<void> check_participation(const PublicKeyRecord& record, ParticipantIndex
   if (auto checked = check_threshold(record.threshold, record.public_shares.size()); !checked) {
     return checked;
   }
-  std::vector<ParticipantIndex> indices;
-  indices.reserve(record.public_shares.size());
-  for (const auto& [index, point] : record.public_shares) {
-    indices.push_back(index);
-  }
+  const std::vector<ParticipantIndex> indices = participants_of(record);
   if (auto checked = check_indices(indices, self); !checked) {
     return checked;
   }

@@ -54,6 +54,15 @@ std::string available_scheme_names() {
   return out;
 }
 
+std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record) {
+  std::vector<ParticipantIndex> out;
+  out.reserve(record.public_shares.size());
+  for (const auto& [index, point] : record.public_shares) {
+    out.push_back(index);
+  }
+  return out;
+}
+
 bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView message,
                               ByteView signature) {
   switch (scheme) {

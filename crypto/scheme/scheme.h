@@ -42,6 +42,9 @@ struct PublicKeyRecord {
   friend bool operator==(const PublicKeyRecord&, const PublicKeyRecord&) = default;
 };
 
+/// Those who hold a share of the key, sorted.
+[[nodiscard]] std::vector<ParticipantIndex> participants_of(const PublicKeyRecord& record);
+
 /// True when `signature` verifies under the key's public key with a stock verifier (public data,
 /// variable time).
 [[nodiscard]] bool verify_signature_vartime(Scheme scheme, ByteView public_key, ByteView message,
