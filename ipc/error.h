@@ -63,6 +63,17 @@ struct Error {
 template <class T>
 using Expected = std::expected<T, Error>;
 
+/// One that may be over when the caller asks again. `retry_after_ms`: 0 if that is unknown.
+[[nodiscard]] inline Error retryable(ErrorCode code, std::string message,
+                                     std::uint32_t retry_after_ms = 0) {
+  return {.code = code,
+          .message = std::move(message),
+          .retryable = true,
+          .retry_after_ms = retry_after_ms,
+          .peer = {},
+          .peer_reason = {}};
+}
+
 inline std::unexpected<Error> fail(ErrorCode code, std::string message) {
   return std::unexpected(
       Error{.code = code, .message = std::move(message), .peer = {}, .peer_reason = {}});

@@ -7,15 +7,6 @@
 namespace cosigner::supervisor {
 namespace {
 
-Error plain(ErrorCode code, std::string message, std::uint32_t retry_after_ms = 0) {
-  return {.code = code,
-          .message = std::move(message),
-          .retryable = true,
-          .retry_after_ms = retry_after_ms,
-          .peer = {},
-          .peer_reason = {}};
-}
-
 constexpr std::uint32_t kFullRetryMs = 1000;
 /// A disk that was full or slow a moment ago is not asked by every request at once.
 constexpr std::int64_t kStorageRetryMs = 1000;
@@ -95,9 +86,9 @@ void Registry::make_room(std::int64_t now) {
     User& user = users_->at(spawn_queue_.back());  // the oldest wait on
     spawn_queue_.erase(user.slot);
     count_overload(Limit::kWorkers, user.queued.size());
-    fail_queued(user, plain(ErrorCode::kOverloaded,
-                            "This node runs as many users as it may, and none of them is idle.",
-                            kFullRetryMs));
+    fail_queued(user, retryable(ErrorCode::kOverloaded,
+                                "This node runs as many users as it may, and none of them is idle.",
+                                kFullRetryMs));
     rest(now, user, "no room for another worker");
   }
 }
@@ -287,25 +278,25 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
   switch (reason) {
     case KillReason::kUnresponsive:
       ++counters_.unresponsive;
-      fail_everything(user, plain(ErrorCode::kWorkerUnresponsive,
-                                  "This user's process showed no life and was killed; the next "
-                                  "request gets a new one."));
+      fail_everything(user, retryable(ErrorCode::kWorkerUnresponsive,
+                                      "This user's process showed no life and was killed; the next "
+                                      "request gets a new one."));
       break;
     case KillReason::kStartTimeout:
-      fail_everything(user, plain(ErrorCode::kWorkerUnresponsive,
-                                  "This user's process did not become ready in time."));
+      fail_everything(user, retryable(ErrorCode::kWorkerUnresponsive,
+                                      "This user's process did not become ready in time."));
       break;
     case KillReason::kRestart:
       // What was not delivered is served by the next one.
-      fail_delivered(user,
-                     plain(ErrorCode::kCancelled, "An operator restarted this user's process."));
+      fail_delivered(
+          user, retryable(ErrorCode::kCancelled, "An operator restarted this user's process."));
       break;
     case KillReason::kQuarantine:
       fail_everything(user, quarantined(now, kNever));
       break;
     case KillReason::kShutdown:
-      fail_everything(user, plain(ErrorCode::kShuttingDown,
-                                  "This node shut down before the operation was done."));
+      fail_everything(user, retryable(ErrorCode::kShuttingDown,
+                                      "This node shut down before the operation was done."));
       break;
     case KillReason::kSocketClosed:  // answered with the cause once it is known
     case KillReason::kStorage:       // answered already
@@ -322,9 +313,9 @@ void Registry::kill(std::int64_t now, User& user, KillReason reason) {
 
 Error Registry::death_error(const User& user, const ExitCause& cause) const {
   const bool memory = cause.kind == ExitKind::kOutOfMemory;
-  return plain(memory ? ErrorCode::kOutOfMemory : ErrorCode::kWorkerCrashed,
-               std::string("This user's process ") + (user.ready ? "" : "did not start: it ") +
-                   cause.text() + ".");
+  return retryable(memory ? ErrorCode::kOutOfMemory : ErrorCode::kWorkerCrashed,
+                   std::string("This user's process ") + (user.ready ? "" : "did not start: it ") +
+                       cause.text() + ".");
 }
 
 void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCause& cause) {
@@ -344,9 +335,9 @@ void Registry::exited(std::int64_t now, std::uint64_t generation, const ExitCaus
                     user.kill == KillReason::kStorage ||
                     (user.kill == KillReason::kStartTimeout && !user.greeted);
   // One that went as it was told may have crossed with a repeat of its last request.
-  const Error error =
-      clean ? plain(ErrorCode::kShuttingDown, "This node shut down before the operation was done.")
-            : death_error(user, cause);
+  const Error error = clean ? retryable(ErrorCode::kShuttingDown,
+                                        "This node shut down before the operation was done.")
+                            : death_error(user, cause);
   fail_delivered(user, error, cause.request);
   if (!user.leaving && !ours && user.kill != KillReason::kUnresponsive &&
       user.kill != KillReason::kStartTimeout) {
@@ -390,7 +381,7 @@ void Registry::after_death(std::int64_t now, User& user, bool counts, const std:
   user.kill = KillReason::kNone;
   user.leaving = false;
   if (draining()) {
-    fail_queued(user, plain(ErrorCode::kShuttingDown, "This node is shutting down."));
+    fail_queued(user, retryable(ErrorCode::kShuttingDown, "This node is shutting down."));
     rest(now, user, reason);
     return;
   }

@@ -116,11 +116,8 @@ void Registry::drain(std::int64_t now, std::int64_t deadline_ms) {
     return;
   }
   drain_deadline_ = now + deadline_ms;
-  const Error error{.code = ErrorCode::kShuttingDown,
-                    .message = "This node is shutting down; ask again when it is back.",
-                    .retryable = true,
-                    .peer = {},
-                    .peer_reason = {}};
+  const Error error =
+      retryable(ErrorCode::kShuttingDown, "This node is shutting down; ask again when it is back.");
   for (User* user : users_->all()) {
     fail_queued(*user, error);
     switch (user->state) {

@@ -9,12 +9,7 @@ constexpr std::uint32_t kOverloadRetryMs = 250;
 constexpr std::uint32_t kEndingRetryMs = 1000;
 
 Error overloaded(std::string message) {
-  return {.code = ErrorCode::kOverloaded,
-          .message = std::move(message),
-          .retryable = true,
-          .retry_after_ms = kOverloadRetryMs,
-          .peer = {},
-          .peer_reason = {}};
+  return retryable(ErrorCode::kOverloaded, std::move(message), kOverloadRetryMs);
 }
 
 }  // namespace
@@ -26,11 +21,8 @@ void Registry::request(std::int64_t now, const std::string& name, RequestInfo in
   User* known = find(name);
   if (draining() && (known == nullptr || !known->finishes(info.session))) {
     refuse(name, std::move(info),
-           {.code = ErrorCode::kShuttingDown,
-            .message = "This node is shutting down; ask again when it is back.",
-            .retryable = true,
-            .peer = {},
-            .peer_reason = {}});
+           retryable(ErrorCode::kShuttingDown,
+                     "This node is shutting down; ask again when it is back."));
     return;
   }
   const std::size_t bytes = envelope.size() + limits_.entry_bytes;

@@ -137,12 +137,9 @@ void Registry::expire(std::int64_t now, User& user) {
       } else {
         spawn_queue_.erase(user.slot);
         count_overload(Limit::kSpawnRate, user.queued.size());
-        fail_queued(user, {.code = ErrorCode::kOverloaded,
-                           .message = "This node could not start a process for this user in time.",
-                           .retryable = true,
-                           .retry_after_ms = 1000,
-                           .peer = {},
-                           .peer_reason = {}});
+        fail_queued(user,
+                    retryable(ErrorCode::kOverloaded,
+                              "This node could not start a process for this user in time.", 1000));
         rest(now, user, "no process could be started in time");
       }
       return;

@@ -306,11 +306,8 @@ void Commands::events(const Request& request, ipc::MapReader& arguments) {
   const auto token =
       node_.events().listen([request](const ByteVector& event) { return request->part(event); });
   if (!token) {
-    request->fail({.code = ErrorCode::kOverloaded,
-                   .message = "Too many follow this node's events; one of them must end first.",
-                   .retryable = true,
-                   .peer = {},
-                   .peer_reason = {}});
+    request->fail(retryable(ErrorCode::kOverloaded,
+                            "Too many follow this node's events; one of them must end first."));
     return;
   }
   request->on_cancel([this, number = *token] { node_.events().unlisten(number); });

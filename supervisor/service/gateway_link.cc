@@ -289,31 +289,19 @@ void GatewayLink::wake(const ipc::PublishWake& wake) {
 
 Expected<std::uint64_t> GatewayLink::publish(ByteVector envelope, Publish publish) {
   if (!ready_ || stopping_) {
-    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
-                                 .message = "This node's gateway is starting; ask again.",
-                                 .retryable = true,
-                                 .retry_after_ms = 200,
-                                 .peer = {},
-                                 .peer_reason = {}});
+    return std::unexpected(
+        retryable(ErrorCode::kOverloaded, "This node's gateway is starting; ask again.", 200));
   }
   if (publishes_.size() >= kMaxPublishes) {
-    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
-                                 .message = "Too many submitted requests wait on this node.",
-                                 .retryable = true,
-                                 .retry_after_ms = 500,
-                                 .peer = {},
-                                 .peer_reason = {}});
+    return std::unexpected(
+        retryable(ErrorCode::kOverloaded, "Too many submitted requests wait on this node.", 500));
   }
   ipc::PublishRequest request;
   request.publish = next_publish_++;
   request.envelope = std::move(envelope);
   if (!send(request)) {
-    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
-                                 .message = "This node's gateway does not take requests now.",
-                                 .retryable = true,
-                                 .retry_after_ms = 200,
-                                 .peer = {},
-                                 .peer_reason = {}});
+    return std::unexpected(
+        retryable(ErrorCode::kOverloaded, "This node's gateway does not take requests now.", 200));
   }
   publishes_.emplace(request.publish, std::move(publish));
   return request.publish;

@@ -172,11 +172,8 @@ void WorkerPool::perform(action::Changed& change) {
 
 void WorkerPool::perform(action::EvictDeclined& declined) {
   outlets_.on_evicted(declined.user,
-                      Error{.code = ErrorCode::kConflict,
-                            .message = "User '" + declined.user + "' has work in flight and stays.",
-                            .retryable = true,
-                            .peer = {},
-                            .peer_reason = {}});
+                      retryable(ErrorCode::kConflict,
+                                "User '" + declined.user + "' has work in flight and stays."));
 }
 
 }  // namespace cosigner::supervisor

@@ -283,11 +283,7 @@ void WorkerPool::load(const std::string& user, std::uint64_t generation) {
         if (loaded && unsettled != unsettled_.end() && unsettled->second.front().in_flight) {
           load(user, generation);  // another death meanwhile: read again, after its strike
         } else if (!loaded || unsettled != unsettled_.end()) {
-          Error error = loaded ? Error{.code = ErrorCode::kStorageFailed,
-                                       .message = "A strike is not stored yet.",
-                                       .retryable = true,
-                                       .peer = {},
-                                       .peer_reason = {}}
+          Error error = loaded ? retryable(ErrorCode::kStorageFailed, "A strike is not stored yet.")
                                : loaded.error();
           log_about(about(user, generation), spdlog::level::err, "{}", error.message);
           error.message = "This node could not read the user's keys.";  // the cause is in its log

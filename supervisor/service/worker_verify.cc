@@ -15,11 +15,7 @@ constexpr std::size_t kMaxVerifications = 2;
 constexpr std::int64_t kVerifyPatienceMs = 30'000;
 
 Error not_verified(ErrorCode code, std::string why) {
-  return {.code = code,
-          .message = std::move(why) + " Ask again.",
-          .retryable = true,
-          .peer = {},
-          .peer_reason = {}};
+  return retryable(code, std::move(why) + " Ask again.");
 }
 
 }  // namespace

@@ -10,12 +10,7 @@ namespace cosigner::worker {
 namespace {
 
 Error store_failed(std::string message) {
-  return {.code = ErrorCode::kStorageFailed,
-          .message = std::move(message),
-          .retryable = true,
-          .retry_after_ms = 1000,
-          .peer = {},
-          .peer_reason = {}};
+  return retryable(ErrorCode::kStorageFailed, std::move(message), 1000);
 }
 
 /// Of a success.
@@ -90,12 +85,7 @@ void SessionEngine::Impl::on_work(const ipc::Work& work) {
   }
   const auto overloaded = [&] {
     answer_error(work.request, *parsed,
-                 Error{.code = ErrorCode::kOverloaded,
-                       .message = "too many callers wait for this request",
-                       .retryable = true,
-                       .retry_after_ms = 1000,
-                       .peer = {},
-                       .peer_reason = {}});
+                 retryable(ErrorCode::kOverloaded, "too many callers wait for this request", 1000));
   };
   if (std::vector<std::uint64_t>* waiters = waiters_of(parsed->session)) {
     ++environment_.counters.requests_joined;
@@ -130,12 +120,7 @@ void SessionEngine::Impl::on_work(const ipc::Work& work) {
   }
   if (draining_) {
     answer_error(work.request, *parsed,
-                 Error{.code = ErrorCode::kShuttingDown,
-                       .message = "this worker takes no new requests",
-                       .retryable = true,
-                       .retry_after_ms = 1000,
-                       .peer = {},
-                       .peer_reason = {}});
+                 retryable(ErrorCode::kShuttingDown, "this worker takes no new requests", 1000));
     return;
   }
   if (!results_.needs_lookup(parsed->request) || results_.owner(parsed->request) != nullptr) {
@@ -249,23 +234,16 @@ Expected<void> SessionEngine::Impl::admissible(const ParsedRequest& parsed) cons
   }
   if (running_.size() + presign_orders_.size() + lookups_.size() >=
       environment_.settings.max_sessions) {
-    return std::unexpected(Error{.code = ErrorCode::kOverloaded,
-                                 .message = "this user has " + std::to_string(running_.size()) +
-                                            " sessions running, as many as are allowed",
-                                 .retryable = true,
-                                 .retry_after_ms = 100,
-                                 .peer = {},
-                                 .peer_reason = {}});
+    return std::unexpected(retryable(ErrorCode::kOverloaded,
+                                     "this user has " + std::to_string(running_.size()) +
+                                         " sessions running, as many as are allowed",
+                                     100));
   }
   const bool known = keys_.find(request.key) != nullptr;
   if (request.operation != Operation::kKeygen) {
     if (request.operation == Operation::kPresign && !known && commits_.pending(request.key)) {
-      return std::unexpected(Error{.code = ErrorCode::kConflict,
-                                   .message = "key " + request.key + " is being made",
-                                   .retryable = true,
-                                   .retry_after_ms = 1000,
-                                   .peer = {},
-                                   .peer_reason = {}});
+      return std::unexpected(
+          retryable(ErrorCode::kConflict, "key " + request.key + " is being made", 1000));
     }
     if (!known && !commits_.pending(request.key)) {
       return fail(ErrorCode::kUnknownKey, "user " + request.user + " has no key " + request.key +
@@ -291,12 +269,8 @@ Expected<void> SessionEngine::Impl::admissible(const ParsedRequest& parsed) cons
     return other.operation == Operation::kKeygen && other.key == request.key;
   });
   if (making || (committing != nullptr && *committing != parsed.session)) {
-    return std::unexpected(Error{.code = ErrorCode::kConflict,
-                                 .message = "another request is making key " + request.key,
-                                 .retryable = true,
-                                 .retry_after_ms = 1000,
-                                 .peer = {},
-                                 .peer_reason = {}});
+    return std::unexpected(
+        retryable(ErrorCode::kConflict, "another request is making key " + request.key, 1000));
   }
   return {};
 }
