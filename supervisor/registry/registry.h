@@ -152,7 +152,6 @@ class Registry {
   void want_worker(std::int64_t now, User& user, std::string_view reason);
   void pump_spawns(std::int64_t now);
   void make_room(std::int64_t now);
-  void fork(std::int64_t now, User& user);
   void deliver_queued(std::int64_t now, User& user);
   void ask_evict(std::int64_t now, User& user);
   void kill(std::int64_t now, User& user, KillReason reason);
