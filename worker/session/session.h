@@ -169,7 +169,6 @@ class Session {
   [[nodiscard]] bool active() const {
     return phase_ == Phase::kRendezvous || phase_ == Phase::kRunning;
   }
-  [[nodiscard]] AttemptScope scope() const;
   [[nodiscard]] bool may_coordinate(const std::string& node);
   [[nodiscard]] std::int64_t attempt_duration_us() const;
   void enter(std::uint16_t number);
@@ -177,12 +176,15 @@ class Session {
   void skip_to(std::uint16_t number);
   /// One more than the number of this session's last attempt.
   [[nodiscard]] std::uint16_t end_of_attempts() const;
-  [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
-  [[nodiscard]] Result<SignParameters> sign_parameters(ParticipantIndex assembler);
   void end_attempt(const std::string& reason, const std::string& culprit = {});
   void announce_end(const std::string& reason, const std::string& culprit);
   void attempt_timed_out();
   void finish(SessionOutcome outcome);
+
+  // session_protocol.cc
+  [[nodiscard]] AttemptScope scope() const;
+  [[nodiscard]] Result<std::unique_ptr<Protocol>> make_protocol();
+  [[nodiscard]] Result<SignParameters> sign_parameters(ParticipantIndex assembler);
 
   // session_errors.cc
   /// Why no attempt can succeed any more; none while one may.
