@@ -106,8 +106,7 @@ int serve(Config config) {
     uv_signal_start(
         &signals[2],
         [](uv_signal_t* handle, int) {
-          // What came of it is in the log.
-          static_cast<void>((*static_cast<Stopper*>(handle->data)->node)->reload());
+          (*static_cast<Stopper*>(handle->data)->node)->reload_on_signal();
         },
         SIGHUP);
     uv_run(&loop, UV_RUN_DEFAULT);

@@ -39,7 +39,9 @@ class Node {
 
   /// Reads the configuration again and applies what can change while the node runs; no session is
   /// dropped. Errors: what is wrong with the files; nothing has changed then.
-  std::expected<ConfigDifference, std::vector<ConfigProblem>> reload();
+  [[nodiscard]] std::expected<ConfigDifference, std::vector<ConfigProblem>> reload();
+  /// The same for who gets no answer: a refusal is an event then, and in the log as ever.
+  void reload_on_signal();
 
   // What the control commands look at.
   [[nodiscard]] const Config& config() const { return config_; }

@@ -40,6 +40,18 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::reload() {
   return difference;
 }
 
+void Node::reload_on_signal() {
+  const auto difference = reload();
+  if (difference) {
+    return;  // an event has said so
+  }
+  std::string reason = "reload: refused";
+  for (const ConfigProblem& problem : difference.error()) {
+    reason += "; " + problem.text();
+  }
+  events_.emit("node", "", state_, state_, 0, reason);
+}
+
 std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_again() {
   // All that the next start would ask for: what it would refuse is refused now, while whoever wrote
   // it looks on.

@@ -78,11 +78,7 @@ Expected<void> Store::migrate() {
     sql += kSchemaSteps[step];
   }
   sql += "PRAGMA user_version=" + std::to_string(kSchemaVersion) + ";COMMIT;";
-  if (auto done = database_.execute(sql.c_str()); !done) {
-    rollback();
-    return done;
-  }
-  return {};
+  return database_.execute(sql.c_str());  // a failure closes the database, which rolls back
 }
 
 Expected<void> Store::prepare() {
@@ -175,18 +171,35 @@ Digest Store::mac(std::string_view table, std::initializer_list<ByteView> column
 }
 
 Expected<void> Store::begin() {
-  return database_.execute("BEGIN");
+  if (auto begun = database_.execute("BEGIN"); !begun) {
+    return begun;
+  }
+  spoilt_ = false;
+  return {};
 }
 
 Expected<void> Store::commit() {
+  if (spoilt_) {
+    return fail(ErrorCode::kStorageFailed,
+                "A failed operation could not be undone: its transaction is not committed.");
+  }
   return database_.execute("COMMIT");
 }
 
-void Store::rollback() {
-  if (database_.in_transaction()) {
-    static_cast<void>(database_.execute("ROLLBACK"));
-  }
+Expected<void> Store::rollback() {
   erased_ = false;
+  if (!database_.in_transaction()) {
+    return {};
+  }
+  return database_.execute("ROLLBACK");
+}
+
+void Store::undo_operation() {
+  // On a full disk SQLite may have rolled everything back by itself, savepoint and all: then there
+  // is no transaction left to commit (in_transaction()), and begin() makes another.
+  if (!database_.execute("ROLLBACK TO operation; RELEASE operation")) {
+    spoilt_ = true;
+  }
 }
 
 Expected<void> Store::truncate_log() {

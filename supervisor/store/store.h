@@ -88,8 +88,10 @@ class Store {
   // Transactions: the owner groups several operations in one. An operation that fails has changed
   // nothing.
   [[nodiscard]] Expected<void> begin();
+  /// Errors: nothing of the transaction is durable; roll it back.
   [[nodiscard]] Expected<void> commit();
-  void rollback();
+  /// Error: the transaction stays open, and begin() fails from now on.
+  [[nodiscard]] Expected<void> rollback();
   /// False after begin(): SQLite has rolled the transaction back by itself (disk full, I/O error,
   /// out of memory), and whatever came after would not be part of it.
   [[nodiscard]] bool in_transaction() const { return database_.in_transaction(); }
@@ -101,11 +103,11 @@ class Store {
     }
     auto result = work(*this);
     if (!result) {
-      // On a full disk SQLite may have rolled everything back: see in_transaction().
-      static_cast<void>(database_.execute("ROLLBACK TO operation; RELEASE operation"));
+      undo_operation();
       return result;
     }
     if (auto released = database_.execute("RELEASE operation"); !released) {
+      undo_operation();
       return std::unexpected(released.error());
     }
     return result;
@@ -197,6 +199,8 @@ class Store {
   Expected<void> migrate();
   Expected<void> prepare();
   Expected<void> check_key();
+  /// Back to the savepoint, or else nothing of the transaction may be committed.
+  void undo_operation();
   Digest mac(std::string_view table, std::initializer_list<ByteView> columns) const;
 
   /// `altered`: gets the names of rows that were altered; without it one such row is an error.
@@ -223,6 +227,7 @@ class Store {
   GuardedKey mac_key_;
   std::unique_ptr<Statements> sql_;
   bool erased_ = false;
+  bool spoilt_ = false;  ///< the transaction has in it what a failed operation did
 };
 
 }  // namespace cosigner::supervisor

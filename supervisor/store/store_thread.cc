@@ -99,8 +99,8 @@ std::optional<Error> StoreThread::run_transaction(std::span<Job> jobs) {
     }
   }
   if (const auto committed = store_.commit(); !committed) {
-    store_.rollback();
-    return committed.error();
+    const auto undone = store_.rollback();
+    return undone ? committed.error() : undone.error();
   }
   if (store_.take_erased()) {
     static_cast<void>(store_.truncate_log());  // best effort: a reader may be in the way

@@ -115,6 +115,13 @@ def test_sighup_reads_it_again(cluster):
     with Edited(cluster, 3, "cosigner.toml", lambda text: text + "\n[control]\nview_group = \"nogroup\"\n"):
         os.kill(cluster.supervisor(3), signal.SIGHUP)
         wait_until(lambda: "applied: control.view_group" in log_of(cluster, 3), 10, "the reload in the log")
+    # Nobody is answered: what is wrong is an event as well.
+    with Edited(cluster, 3, "cosigner.toml", lambda text: text + "\n[nonsense]\n"):
+        os.kill(cluster.supervisor(3), signal.SIGHUP)
+        refused = lambda: [event["reason"] for event in cluster.events(3) if event["reason"].startswith("reload: refused")]
+        wait_until(refused, 10, "the refusal among the events")
+        assert "unknown key 'nonsense'" in refused()[0]
+        assert cluster.status(3)["ready"]
 
 
 def test_the_audit_log_has_decisions_and_refusals(cluster):

@@ -91,7 +91,7 @@ TEST_CASE("pairs: a burn and the share without the state are one, and the old sh
     REQUIRE(share_of(*store) == before);
     REQUIRE(store->begin());
     REQUIRE(*store->burn("alice", burn(), kNow));
-    store->rollback();  // both or neither
+    REQUIRE(store->rollback());  // both or neither
     REQUIRE(share_of(*store) == before);
     REQUIRE(store->pairs_of("alice")->empty());
     REQUIRE(*store->burn("alice", burn(), kNow));

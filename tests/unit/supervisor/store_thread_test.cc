@@ -153,4 +153,60 @@ TEST_CASE("store thread: what does not fit the disk fails alone, and nothing fai
   }
 }
 
+TEST_CASE(
+    "store thread: a failed job that cannot be undone is never committed with its neighbours") {
+  const StoreFixture fixture;
+  uv_loop_t loop;
+  REQUIRE(uv_loop_init(&loop) == 0);
+  constexpr int kJobs = 5;
+  constexpr int kBroken = 2;
+  std::vector<ErrorCode> failures;
+  int stored = 0;
+  {
+    auto thread = std::make_unique<StoreThread>(&loop, *fixture.open());
+    for (int i = 0; i < kJobs; ++i) {
+      thread->submit(
+          i + 1 == kJobs ? StoreThread::Urgency::kNow : StoreThread::Urgency::kBehind,
+          [number = static_cast<std::uint8_t>(i + 1)](Store& inside) -> Expected<void> {
+            if (number != kBroken + 1) {
+              return inside.store_result("alice", result_of(number, 100));
+            }
+            // Its savepoint is gone with the transaction it was in, while another is open.
+            if (!inside.rollback() || !inside.begin() ||
+                !inside.store_result("alice", result_of(number, 100))) {
+              return fail(ErrorCode::kInternal, "the test itself");
+            }
+            return fail(ErrorCode::kConflict, "to be undone");
+          },
+          [&](const Expected<void>& done) {
+            if (done) {
+              ++stored;
+            } else {
+              failures.push_back(done.error().code);
+            }
+          });
+    }
+    bool late = false;
+    LoopTimer guard(&loop, [&] { late = true; });
+    guard.start(20'000);
+    while (stored + static_cast<int>(failures.size()) < kJobs && !late) {
+      uv_run(&loop, UV_RUN_ONCE);
+    }
+    REQUIRE_FALSE(late);
+    thread.reset();
+  }
+  uv_run(&loop, UV_RUN_DEFAULT);
+  REQUIRE(uv_loop_close(&loop) == 0);
+  REQUIRE(failures == std::vector{ErrorCode::kStorageFailed});
+  auto store = fixture.open();
+  for (int i = 0; i < kJobs; ++i) {
+    INFO(i);
+    const ipc::StoreResult one = result_of(static_cast<std::uint8_t>(i + 1), 0);
+    const auto found = store->find_result(
+        "alice", {.order = 1, .session = one.session, .initiator = one.initiator, .id = one.id});
+    REQUIRE(found);
+    REQUIRE(found->answer.has_value() == (i != kBroken));
+  }
+}
+
 }  // namespace cosigner::supervisor::test
