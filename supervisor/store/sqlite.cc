@@ -7,6 +7,9 @@
 namespace cosigner::supervisor {
 namespace {
 
+/// For a lock that another connection holds: a backup may be reading.
+constexpr int kBusyTimeoutMs = 2000;
+
 std::unexpected<Error> failed(sqlite3* database, std::string_view doing) {
   return fail(ErrorCode::kStorageFailed,
               "The store failed while " + std::string(doing) + ": " + sqlite3_errmsg(database));
@@ -58,7 +61,7 @@ Expected<SqlDatabase> SqlDatabase::open(const std::string& path) {
     return failed(raw, "opening " + path);
   }
   sqlite3_extended_result_codes(raw, 1);
-  sqlite3_busy_timeout(raw, 2000);  // a backup may be reading
+  sqlite3_busy_timeout(raw, kBusyTimeoutMs);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   return database;
@@ -69,6 +72,20 @@ Expected<void> SqlDatabase::execute(const char* sql) {
     return failed(database_.get(), "running a statement");
   }
   return {};
+}
+
+Expected<bool> SqlDatabase::truncate_log() {
+  sqlite3_busy_timeout(database_.get(), 0);
+  const int status = sqlite3_wal_checkpoint_v2(database_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
+                                               nullptr, nullptr);
+  sqlite3_busy_timeout(database_.get(), kBusyTimeoutMs);
+  if ((status & 0xff) == SQLITE_BUSY) {  // the rest says which kind
+    return false;
+  }
+  if (status != SQLITE_OK) {
+    return failed(database_.get(), "truncating the log");
+  }
+  return true;
 }
 
 Expected<SqlStatement> SqlDatabase::prepare(std::string_view sql) {

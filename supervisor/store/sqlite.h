@@ -110,6 +110,9 @@ class SqlDatabase {
 
   /// Statements without arguments and results, one or several.
   [[nodiscard]] Expected<void> execute(const char* sql);
+  /// Writes the log back and empties it, without waiting. False: a reader or another writer is in
+  /// the way, and the log is as long as before.
+  [[nodiscard]] Expected<bool> truncate_log();
   [[nodiscard]] Expected<SqlStatement> prepare(std::string_view sql);
   /// The first column of the first row of a pragma or query.
   [[nodiscard]] Expected<std::string> query_text(std::string_view sql);

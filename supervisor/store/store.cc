@@ -202,8 +202,8 @@ void Store::undo_operation() {
   }
 }
 
-Expected<void> Store::truncate_log() {
-  return database_.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+Expected<bool> Store::truncate_log() {
+  return database_.truncate_log();
 }
 
 Expected<std::uint64_t> Store::reserve_generations(std::uint64_t count) {

@@ -187,7 +187,8 @@ class Store {
   /// True once after an operation erased a share: the owner then truncates the log, where SQLite
   /// would keep the old page until it is overwritten.
   [[nodiscard]] bool take_erased() { return std::exchange(erased_, false); }
-  [[nodiscard]] Expected<void> truncate_log();
+  /// False: a reader is in the way, so that the log has to be truncated later.
+  [[nodiscard]] Expected<bool> truncate_log();
 
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;

@@ -102,8 +102,11 @@ std::optional<Error> StoreThread::run_transaction(std::span<Job> jobs) {
     const auto undone = store_.rollback();
     return undone ? committed.error() : undone.error();
   }
-  if (store_.take_erased()) {
-    static_cast<void>(store_.truncate_log());  // best effort: a reader may be in the way
+  if (store_.take_erased() || log_outlives_erasure_) {
+    // A reader (`doctor`, a program of the operator's) may be in the way: not
+    // waited for, since every answer would wait too; the next transaction tries again, and a tick
+    // brings one.
+    log_outlives_erasure_ = !store_.truncate_log().value_or(false);
   }
   return std::nullopt;
 }

@@ -82,6 +82,7 @@ class StoreThread {
   void deliver();
 
   Store store_;
+  bool log_outlives_erasure_ = false;  ///< of the store's thread
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> queue_;

@@ -209,4 +209,47 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("store thread: a reader in the way puts the end of an erased share off, not away") {
+  const StoreFixture fixture;
+  uv_loop_t loop;
+  REQUIRE(uv_loop_init(&loop) == 0);
+  const KeyRecord first = StoreFixture::record(1);
+  const KeyRecord second = StoreFixture::record(2);
+  auto store = fixture.open();
+  REQUIRE(store->store_pending("alice", StoreFixture::stored(first)));
+  REQUIRE(store->activate("alice", fixture.activation(first)));
+  REQUIRE(store->store_pending("alice", StoreFixture::stored(second)));
+  REQUIRE(store->truncate_log() == true);
+  auto thread = std::make_unique<StoreThread>(&loop, *std::move(store));
+  bool late = false;
+  std::optional<LoopTimer> guard;
+  guard.emplace(&loop, [&] { late = true; });
+  guard->start(20'000);
+  const auto stored = [&](auto work) {
+    std::optional<bool> ok;
+    thread->submit(StoreThread::Urgency::kNow, std::move(work),
+                   [&](const auto& outcome) { ok = outcome.has_value(); });
+    while (!ok && !late) {
+      uv_run(&loop, UV_RUN_ONCE);
+    }
+    return ok == true;
+  };
+  sqlite3* reader = nullptr;
+  REQUIRE(sqlite3_open(fixture.path().c_str(), &reader) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM keys", nullptr, nullptr, nullptr) ==
+          SQLITE_OK);
+  CHECK(
+      stored([&](Store& inside) { return inside.activate("alice", fixture.activation(second)); }));
+  CHECK(fixture.on_disk("sealed share of epoch 1"));  // the reader may look at it still
+  REQUIRE(sqlite3_exec(reader, "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK);
+  CHECK(stored([](Store& inside) { return inside.reserve_generations(1); }));
+  CHECK_FALSE(fixture.on_disk("sealed share of epoch 1"));
+  CHECK(fixture.on_disk("sealed share of epoch 2"));
+  sqlite3_close(reader);
+  thread.reset();
+  guard.reset();
+  uv_run(&loop, UV_RUN_DEFAULT);
+  REQUIRE(uv_loop_close(&loop) == 0);
+}
+
 }  // namespace cosigner::supervisor::test
