@@ -102,8 +102,8 @@ class RequestGate {
   /// Counts a refusal. False: drop it, and spend nothing more on it.
   [[nodiscard]] bool may_answer_refusal(std::int64_t now_ms, ErrorCode code);
 
-  /// Of one initiator's request id; bounded, oldest out first. The store knows them all: this one
-  /// saves the trip.
+  /// Of one initiator's request id; bounded, oldest out first. The store knows those that came
+  /// to a success: this one saves the trip.
   static constexpr std::size_t kReplayEntries = 1U << 16;
   struct ReplayKey {
     Ed25519PublicKey initiator;

@@ -58,7 +58,10 @@ class SessionEngine::Impl {
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();
   [[nodiscard]] bool idle() const;
-  void forget_old() { results_.forget_old(environment_.now.monotonic_us); }
+  void forget_old() {
+    results_.forget_old(environment_.now.monotonic_us);
+    results_.forget_expired(environment_.wall_ms());
+  }
 
   // settling.cc
   /// At the end of every input: renewals that peers have agreed to.
@@ -79,7 +82,6 @@ class SessionEngine::Impl {
  private:
   static constexpr std::size_t kMaxWaiters = 4096;  ///< requests joined to one session
   static constexpr std::int64_t kLookupUs = 5'000'000;
-  static constexpr std::uint64_t kKeepResultMs = 24ULL * 3600 * 1000;
 
   struct Running {
     Session session;

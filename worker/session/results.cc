@@ -18,7 +18,7 @@ void Results::claim(const Request& request, const SessionId& session) {
   }
   const Claim claim{request.initiator, request.id};
   if (index_->claims.emplace(claim, session).second) {
-    index_->order.push_back(Kept{claim, session, request.issued_at_ms});
+    index_->order.push_back(Kept{claim, session, request.expires_at_ms});
     ++claims_made_;
     trim(*index_);
   }
@@ -46,9 +46,12 @@ void Results::trim(Index& index) {
 
 void Results::drop_oldest(Index& index) {
   const Kept& oldest = index.order.front();
-  floor_ms_ = std::max(floor_ms_, oldest.issued_at_ms);
+  const auto found = index.results.find(oldest.session);
+  if (found != index.results.end()) {
+    forgotten_.add(oldest.claim.initiator, oldest.claim.id, oldest.expires_at_ms + kKeepResultMs);
+  }
   index.claims.erase(oldest.claim);
-  if (const auto found = index.results.find(oldest.session); found != index.results.end()) {
+  if (found != index.results.end()) {
     bytes_ -= found->second.answer.size();
     index.results.erase(found);
   }

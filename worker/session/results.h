@@ -2,10 +2,10 @@
 // What this worker knows about finished and claimed requests, so that the same request again is
 // served and the same id with other bytes is refused, without asking the store each time.
 //
-// The index holds everything this worker has finished, up to a bound. A request may have been
-// served by an earlier worker only if it was issued before this one started (clients' clocks may
-// run 60 s ahead, ipc/request.h), and may have left the index only if it is not newer than the
-// newest entry that was dropped: only those need a lookup in the store.
+// The index holds everything this worker has finished, up to a bound; of what has left it a filter
+// (forgotten_ids.h) knows the ids until the store forgets them. A request may have been served by
+// an earlier worker only if it was issued before this one started (clients' clocks may run 60 s
+// ahead, ipc/request.h). Only these two kinds need a lookup in the store.
 
 #include <cstdint>
 #include <deque>
@@ -18,6 +18,7 @@
 #include "crypto/base/bytes.h"
 #include "ipc/error.h"
 #include "ipc/request.h"
+#include "worker/session/forgotten_ids.h"
 #include "worker/session/page_memory.h"
 
 namespace cosigner::worker {
@@ -27,12 +28,16 @@ class Results {
   static constexpr std::size_t kMaxResults = 2048;
   static constexpr std::size_t kMaxResultBytes = 1U << 20;
   static constexpr std::size_t kMaxFailures = 512;
+  /// The store keeps a success this long after its request's expiry.
+  static constexpr std::uint64_t kKeepResultMs = 24ULL * 3600 * 1000;
 
   /// `started_wall_ms`: when this worker started; nothing if no worker before it can have finished
   /// a request.
   explicit Results(std::optional<std::uint64_t> started_wall_ms,
                    std::pmr::memory_resource& pages = page_memory())
-      : pages_(pages), floor_ms_(started_wall_ms ? *started_wall_ms + kMaxClockSkewMs : 0) {}
+      : pages_(pages),
+        floor_ms_(started_wall_ms ? *started_wall_ms + kMaxClockSkewMs : 0),
+        forgotten_(pages) {}
 
   /// The session this (initiator, id) belongs to, if it is known.
   [[nodiscard]] const SessionId* owner(const Request& request) const;
@@ -50,13 +55,15 @@ class Results {
   [[nodiscard]] const Stored* find(const SessionId& session) const;
   /// Could the store know more about this request than the index does?
   [[nodiscard]] bool needs_lookup(const Request& request) const {
-    return request.issued_at_ms <= floor_ms_;
+    return request.issued_at_ms <= floor_ms_ || forgotten_.may_hold(request.initiator, request.id);
   }
 
   /// At each tick, and when the worker comes to rest: forgets what has been here for so long that
   /// no session can ask for it any more; the store knows the successes. A worker that made 2,048
   /// signatures would hold 1.6 MiB for ever otherwise.
   void forget_old(std::int64_t now_us);
+  /// At each tick: ids of requests that the store has forgotten.
+  void forget_expired(std::uint64_t wall_ms) { forgotten_.forget_expired(wall_ms); }
   /// A session that finished is asked for by late hellos and by impatient clients, who both give up
   /// within the 15 s of a signature's deadline.
   static constexpr std::int64_t kKeepFinishedUs = 30'000'000;
@@ -83,7 +90,7 @@ class Results {
   struct Kept {
     Claim claim;
     SessionId session;
-    std::uint64_t issued_at_ms = 0;
+    std::uint64_t expires_at_ms = 0;
   };
   /// What had been claimed and had failed, counted from the beginning, at some tick.
   struct Mark {
@@ -111,7 +118,8 @@ class Results {
   [[nodiscard]] Mark mark_before(std::int64_t at_us) const;
 
   std::pmr::memory_resource& pages_;
-  std::uint64_t floor_ms_;
+  std::uint64_t floor_ms_;  ///< what was issued later was not served by an earlier worker
+  ForgottenIds forgotten_;  ///< of successes that this worker's index has dropped
   std::size_t bytes_ = 0;
   std::optional<Index> index_;  ///< none while nothing is known: an emptied table keeps its buckets
   std::unordered_map<SessionId, Error, BytesHash> failures_;

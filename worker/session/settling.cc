@@ -190,7 +190,7 @@ void SessionEngine::Impl::finish(const Request& request, const SessionId& id,
                          .session = id,
                          .initiator = request.initiator,
                          .id = request.id,
-                         .keep_until_ms = request.expires_at_ms + kKeepResultMs,
+                         .keep_until_ms = request.expires_at_ms + Results::kKeepResultMs,
                          .answer = bytes});
   }
   for (const std::uint64_t work : waiters) {

@@ -147,6 +147,18 @@ TEST_CASE("the same id with other bytes is replayed, in one life and after resta
       cluster.kill(cluster.node(i));
     }
   }
+  SECTION("when the workers have forgotten the first, and the second is newer") {
+    const auto tick = [&] {
+      for (std::size_t i = 0; i < 3; ++i) {
+        cluster.node(i).engine->on_tick(cluster.clock());
+      }
+    };
+    tick();
+    cluster.run(31 * kSecond);
+    tick();
+    request.issued_at_ms = static_cast<std::uint64_t>(cluster.clock().wall_ms);
+    request.expires_at_ms = request.issued_at_ms + 60'000;
+  }
   request.message = {2};
   const auto works = cluster.ask_all(cluster.sign(request).envelope);
   REQUIRE(cluster.settle(works));

@@ -35,6 +35,7 @@ class CountedMemory final : public std::pmr::memory_resource {
 };
 
 struct World {
+  static constexpr std::uint64_t kExpiresMs = 60'000;
   SeededRandom random{5};
   CountedMemory memory;
   Results results{std::nullopt, memory};
@@ -49,6 +50,7 @@ struct World {
     out.request.id = random.bytes<RequestId>();
     out.request.key = "k";
     out.request.issued_at_ms = issued_at_ms;
+    out.request.expires_at_ms = kExpiresMs;
     out.session = random.bytes<SessionId>();
     return out;
   }
@@ -79,15 +81,33 @@ TEST_CASE("results: a tick forgets what has been finished for 30 s, and nothing 
   CHECK(world.results.empty());
 }
 
-TEST_CASE("results: what was forgotten is asked of the store, what is newer is not") {
+TEST_CASE("results: an id that was forgotten is asked of the store, whenever it comes again") {
   World world;
-  const auto old = world.finished(5000);
+  auto old = world.finished(5000);
+  const auto failed = world.make(5000);
+  world.results.claim(failed.request, failed.session);
   CHECK_FALSE(world.results.needs_lookup(old.request));
   world.results.forget_old(0);
-  world.results.forget_old(30 * kSecond);
+  world.results.forget_old(Results::kKeepClaimsUs);
+  CHECK(world.results.empty());
   CHECK(world.results.needs_lookup(old.request));
-  CHECK(world.results.needs_lookup(world.make(4999).request));
-  CHECK_FALSE(world.results.needs_lookup(world.make(5001).request));
+  CHECK_FALSE(world.results.needs_lookup(failed.request));  // the store has no failures
+  CHECK_FALSE(world.results.needs_lookup(world.make(5000).request));
+  old.request.issued_at_ms = 50'000'000;  // other bytes under the same id
+  CHECK(world.results.needs_lookup(old.request));
+  // As long as the store knows it, and no longer.
+  const std::uint64_t kept_until = World::kExpiresMs + Results::kKeepResultMs;
+  world.results.forget_expired(kept_until);
+  CHECK(world.results.needs_lookup(old.request));
+  world.results.forget_expired(kept_until + 1);
+  CHECK_FALSE(world.results.needs_lookup(old.request));
+}
+
+TEST_CASE("results: what an earlier worker may have served is asked of the store") {
+  World world;
+  const Results later(100'000);
+  CHECK(later.needs_lookup(world.make(100'000 + kMaxClockSkewMs).request));
+  CHECK_FALSE(later.needs_lookup(world.make(100'001 + kMaxClockSkewMs).request));
 }
 
 TEST_CASE("results: a claim without a result is kept for longer than any session lasts") {
@@ -145,6 +165,9 @@ TEST_CASE("results: all they hold is memory of their own, which goes back whole"
     CHECK(world.memory.held > 0);
     world.results.forget_old((round * 60 + 30) * kSecond);
     CHECK(world.results.empty());
+    CHECK(world.memory.held ==
+          ForgottenIds::kFirstBytes + 4 * ForgottenIds::kFirstBytes);  // ids of 3,000
+    world.results.forget_expired(World::kExpiresMs + Results::kKeepResultMs + 1);
     CHECK(world.memory.held == 0);
   }
 }
@@ -169,9 +192,12 @@ TEST_CASE("results: an answer too large for the pool goes back with its result")
 
 TEST_CASE("results: the bounds hold without any tick") {
   World world;
+  std::vector<World::Made> made;
   for (std::uint64_t i = 0; i < 3000; ++i) {
-    world.finished(i);
+    made.push_back(world.finished(i));
   }
-  CHECK(world.results.needs_lookup(world.make(3000 - Results::kMaxResults - 1).request));
-  CHECK_FALSE(world.results.needs_lookup(world.make(3000).request));
+  CHECK(world.results.owner(made[3000 - Results::kMaxResults - 1].request) == nullptr);
+  CHECK(world.results.needs_lookup(made[3000 - Results::kMaxResults - 1].request));
+  CHECK(world.results.owner(made[3000 - Results::kMaxResults].request) != nullptr);
+  CHECK_FALSE(world.results.needs_lookup(made[3000 - Results::kMaxResults].request));
 }
