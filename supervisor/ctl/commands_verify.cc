@@ -16,6 +16,12 @@ struct Verified {
   Json keys = Json::array();
   Json unchecked = Json::array();  ///< users, each with why
   std::size_t faulty = 0;
+
+  [[nodiscard]] bool empty() const { return keys.empty() && unchecked.empty(); }
+  [[nodiscard]] Json json(bool interrupted) const {
+    return {
+        {"keys", keys}, {"unchecked", unchecked}, {"faulty", faulty}, {"interrupted", interrupted}};
+  }
 };
 
 Outcome<std::vector<std::string>> owners_of(ControlClient& node) {
@@ -43,6 +49,10 @@ bool is_ok(const Json& verdict) {
   return found != verdict.end() && *found == true;
 }
 
+std::unexpected<Failure> interrupted_verify() {
+  return failed(ExitStatus::kDeadline, ErrorCode::kCancelled, "interrupted.");
+}
+
 /// What the final reply said; each key is told as it comes.
 Outcome<void> verify_user(const Context& context, ControlClient& node, const std::string& user,
                           const std::string& key, Verified& out) {
@@ -50,6 +60,9 @@ Outcome<void> verify_user(const Context& context, ControlClient& node, const std
   arguments.text("user", user);
   if (!key.empty()) {
     arguments.text("key", key);
+  }
+  if (context.interrupted) {
+    return interrupted_verify();
   }
   const auto call = node.send("verify", arguments.finish());
   if (!call) {
@@ -78,11 +91,34 @@ Outcome<void> verify_user(const Context& context, ControlClient& node, const std
     }
     out.keys.push_back(std::move(entry));
   }
-  return failed(ExitStatus::kDeadline, ErrorCode::kCancelled, "interrupted.");
+  return interrupted_verify();
 }
 
 std::string number_of_keys(std::size_t count) {
   return std::to_string(count) + (count == 1 ? " key" : " keys");
+}
+
+/// The end before all was looked at, by Ctrl-C or a node that went away: what was found by then is
+/// no less true.
+Outcome<void> cut_short(const Context& context, const Verified& found, Failure failure) {
+  if (found.empty() && !context.interrupted) {
+    return std::unexpected(std::move(failure));
+  }
+  if (failure.error.message.ends_with('.')) {
+    failure.error.message.pop_back();
+  }
+  failure.error.message += ": only " + number_of_keys(found.keys.size()) + " looked at, " +
+                           std::to_string(found.faulty) + " of them faulty.";
+  if (found.faulty != 0) {
+    failure.status = ExitStatus::kRefused;  // asking again will not help those
+  }
+  if (context.json) {
+    Json said = found.json(context.interrupted);
+    said.update(error_json(failure.error));
+    context.out << said.dump() << "\n";
+    failure.reported = true;
+  }
+  return std::unexpected(std::move(failure));
 }
 
 }  // namespace
@@ -102,14 +138,14 @@ Outcome<void> run_verify(const Context& context, const std::string& user, const 
   }
   Verified out;
   for (const std::string& one : users) {
-    const auto done = verify_user(context, *node, one, key, out);
+    auto done = verify_user(context, *node, one, key, out);
     if (done) {
       continue;
     }
-    const Failure& failure = done.error();
+    Failure& failure = done.error();
     if (!user.empty() || failure.status != ExitStatus::kRefused ||
         failure.error.code == ErrorCode::kDenied) {
-      return done;
+      return cut_short(context, out, std::move(failure));
     }
     // One user that cannot be served (quarantined, for example) keeps nobody else from being
     // checked.
@@ -121,9 +157,7 @@ Outcome<void> run_verify(const Context& context, const std::string& user, const 
     out.unchecked.push_back(std::move(entry));
   }
   if (context.json) {
-    context.out
-        << Json{{"keys", out.keys}, {"unchecked", out.unchecked}, {"faulty", out.faulty}}.dump()
-        << "\n";
+    context.out << out.json(false).dump() << "\n";
   }
   if (out.faulty == 0 && out.unchecked.empty()) {
     if (!context.json) {

@@ -102,6 +102,7 @@ TEST_CASE("verify: one user that is not served keeps nobody else from being chec
   CHECK(said["keys"][0]["user"] == "alice");
   CHECK(said["keys"][2]["user"] == "bob");
   CHECK(said["faulty"] == 0);
+  CHECK(said["interrupted"] == false);
   REQUIRE(said["unchecked"].size() == 1);
   CHECK(said["unchecked"][0]["user"] == "carol");
   CHECK(said["unchecked"][0]["error"] == "quarantined");
@@ -109,6 +110,58 @@ TEST_CASE("verify: one user that is not served keeps nobody else from being chec
   const VerifyRun alone = run_verify_at("carol", true);
   REQUIRE_FALSE(alone.outcome);
   CHECK(alone.outcome.error().error.code == ErrorCode::kQuarantined);
+}
+
+TEST_CASE("verify: what was found before an interrupt or a hang-up is told") {
+  const std::string fault = GENERATE("", "seal");
+  const bool json = GENERATE(true, false);
+  const bool hangs_up = GENERATE(true, false);
+  INFO(fault << json << hangs_up);
+  std::atomic<bool> interrupted{false};
+  test::FakeNode node([&](const ipc::ControlCall& call, bool& hang_up) {
+    auto replies = three_users(call, fault);
+    if (call.command == "owners" || replies.size() == 3) {
+      return replies;  // the users; alice's keys
+    }
+    hang_up = hangs_up;
+    interrupted = !hangs_up;
+    return test::FakeNode::Replies{};
+  });
+  std::ostringstream out;
+  const auto outcome = run_verify({node.path(), "", json, out, interrupted}, "", "");
+  REQUIRE_FALSE(outcome);
+  const Failure& failure = outcome.error();
+  CHECK(failure.status == (!fault.empty() ? ExitStatus::kRefused
+                           : hangs_up     ? ExitStatus::kUnreachable
+                                          : ExitStatus::kDeadline));
+  CHECK((failure.error.code == ErrorCode::kCancelled) != hangs_up);
+  CHECK(failure.error.message.find("only 2 keys looked at, ") != std::string::npos);
+  CHECK(failure.reported == json);
+  if (!json) {
+    CHECK(out.str().starts_with("alice main epoch 2 (active): ok\nalice spare epoch 2 (active): "));
+    return;
+  }
+  const Json said = Json::parse(out.str());
+  CHECK(said["interrupted"] == !hangs_up);
+  CHECK(said["keys"].size() == 2);
+  CHECK(said["keys"][1]["user"] == "alice");
+  CHECK(said["keys"][1]["ok"] == fault.empty());
+  CHECK(said["faulty"] == (fault.empty() ? 0 : 1));
+  CHECK(said["error"] == error_name(failure.error.code));
+  CHECK(said["message"] == failure.error.message);
+}
+
+TEST_CASE("verify: an interrupt before the first key is told with no finding") {
+  test::FakeNode node([](const ipc::ControlCall& call, bool&) { return three_users(call, ""); });
+  const std::atomic<bool> interrupted{true};
+  std::ostringstream out;
+  const auto outcome = run_verify({node.path(), "", true, out, interrupted}, "", "");
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.error().status == ExitStatus::kDeadline);
+  const Json said = Json::parse(out.str());
+  CHECK(said["interrupted"] == true);
+  CHECK(said["keys"].empty());
+  CHECK(said["error"] == "cancelled");
 }
 
 TEST_CASE("verify: a verdict that does not say ok is none") {
