@@ -11,6 +11,7 @@ import time
 import pytest
 
 from cluster import BOTH, SINGLE_UNLESS_FULL, Cluster, CommandFailed, alive, wait_until
+from metrics import read
 from raw_client import RawClient
 
 SCHEME = "ecdsa-secp256k1"
@@ -109,6 +110,7 @@ def test_strikes_ban_and_an_unban_renews(cluster):
     pair = next(pair for pair in bans(cluster) if pair["peer"] == "node2")
     assert pair["banned"] and pair["why"] == "strikes" and pair["strikes"] >= 3 and pair["since_ms"] > 0, pair
     assert pair["key"] == "k" and pair["epoch"] == 1 and pair["user"] == "ann", pair
+    assert [read(cluster, node)["cosigner_bans"] for node in (1, 2)] == [1, 0]
     with pytest.raises(CommandFailed) as refused:
         sign(cluster, 2)
     assert refused.value.error == "banned", refused.value.body
@@ -122,6 +124,7 @@ def test_strikes_ban_and_an_unban_renews(cluster):
     for node in (1, 2, 3):
         cluster.wait_ready(node)
     assert [(pair["peer"], pair["banned"]) for pair in bans(cluster)] == [("node2", True)]
+    assert read(cluster)["cosigner_bans"] == 1
     for number in range(10, 22):
         assert sign(cluster, number, node=number % 3 + 1)["public_key"] == cluster.key
     cluster.evict("ann", 1)
@@ -140,6 +143,7 @@ def test_strikes_ban_and_an_unban_renews(cluster):
     assert done["renewed"]
     listing = cluster.ctl("bans", "--user", "ann")
     assert listing["bans"] == []
+    assert read(cluster)["cosigner_bans"] == 0
     assert [(order["reason"], order["lifts_ban"], order["peer"]) for order in listing["orders"]] == [
         ("a test killed it", True, "node2")]
     assert listing["orders"][0]["ordered_by"] == f"uid {os.geteuid()}"

@@ -9,11 +9,13 @@ import hmac
 import re
 import sqlite3
 import struct
+import subprocess
 
 import pytest
 
 from cluster import Cluster, CommandFailed, wait_until
 from control import tagged_hash
+from metrics import Moves
 
 COLUMNS = ("user", "key", "epoch", "state", "session", "record", "sealed_share", "certificate")
 PLACE = "user = ? AND key = ?"
@@ -44,13 +46,43 @@ def row(cluster, user, key):
         return dict(zip((*COLUMNS, "mac"), found))
 
 
-def mac(cluster, fields):
-    """What the supervisor writes beside such a row (supervisor/store/store.cc)."""
+def derived(cluster, tag, *parts):
+    """A key that node 1 derives from its key-encryption key, for its cluster and itself."""
     secret = bytes.fromhex((cluster.home / "node1" / "encryption.key").read_text().strip())
     text = (cluster.home / "node1" / "cosigner.toml").read_text()
     name, node = (re.search(rf'^{field} = "(.*)"', text, re.M).group(1).encode() for field in ("cluster", "node"))
     pseudorandom = hmac.digest(bytes(32), secret, "sha256")
-    key = hmac.digest(pseudorandom, tagged_hash("cosigner/1/store-mac-key", name, node) + b"\1", "sha256")
+    return hmac.digest(pseudorandom, tagged_hash(tag, name, node, *parts) + b"\1", "sha256")
+
+
+def gcm_product(one, other):
+    """In the field of AES-GCM (NIST SP 800-38D, algorithm 1)."""
+    product = 0
+    for bit in reversed(range(128)):
+        if one >> bit & 1:
+            product ^= other
+        other = other >> 1 ^ (0xe1 << 120 if other & 1 else 0)
+    return product
+
+
+def with_another_share(cluster, user, sealed):
+    """It opens, and the scalar in it is one more or less: version, nonce, then the ciphertext of version, index and scalar
+    (crypto/identity/share_seal.h, crypto/protocol/key_share.h), then the tag, which is linear in the ciphertext."""
+    key = derived(cluster, "cosigner/1/user-sealing-key", user.encode())
+    run = subprocess.run(["openssl", "enc", "-aes-256-ecb", "-nopad", "-K", key.hex()], input=bytes(16), capture_output=True,
+                         check=True)
+    text, tag = bytearray(sealed[13:-16]), int.from_bytes(sealed[-16:], "big")
+    at = 3
+    text[at] ^= 1
+    change = 1 << 8 * (15 - at)
+    for _ in range((len(text) + 15) // 16 + 1):  # the blocks from this one on, and that of the lengths
+        change = gcm_product(change, int.from_bytes(run.stdout, "big"))
+    return sealed[:13] + bytes(text) + (tag ^ change).to_bytes(16, "big")
+
+
+def mac(cluster, fields):
+    """What the supervisor writes beside such a row (supervisor/store/store.cc)."""
+    key = derived(cluster, "cosigner/1/store-mac-key")
     parts = [struct.pack(">Q", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value
              for value in (fields[column] for column in COLUMNS)]
     return hmac.digest(key, tagged_hash("cosigner/1/store-row", b"keys", *parts), "sha256")
@@ -127,6 +159,13 @@ def test_an_edited_row_is_named_and_no_other(cluster):
         with altered(cluster, "ann", "coin", **{column: flipped(whole, len(whole) // 2)}):
             assert faults(cluster) == {("ann", "coin"): "row"}, column
     assert faults(cluster) == {}
+    # Whoever needs the row is refused, and the node's metrics count it.
+    with altered(cluster, "ann", "coin", mac=flipped(row(cluster, "ann", "coin")["mac"], 0)):
+        moves = Moves(cluster)
+        with pytest.raises(CommandFailed) as refused:
+            cluster.ctl("renew", "--user", "ann", "--key", "coin", "--peer", "node2")
+        assert refused.value.error == "storage_failed", refused.value
+        assert moves.of("cosigner_store_errors_total") == 1
 
 
 def test_what_carries_the_nodes_authentication_is_opened_and_compared(cluster):
@@ -143,6 +182,29 @@ def test_what_carries_the_nodes_authentication_is_opened_and_compared(cluster):
         with altered(cluster, "ann", key, authentic=True, **columns):
             assert faults(cluster) == {("ann", key): fault}, columns.keys()
     assert faults(cluster) == {}
+
+
+def test_a_wrong_share_is_named_and_the_other_nodes_find_it_out(cluster):
+    """It opens, and all around it is right. The first signature share made with it is counted against this node by whoever
+    assembles, and the others sign without it."""
+    public = cluster.sign("bob", b"whole")["public_key"]
+    moves = {node: Moves(cluster, node) for node in (1, 2, 3)}
+
+    def told(of):
+        return {node: moves[node].of(f'cosigner_peer_misbehaviour_total{{node="{of}"}}') for node in moves if f"node{node}" != of}
+    with altered(cluster, "bob", "k", authentic=True,
+                 sealed_share=with_another_share(cluster, "bob", row(cluster, "bob", "k")["sealed_share"])):
+        cluster.ctl("restart", "--user", "bob")
+        assert faults(cluster) == {("bob", "k"): "share"}
+
+        def found_out():
+            cluster.sign_and_verify("bob", public, b"by the others", node=2)
+            return sum(told("node1").values()) > 0
+        wait_until(found_out, 40, "a signature share of node1's to be refused")
+    assert not any((*told("node2").values(), *told("node3").values()))
+    cluster.ctl("restart", "--user", "bob")
+    assert faults(cluster) == {}
+    cluster.sign_and_verify("bob", public, b"whole again")
 
 
 def test_a_participant_that_is_no_peer_any_more_is_said(cluster):
