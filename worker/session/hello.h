@@ -24,6 +24,11 @@ struct VersionRange {
   [[nodiscard]] bool meets(VersionRange other) const {
     return low <= other.high && other.low <= high;
   }
+  /// "1 to 2"
+  [[nodiscard]] std::string text() const {
+    return std::to_string(low) + " to " + std::to_string(high);
+  }
+  friend bool operator==(const VersionRange&, const VersionRange&) = default;
 };
 
 inline constexpr std::size_t kMaxCertificateBytes = 1024;
@@ -66,6 +71,8 @@ struct Hello {
   std::vector<PairOffer> pairs;     ///< schemes with OT state: by peer; none of those banned
   /// How many presignatures the sender holds that this attempt's coordinator may name.
   std::uint32_t presignatures = 0;
+
+  [[nodiscard]] VersionRange versions() const { return {.low = version_low, .high = version_high}; }
 
   template <class Self, class F>
   static void fields(Self& self, F& f) {

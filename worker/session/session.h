@@ -200,7 +200,11 @@ class Session {
   /// By place in participants_, as far as this node knows.
   [[nodiscard]] Compatibility compatibility();
   [[nodiscard]] bool fits(const Hello& a, const Hello& b) const;
-  /// No set of signers without a banned pair, of those who may still take part.
+  /// There is no OT state, and all that have said hello are of this node's versions.
+  [[nodiscard]] bool any_pair_fits() const;
+  /// Its hello, if it has said one; this node's own as well.
+  [[nodiscard]] const Hello* said_by(const std::string& node) const;
+  /// No set of signers in which every pair fits, of those who may still take part.
   [[nodiscard]] std::optional<Error> no_set();
   [[nodiscard]] bool in_some_set(const std::string& node);
   void try_start();

@@ -128,7 +128,7 @@ bool Session::hello_fits(const std::string& node, const Hello& hello) const {
 }
 
 bool Session::speaks_our_version(const Hello& hello) const {
-  return parts_.protocols.versions().meets({.low = hello.version_low, .high = hello.version_high});
+  return parts_.protocols.versions().meets(hello.versions());
 }
 
 void Session::on_other_version(const std::string& from, const SignedHello& hello,
@@ -143,13 +143,9 @@ void Session::on_other_version(const std::string& from, const SignedHello& hello
   }
   ++environment_.counters.hellos_other_version;
   heard_.insert(from);
-  const auto range = [](VersionRange versions) {
-    return std::to_string(versions.low) + " to " + std::to_string(versions.high);
-  };
-  const std::string reason = "node " + from + " speaks versions " +
-                             range({.low = decoded.version_low, .high = decoded.version_high}) +
+  const std::string reason = "node " + from + " speaks versions " + decoded.versions().text() +
                              " of the session protocol, node " + environment_.node + " " +
-                             range(parts_.protocols.versions());
+                             parts_.protocols.versions().text();
   if (environment_.other_version.insert(from).second) {
     environment_.log(LogLevel::kWarning, reason + ": no session with it before one is upgraded");
   }

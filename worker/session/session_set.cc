@@ -7,8 +7,13 @@
 
 namespace cosigner::worker {
 
-/// What two hellos say of each other: neither bans the other, and both hold the same OT state.
+/// What two hellos say of each other: they have a version in common, neither bans the other, and
+/// both hold the same OT state. Ranges of which every two meet have a version in common all
+/// together, so a set in which every pair fits has one.
 bool Session::fits(const Hello& a, const Hello& b) const {
+  if (!a.versions().meets(b.versions())) {
+    return false;
+  }
   if (everyone()) {
     return true;
   }
@@ -24,19 +29,27 @@ bool Session::fits(const Hello& a, const Hello& b) const {
   return with_b != a.pairs.end() && with_a != b.pairs.end() && with_b->id == with_a->id;
 }
 
+bool Session::any_pair_fits() const {
+  return (everyone() || request_.scheme != Scheme::kEcdsaSecp256k1) &&
+         std::ranges::all_of(hellos_, [this](const auto& entry) {
+           return entry.second.decoded.versions() == parts_.protocols.versions();
+         });
+}
+
+const Hello* Session::said_by(const std::string& node) const {
+  if (node == environment_.node) {
+    return attempt_.own.node.empty() ? nullptr : &attempt_.own;
+  }
+  const auto slot = hellos_.find(node);
+  return slot == hellos_.end() ? nullptr : &slot->second.decoded;
+}
+
 Compatibility Session::compatibility() {
   Compatibility out(participants_.size());
-  if (everyone() || request_.scheme != Scheme::kEcdsaSecp256k1) {
+  if (any_pair_fits()) {
     return out;
   }
   // What a hello claims keeps people apart only if its sender has signed it.
-  const auto said_by = [&](const std::string& node) -> const Hello* {
-    if (node == environment_.node) {
-      return &attempt_.own;
-    }
-    const auto slot = hellos_.find(node);
-    return slot == hellos_.end() ? nullptr : &slot->second.decoded;
-  };
   const auto vouched = [&](const std::string& node) {
     return node == environment_.node || verify_slot(node, hellos_.find(node)->second);
   };
@@ -49,8 +62,7 @@ Compatibility Session::compatibility() {
       if ((node == environment_.node && parts_.pairs.banned(request_.key, other)) ||
           (other == environment_.node && parts_.pairs.banned(request_.key, node))) {
         out.forbid(i, j);
-      } else if (a != nullptr && b != nullptr && !a->node.empty() && !b->node.empty() &&
-                 !fits(*a, *b) && vouched(node) && vouched(other)) {
+      } else if (a != nullptr && b != nullptr && !fits(*a, *b) && vouched(node) && vouched(other)) {
         out.forbid(i, j);
       }
     }
@@ -96,6 +108,19 @@ std::optional<Error> Session::no_set() {
         const std::string& a = participants_[first_is_self ? i : j].node;
         const std::string& b = participants_[first_is_self ? j : i].node;
         const bool absence = choose_set(pairs, needed(), all).has_value();
+        const Hello* one = said_by(a);
+        const Hello* other = said_by(b);
+        if (one != nullptr && other != nullptr && !one->versions().meets(other->versions())) {
+          const std::string reason = "node " + a + " speaks versions " + one->versions().text() +
+                                     " of the session protocol, node " + b + " " +
+                                     other->versions().text();
+          return Error{.code = ErrorCode::kUnsupportedVersion,
+                       .message = reason + (absence ? ", and the others are not all there" : ""),
+                       .may_have_executed = executed_,
+                       .retryable = absence,
+                       .peer = b,
+                       .peer_reason = reason};
+        }
         return Error{.code = ErrorCode::kBanned,
                      .message = "nodes " + a + " and " + b + " may not sign together with key " +
                                 request_.key + " before their OT state is renewed" +
@@ -233,11 +258,11 @@ void Session::try_start() {
 }
 
 void Session::give_up_if_apart() {
-  if (everyone() || request_.scheme != Scheme::kEcdsaSecp256k1) {
+  if (any_pair_fits()) {
     return;
   }
   if (std::optional<Error> error = no_set()) {
-    announce_end("no set of signers without a banned pair", {});
+    announce_end("no set of signers in which every pair may sign together", {});
     fail(*std::move(error));
   } else if (!in_some_set(environment_.node)) {
     end_attempt("its coordinator may not sign with enough others");

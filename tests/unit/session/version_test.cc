@@ -133,6 +133,56 @@ TEST_CASE("version: a key is not made with a node of other versions, and all are
   }
 }
 
+TEST_CASE(
+    "version: a coordinator of two versions does not bring together who has one of them each") {
+  EngineCluster cluster(7, 4);
+  cluster.make_key("k", 3);
+  install(cluster, "n2", kNextRelease);
+  install(cluster, "n3", kLaterRelease);
+  install(cluster, "n4", kNextRelease);
+  for (const char* coordinator : {"n1", "n2", "n3", "n4", "n2", "n4"}) {
+    CAPTURE(coordinator);
+    const auto works = cluster.ask_all(cluster.coordinated_by(coordinator).envelope);
+    REQUIRE(cluster.settle({works[1], works[3]}, 5 * kSecond));
+    CHECK(cluster.answer(works[1]).ok());
+    CHECK(cluster.answer(works[3]).ok());
+    cluster.run(kSecond);
+  }
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    CHECK(cluster.counters(i).misbehaviours == 0);
+  }
+}
+
+TEST_CASE("version: three nodes of which only two and two meet say so, and blame nobody") {
+  const bool keygen = GENERATE(false, true);
+  CAPTURE(keygen);
+  EngineCluster cluster(8, 3);
+  cluster.make_key("k", 3);
+  install(cluster, "n2", kNextRelease);
+  install(cluster, "n3", kLaterRelease);
+  int made = 0;
+  for (const char* coordinator : {"n1", "n2", "n3"}) {
+    CAPTURE(coordinator);
+    const std::string key = "new" + std::to_string(++made);
+    const SignedRequest request = cluster.coordinated_by(coordinator, [&] {
+      return keygen ? cluster.keygen_request(key, 3) : cluster.sign_request("k", {1, 2});
+    });
+    const auto works = cluster.ask_all(request.envelope);
+    REQUIRE(cluster.settle(works, 5 * kSecond));
+    for (const std::uint64_t work : works) {
+      const Error* error = error_of(cluster.answer(work));
+      REQUIRE(error != nullptr);
+      INFO(cluster.work(work).node << ": " << error->message);
+      CHECK(error->code == ErrorCode::kUnsupportedVersion);
+      CHECK_FALSE(error->retryable);
+      CHECK_FALSE(error->may_have_executed);
+    }
+  }
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    CHECK(cluster.counters(i).misbehaviours == 0);
+  }
+}
+
 TEST_CASE("version: what the broker alone says of a node's versions is not believed") {
   EngineCluster cluster(5, 2);
   cluster.make_key("k", 2);
