@@ -44,6 +44,8 @@ using SessionOutcome = std::variant<Error, SignResult, KeygenResult, PresignResu
 
 class Session {
  public:
+  /// Why nodes do not take part, by node.
+  using Declines = std::map<std::string, Error, std::less<>>;
   /// Parts that outlive every session.
   struct Parts {
     Environment& environment;
@@ -189,6 +191,9 @@ class Session {
   // session_errors.cc
   /// Why no attempt can succeed any more; none while one may.
   [[nodiscard]] std::optional<Error> impossible();
+  /// Where too few are left: what those have said who do not take part. None if it is rather the
+  /// absent ones (`everyone_is_here`: there are none) who are missing.
+  [[nodiscard]] std::optional<Error> declined_by_too_many(bool everyone_is_here) const;
   /// Out of time, or of attempts.
   [[nodiscard]] Error final_error() const;
 
@@ -297,7 +302,7 @@ class Session {
   std::uint16_t advanced_ = 0;  ///< of these, because of Advance
   /// And because of this node's hellos (and t − 2 others').
   std::map<std::string, std::uint16_t, std::less<>> jumped_;
-  std::map<std::string, Error, std::less<>> declined_;
+  Declines declined_;
   std::set<std::string, std::less<>> heard_;
   std::set<std::string, std::less<>> undelivered_;
   std::map<std::string, std::int64_t, std::less<>> woken_us_;

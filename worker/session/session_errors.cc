@@ -18,7 +18,41 @@ std::string join(const std::vector<std::string>& names) {
 
 constexpr std::uint32_t kRetryAfterMs = 500;
 
+bool of_other_version(const Session::Declines::value_type& decline) {
+  return decline.second.code == ErrorCode::kUnsupportedVersion;
+}
+
+/// The decline that the client is told of, out of one or several: for another version if that makes
+/// the request hopeless (`for_good`), else for anything that may pass, if there is such a one.
+const Session::Declines::value_type& most_telling(const Session::Declines& declines,
+                                                  bool for_good) {
+  const auto found = std::ranges::find(declines, for_good, of_other_version);
+  return found == declines.end() ? *declines.begin() : *found;
+}
+
 }  // namespace
+
+std::optional<Error> Session::declined_by_too_many(bool everyone_is_here) const {
+  if (declined_.empty()) {
+    return std::nullopt;
+  }
+  const auto outdated =
+      static_cast<std::size_t>(std::ranges::count_if(declined_, of_other_version));
+  // Only an upgrade helps where too few nodes are left; who is absent or declined otherwise may
+  // come back. One node's word, true or not, does not make a request hopeless.
+  const bool for_good = participants_.size() - outdated < needed();
+  if (!for_good && !everyone_is_here && outdated == declined_.size()) {
+    return std::nullopt;  // it is the absent ones who are missing
+  }
+  const auto& [node, error] = most_telling(declined_, for_good);
+  return Error{.code = error.code,
+               .message = "node " + node + " does not take part: " + error.message,
+               .may_have_executed = executed_,
+               .retryable = !for_good,
+               .retry_after_ms = for_good ? 0 : kRetryAfterMs,
+               .peer = error.peer.empty() ? node : error.peer,
+               .peer_reason = error.peer_reason};
+}
 
 std::optional<Error> Session::impossible() {
   std::size_t honest = 0;
@@ -44,31 +78,13 @@ std::optional<Error> Session::impossible() {
                  .peer_reason = reason};
   }
   const bool quorum = participants_.size() - absent.size() >= needed();
-  const auto other_version = [](const auto& entry) {
-    return entry.second.code == ErrorCode::kUnsupportedVersion;
-  };
-  const auto outdated = static_cast<std::size_t>(std::ranges::count_if(declined_, other_version));
-  // Only an upgrade helps where too few nodes are left; who is absent or declined otherwise may
-  // come back. One node's word, true or not, does not make a request hopeless.
-  const bool for_good = participants_.size() - outdated < needed();
   const bool blocked = willing < needed() || (quorum && available < needed());
-  if (blocked && !declined_.empty() &&
-      (for_good || absent.empty() || outdated < declined_.size())) {
-    auto cause = for_good ? std::ranges::find_if(declined_, other_version)
-                          : std::ranges::find_if_not(declined_, other_version);
-    if (cause == declined_.end()) {
-      cause = declined_.begin();
+  if (blocked) {
+    if (std::optional<Error> error = declined_by_too_many(absent.empty())) {
+      return error;
     }
-    const auto& [node, error] = *cause;
-    return Error{.code = error.code,
-                 .message = "node " + node + " does not take part: " + error.message,
-                 .may_have_executed = executed_,
-                 .retryable = !for_good,
-                 .retry_after_ms = for_good ? 0 : kRetryAfterMs,
-                 .peer = error.peer.empty() ? node : error.peer,
-                 .peer_reason = error.peer_reason};
   }
-  if (!quorum || (blocked && outdated > 0)) {
+  if (!quorum || (blocked && std::ranges::any_of(declined_, of_other_version))) {
     return Error{.code = ErrorCode::kQuorumUnavailable,
                  .message = std::to_string(needed()) + " of " +
                             std::to_string(participants_.size()) +
