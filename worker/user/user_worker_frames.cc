@@ -127,8 +127,9 @@ void UserWorker::on_start(ipc::WorkerStart start) {
   options.link.subjects = {subjects_->packets()};
   options.link.no_responders_subject = subjects_->missed_packets();
   // The engine comes first: when the subscription stands, packets come.
-  engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_), random_, *this,
-                                            now(), COSIGNER_FAULT_PROTOCOLS);
+  engine_ = std::make_unique<SessionEngine>(std::move(start), std::move(*keys_),
+                                            COSIGNER_FAULT_RANDOM(random_), *this, now(),
+                                            COSIGNER_FAULT_PROTOCOLS);
   keys_.reset();
   broker_ = std::make_unique<BrokerConnection>(
       &loop_, std::move(options), std::move(broker_key_),

@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -63,18 +65,12 @@ class TestChild {
   }
   /// The next frame; throws after ten seconds or at the end.
   ipc::Frame next() {
-    for (;;) {
-      auto frame = reader_.next();
-      require(frame.has_value(), "the child sent what is no frame");
-      if (*frame) {
-        return std::move(**frame);
-      }
-      std::uint8_t buffer[65536];
-      const ssize_t got = ::recv(socket_.get(), buffer, sizeof buffer, 0);
-      require(got > 0, "the child is silent or gone");
-      reader_.feed({buffer, static_cast<std::size_t>(got)});
-    }
+    auto frame = receive(0);
+    require(frame.has_value(), "the child is silent");
+    return std::move(*frame);
   }
+  /// The next frame if it is there already; throws at the end.
+  std::optional<ipc::Frame> next_at_hand() { return receive(MSG_DONTWAIT); }
   /// The next frame of this type; others are skipped.
   template <class Message>
   Message expect() {
@@ -101,6 +97,24 @@ class TestChild {
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
  private:
+  // Nothing if there was none in the time that `flags` and the socket's own limit leave.
+  std::optional<ipc::Frame> receive(int flags) {
+    for (;;) {
+      auto frame = reader_.next();
+      require(frame.has_value(), "the child sent what is no frame");
+      if (*frame) {
+        return std::move(**frame);
+      }
+      std::uint8_t buffer[65536];
+      const ssize_t got = ::recv(socket_.get(), buffer, sizeof buffer, flags);
+      if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return std::nullopt;
+      }
+      require(got > 0, "the child is gone");
+      reader_.feed({buffer, static_cast<std::size_t>(got)});
+    }
+  }
+
   pid_t pid_;
   ipc::UniqueFd socket_;
   std::uint64_t generation_;
@@ -122,14 +136,19 @@ class TestSupervisor {
     });
   }
   /// The real one: cosigner-worker, which is built beside the tests.
-  TestSupervisor() {
-    const std::string program =
-        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "cosigner-worker";
+  TestSupervisor() : TestSupervisor(built("bin/cosigner-worker"), ".") {}
+  /// Another program in its place, started in this directory.
+  TestSupervisor(const std::string& program, const std::string& directory) {
     start([&](int socket) {
+      require(::chdir(directory.c_str()) == 0, "no such directory");
       ::dup2(socket, 3);
       ::execl(program.c_str(), "cosigner-worker", "--zygote", nullptr);
       ::_exit(127);
     });
+  }
+  /// Where the build has put this program.
+  static std::string built(const std::string& program) {
+    return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / program;
   }
   ~TestSupervisor() { end(); }
   TestSupervisor(const TestSupervisor&) = delete;
