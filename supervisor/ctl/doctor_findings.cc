@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "supervisor/config/cross_check.h"
+#include "supervisor/ctl/json_part.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -20,35 +21,13 @@ constexpr std::uint64_t kThreadsPerWorker = 6;
 constexpr std::uint64_t kLockedPerWorker = 64U << 10;
 constexpr std::int64_t kSkewOnOneHostMs = 60'000;
 
-std::string text_of(const Json& object, std::string_view name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() && found->is_string()
-             ? found->get<std::string>()
-             : "";
-}
-std::uint64_t number_of(const Json& object, std::string_view name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() && found->is_number_integer()
-             ? found->get<std::uint64_t>()
-             : 0;
-}
-bool flag_of(const Json& object, std::string_view name) {
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() && found->is_boolean() && found->get<bool>();
-}
-const Json& part_of(const Json& object, std::string_view name) {
-  static const Json kNone = Json::object();
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return object.is_object() && found != object.end() ? *found : kNone;
-}
-
 }  // namespace
 
 std::vector<Finding> judge_status(const Json& status) {
   std::vector<Finding> out;
   const bool ready = flag_of(status, "ready");
   std::string degraded;
-  for (const Json& reason : part_of(status, "degraded")) {
+  for (const Json& reason : part(status, "degraded")) {
     degraded += (degraded.empty() ? "" : ", ") + reason.get<std::string>();
   }
   out.push_back({"node", ready ? Verdict::kOk : Verdict::kFailed,
@@ -56,7 +35,7 @@ std::vector<Finding> judge_status(const Json& status) {
                      (ready ? ", ready" : ", not ready") +
                      (degraded.empty() ? "" : ": " + degraded),
                  ready ? "" : "see the node's log: journalctl -u cosigner"});
-  const Json& broker = part_of(status, "broker");
+  const Json& broker = part(status, "broker");
   const bool connected = flag_of(broker, "connected");
   out.push_back({"credentials", connected ? Verdict::kOk : Verdict::kFailed,
                  connected ? "the broker accepts this node's"
@@ -66,7 +45,7 @@ std::vector<Finding> judge_status(const Json& status) {
                              "a newer bundle, restart the nats-servers"});
   std::size_t nodes = 0;
   std::string absent;
-  for (const Json& peer : part_of(status, "peers")) {
+  for (const Json& peer : part(status, "peers")) {
     ++nodes;
     if (!flag_of(peer, "self") && !flag_of(peer, "present")) {
       absent += (absent.empty() ? "" : ", ") + text_of(peer, "node");
@@ -78,7 +57,7 @@ std::vector<Finding> judge_status(const Json& status) {
        absent.empty() ? ""
                       : "look there: is it up, does its nats-server reach the hub, are "
                         "the clocks less than five minutes apart?"});
-  const auto quarantined = number_of(part_of(status, "workers"), "quarantined");
+  const auto quarantined = number_of(part(status, "workers"), "quarantined");
   if (quarantined > 0) {
     out.push_back({"users", Verdict::kWarning,
                    std::to_string(quarantined) + " users are in quarantine",
@@ -89,7 +68,7 @@ std::vector<Finding> judge_status(const Json& status) {
 
 std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
   std::vector<Finding> out;
-  const Json& store = part_of(reply, "store");
+  const Json& store = part(reply, "store");
   const std::string structure = text_of(store, "structure");
   out.push_back(
       {"store",
@@ -108,7 +87,7 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
     out.push_back({"clock", Verdict::kFailed, "the node's clock differs from this program's",
                    "are both on the same host?"});
   }
-  const Json& limits = part_of(reply, "limits");
+  const Json& limits = part(reply, "limits");
   const std::uint64_t workers = number_of(reply, "max_workers");
   const auto limit = [&](const char* check, std::uint64_t allowed, std::uint64_t wanted,
                          std::uint64_t count, const char* remedy) {
@@ -138,7 +117,7 @@ std::vector<Finding> judge_self_check(const Json& reply, std::int64_t now_ms) {
                  : held   ? "raise LimitMEMLOCK= of the unit: secrets may be swapped out"
                           : "mlock is refused by LimitMEMLOCK= or by a system-call filter around "
                             "the node: secrets may be swapped out"});
-  const Json& sandbox = part_of(reply, "sandbox");
+  const Json& sandbox = part(reply, "sandbox");
   const bool unread = text_of(sandbox, "no_new_privileges").empty();
   const bool filtered =
       text_of(sandbox, "seccomp") == "2" && text_of(sandbox, "no_new_privileges") == "1";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "supervisor/ctl/json.h"
@@ -19,6 +20,18 @@ inline const Json& part(const Json& object, std::string_view name) {
 inline std::optional<std::uint64_t> number(const Json& object, std::string_view name) {
   const Json& value = part(object, name);
   return value.is_number_integer() ? std::optional(value.get<std::uint64_t>()) : std::nullopt;
+}
+/// 0, "" or false where it is missing or something else.
+inline std::uint64_t number_of(const Json& object, std::string_view name) {
+  return number(object, name).value_or(0);
+}
+inline std::string text_of(const Json& object, std::string_view name) {
+  const Json& value = part(object, name);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+inline bool flag_of(const Json& object, std::string_view name) {
+  const Json& value = part(object, name);
+  return value.is_boolean() && value.get<bool>();
 }
 
 }  // namespace cosigner::ctl

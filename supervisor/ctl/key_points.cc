@@ -1,19 +1,15 @@
 #include "supervisor/ctl/key_points.h"
 
 #include "crypto/scheme/scheme.h"
+#include "supervisor/ctl/json_part.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
 namespace {
 
-std::string text_field(const Json& object, std::string_view name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 std::unexpected<Failure> strange_key(const Json& key) {
   return failed(ExitStatus::kRefused, ErrorCode::kInternal,
-                "the node's report of key " + text_field(key, "key") +
+                "the node's report of key " + text_of(key, "key") +
                     " cannot be used: is it of the same release?");
 }
 
@@ -40,10 +36,10 @@ Outcome<void> add_points(Json& reply, const std::optional<bip32::Path>& path) {
     return {};
   }
   for (Json& key : *keys) {
-    if (!key.is_object() || text_field(key, "scheme") != scheme_name(Scheme::kEcdsaSecp256k1)) {
+    if (!key.is_object() || text_of(key, "scheme") != scheme_name(Scheme::kEcdsaSecp256k1)) {
       continue;
     }
-    const auto encoded = from_hex(text_field(key, "public_key"));
+    const auto encoded = from_hex(text_of(key, "public_key"));
     const auto point = secp256k1::Point::decode(encoded.value_or(ByteVector()));
     if (!point) {
       return strange_key(key);
@@ -53,7 +49,7 @@ Outcome<void> add_points(Json& reply, const std::optional<bip32::Path>& path) {
       continue;
     }
     const auto chain_code =
-        Digest::from(from_hex(text_field(key, "chain_code")).value_or(ByteVector()));
+        Digest::from(from_hex(text_of(key, "chain_code")).value_or(ByteVector()));
     if (!chain_code) {
       return strange_key(key);
     }
@@ -75,15 +71,15 @@ std::string view_points(const Json& reply) {
     return {};
   }
   for (const Json& key : *found) {
-    if (!key.is_object() || text_field(key, "public_key_uncompressed").empty()) {
+    if (!key.is_object() || text_of(key, "public_key_uncompressed").empty()) {
       continue;
     }
-    const std::string name = text_field(key, "key");
-    table.row({name, "m", text_field(key, "public_key")});
-    table.row({"", "", text_field(key, "public_key_uncompressed")});
+    const std::string name = text_of(key, "key");
+    table.row({name, "m", text_of(key, "public_key")});
+    table.row({"", "", text_of(key, "public_key_uncompressed")});
     if (key.contains("path")) {
-      table.row({name, text_field(key, "path"), text_field(key, "derived_public_key")});
-      table.row({"", "", text_field(key, "derived_public_key_uncompressed")});
+      table.row({name, text_of(key, "path"), text_of(key, "derived_public_key")});
+      table.row({"", "", text_of(key, "derived_public_key_uncompressed")});
     }
   }
   return table.empty() ? std::string() : table.text();

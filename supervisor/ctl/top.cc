@@ -26,15 +26,6 @@ constexpr const char* kRedraw = "\x1b[H\x1b[J";
 constexpr const char* kHideCursor = "\x1b[?25l";
 constexpr const char* kShowCursor = "\x1b[?25h";
 
-std::uint64_t count(const Json& object, std::string_view name) {
-  return number(object, name).value_or(0);
-}
-
-std::string text(const Json& object, std::string_view name) {
-  const Json& value = part(object, name);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
 double seconds_between(const TopSample& before, const TopSample& now) {
   return std::max(1e-3, std::chrono::duration<double>(now.at - before.at).count());
 }
@@ -53,25 +44,26 @@ double grown(std::uint64_t before, std::uint64_t now) {
 std::unordered_map<std::uint64_t, std::uint64_t> processor_times(const TopSample& sample) {
   std::unordered_map<std::uint64_t, std::uint64_t> out;
   for (const Json& user : part(sample.users, "users")) {
-    out.emplace(count(user, "generation"), count(user, "processor_ms"));
+    out.emplace(number_of(user, "generation"), number_of(user, "processor_ms"));
   }
   return out;
 }
 
 bool is_worth_a_line(const Json& user) {
-  return count(user, "pid") > 0 || count(user, "queued") > 0 || text(user, "state") != "absent";
+  return number_of(user, "pid") > 0 || number_of(user, "queued") > 0 ||
+         text_of(user, "state") != "absent";
 }
 
 void sort_users(std::vector<Json>& users, std::string_view by) {
   const auto key = [by](const Json& user) -> double {
     if (by == "memory") {
-      return -static_cast<double>(count(user, "memory_bytes"));
+      return -static_cast<double>(number_of(user, "memory_bytes"));
     }
     if (by == "requests") {
-      return -static_cast<double>(count(user, "in_flight") + count(user, "queued"));
+      return -static_cast<double>(number_of(user, "in_flight") + number_of(user, "queued"));
     }
     if (by == "active") {
-      return static_cast<double>(count(user, "last_active_ms"));
+      return static_cast<double>(number_of(user, "last_active_ms"));
     }
     const Json& percent = part(user, "processor_percent");
     return by == "processor" && percent.is_number() ? -percent.get<double>() : 0;
@@ -79,7 +71,7 @@ void sort_users(std::vector<Json>& users, std::string_view by) {
   std::ranges::stable_sort(users, [&](const Json& a, const Json& b) {
     const double first = key(a);
     const double second = key(b);
-    return first != second ? first < second : text(a, "user") < text(b, "user");
+    return first != second ? first < second : text_of(a, "user") < text_of(b, "user");
   });
 }
 
@@ -153,11 +145,11 @@ Json top_snapshot(const std::optional<TopSample>& before, const TopSample& now,
                   std::string_view sort) {
   Json rates = Json::object();
   for (const char* name : kRates) {
-    const std::uint64_t value = count(part(now.status, "counters"), name);
-    rates[name] = before
-                      ? Json(rounded(grown(count(part(before->status, "counters"), name), value) /
-                                     seconds_between(*before, now)))
-                      : Json();
+    const std::uint64_t value = number_of(part(now.status, "counters"), name);
+    rates[name] =
+        before ? Json(rounded(grown(number_of(part(before->status, "counters"), name), value) /
+                              seconds_between(*before, now)))
+               : Json();
   }
   std::unordered_map<std::uint64_t, std::uint64_t> earlier;
   if (before) {
@@ -171,30 +163,30 @@ Json top_snapshot(const std::optional<TopSample>& before, const TopSample& now,
       continue;
     }
     Json percent;
-    if (before && count(user, "generation") != 0) {
-      const auto found = earlier.find(count(user, "generation"));
+    if (before && number_of(user, "generation") != 0) {
+      const auto found = earlier.find(number_of(user, "generation"));
       const double spent_ms =
-          grown(found == earlier.end() ? 0 : found->second, count(user, "processor_ms"));
+          grown(found == earlier.end() ? 0 : found->second, number_of(user, "processor_ms"));
       percent = rounded(spent_ms / 10 / seconds_between(*before, now));
       processor += percent.get<double>();
     }
-    memory += count(user, "memory_bytes");
-    users.push_back(Json{{"user", text(user, "user")},
-                         {"state", text(user, "state")},
+    memory += number_of(user, "memory_bytes");
+    users.push_back(Json{{"user", text_of(user, "user")},
+                         {"state", text_of(user, "state")},
                          {"processor_percent", percent},
                          {"memory_bytes", part(user, "memory_bytes")},
-                         {"in_flight", count(user, "in_flight")},
-                         {"queued", count(user, "queued")},
-                         {"sessions", count(user, "sessions")},
-                         {"restarts", count(user, "restarts")},
-                         {"last_active_ms", count(user, "last_active_ms")}});
+                         {"in_flight", number_of(user, "in_flight")},
+                         {"queued", number_of(user, "queued")},
+                         {"sessions", number_of(user, "sessions")},
+                         {"restarts", number_of(user, "restarts")},
+                         {"last_active_ms", number_of(user, "last_active_ms")}});
   }
   sort_users(users, sort);
   Json list = Json::array();
   for (Json& user : users) {
     list.push_back(std::move(user));
   }
-  return Json{{"node", text(now.status, "node")},
+  return Json{{"node", text_of(now.status, "node")},
               {"ready", part(now.status, "ready")},
               {"degraded", part(now.status, "degraded")},
               {"interval_s", before ? Json(rounded(seconds_between(*before, now))) : Json()},
@@ -206,7 +198,7 @@ Json top_snapshot(const std::optional<TopSample>& before, const TopSample& now,
 }
 
 std::string top_text(const Json& snapshot, ScreenSize size) {
-  std::string out = text(snapshot, "node");
+  std::string out = text_of(snapshot, "node");
   const Json& ready = part(snapshot, "ready");
   out += ready.is_boolean() && ready.get<bool>() ? ": ready" : ": NOT READY";
   for (const Json& reason : part(snapshot, "degraded")) {
@@ -218,7 +210,7 @@ std::string top_text(const Json& snapshot, ScreenSize size) {
       out += " " + state + " " + count.dump();
     }
   }
-  out += "   memory " + human_bytes(count(snapshot, "memory_bytes")) + "   processor " +
+  out += "   memory " + human_bytes(number_of(snapshot, "memory_bytes")) + "   processor " +
          one_digit(part(snapshot, "processor_percent")) + " %\na second ";
   for (const auto& [name, value] : part(snapshot, "rates").items()) {
     out += " " + name + " " + one_digit(value);
@@ -231,12 +223,13 @@ std::string top_text(const Json& snapshot, ScreenSize size) {
     if (size.rows > 0 && ++lines > size.rows) {
       break;
     }
-    const std::uint64_t memory = count(user, "memory_bytes");
-    table.row({text(user, "user"), text(user, "state"), one_digit(part(user, "processor_percent")),
-               memory > 0 ? human_bytes(memory) : "-", std::to_string(count(user, "in_flight")),
-               std::to_string(count(user, "queued")), std::to_string(count(user, "sessions")),
-               std::to_string(count(user, "restarts")),
-               human_seconds(count(user, "last_active_ms") / 1000) + " ago"});
+    const std::uint64_t memory = number_of(user, "memory_bytes");
+    table.row(
+        {text_of(user, "user"), text_of(user, "state"), one_digit(part(user, "processor_percent")),
+         memory > 0 ? human_bytes(memory) : "-", std::to_string(number_of(user, "in_flight")),
+         std::to_string(number_of(user, "queued")), std::to_string(number_of(user, "sessions")),
+         std::to_string(number_of(user, "restarts")),
+         human_seconds(number_of(user, "last_active_ms") / 1000) + " ago"});
   }
   return cut(out + table.text(), size);
 }

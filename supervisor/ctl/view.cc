@@ -51,7 +51,7 @@ std::string view_status(const Json& status) {
   out += "\n";
   Table table({"version", field(status, "version")});
   table.row({"supervisor", "pid " + field(status, "pid") + "  up " +
-                               human_seconds(number(status, "uptime_s").value_or(0))});
+                               human_seconds(number_of(status, "uptime_s"))});
   const Json& broker = part(status, "broker");
   table.row({"broker", (field(broker, "connected") == "yes" ? "connected  " : "NOT CONNECTED  ") +
                            field(broker, "url")});
@@ -107,7 +107,7 @@ std::string view_keys(const Json& reply) {
 std::string view_bans(const Json& listing) {
   Table table({"USER", "KEY", "EPOCH", "PEER", "BANNED", "SINCE", "WHY", "STRIKES", "RENEWAL"});
   for (const Json& pair : part(listing, "bans")) {
-    const std::uint64_t since_ms = number(pair, "since_ms").value_or(0);
+    const std::uint64_t since_ms = number_of(pair, "since_ms");
     table.row({field(pair, "user"), field(pair, "key"), field(pair, "epoch"), field(pair, "peer"),
                field(pair, "banned"), since_ms == 0 ? "-" : utc_time(since_ms), field(pair, "why"),
                field(pair, "strikes"), field(pair, "renewal")});
@@ -115,7 +115,7 @@ std::string view_bans(const Json& listing) {
   std::string out = table.empty() ? "No bans.\n" : table.text();
   Table orders({"ORDERED", "BY", "USER", "KEY", "EPOCH", "PEER", "LIFTS A BAN", "REASON"});
   for (const Json& order : part(listing, "orders")) {
-    orders.row({utc_time(number(order, "at_ms").value_or(0)), field(order, "ordered_by"),
+    orders.row({utc_time(number_of(order, "at_ms")), field(order, "ordered_by"),
                 field(order, "user"), field(order, "key"), field(order, "epoch"),
                 field(order, "peer"), field(order, "lifts_ban"), field(order, "reason")});
   }
