@@ -1,6 +1,9 @@
 #include "ipc/client_rules.h"
 
 #include <algorithm>
+#include <ranges>
+
+#include "ipc/joined.h"
 
 namespace cosigner {
 namespace {
@@ -235,8 +238,8 @@ bool ClientRules::sum_up() {
   for (const auto& [node, part] : parts_) {
     sum.made += part.made;
     sum.ready += part.ready;
-    answered_by_ += (answered_by_.empty() ? "" : ", ") + node;
   }
+  answered_by_ = joined(std::views::keys(parts_));
   const Request& request = expectation_.request;
   outcome_ = RequestAnswer{.session = expectation_.session,
                            .operation = std::string(operation_name(request.operation)),

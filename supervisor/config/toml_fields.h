@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ipc/joined.h"
 #include "supervisor/config/config.h"
 
 namespace cosigner::supervisor {
@@ -150,12 +151,8 @@ class TomlFields {
   void finish() {
     for (const auto& [key, node] : table_) {
       if (!asked_.contains(key.str())) {
-        std::string known;
-        for (const std::string& name : asked_) {
-          known += (known.empty() ? "" : ", ") + name;
-        }
         problems_.add(key.source(), "unknown key " + quoted(key.str()),
-                      "remove it or correct its spelling; known here: " + known);
+                      "remove it or correct its spelling; known here: " + joined(asked_));
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "crypto/secp256k1/ecdsa.h"
+#include "ipc/joined.h"
 #include "ipc/key_file.h"
 #include "supervisor/ctl/commands.h"
 #include "supervisor/ctl/table.h"
@@ -54,14 +55,6 @@ double milliseconds_since(std::chrono::steady_clock::time_point begin) {
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - begin);
   return static_cast<double>(took.count()) / 1000;
-}
-
-std::string join(const std::vector<std::string>& items) {
-  std::string out;
-  for (const std::string& item : items) {
-    out += (out.empty() ? "" : ", ") + item;
-  }
-  return out;
 }
 
 /// Of a failure after the cluster has done what it was asked to.
@@ -144,7 +137,7 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
   table.row({"key", arguments.key});
   table.row({"scheme", std::string(scheme_name(result->scheme))});
   table.row({"threshold", std::to_string(threshold) + " of " + std::to_string(participants.size()) +
-                              " (" + join(participants) + ")"});
+                              " (" + joined(participants) + ")"});
   table.row({"public key", to_hex(result->public_key)});
   context.out << table.text();
   return {};

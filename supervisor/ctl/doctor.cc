@@ -12,11 +12,13 @@
 #include <fstream>
 #include <memory>
 
+#include "ipc/joined.h"
 #include "ipc/unique_fd.h"
 #include "supervisor/config/host_check.h"
 #include "supervisor/ctl/doctor_expiry.h"
 #include "supervisor/ctl/doctor_findings.h"
 #include "supervisor/ctl/table.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -76,9 +78,7 @@ BrokerFacts ask_broker(const std::string& url) {
 }
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
+  return static_cast<std::int64_t>(supervisor::wall_ms());
 }
 
 Outcome<Json> ask_node(const Context& context, std::string_view command) {
@@ -118,12 +118,8 @@ Outcome<void> run_doctor(const Context& context, const std::string& configuratio
   }
   add(check_expiries(std::filesystem::absolute(configuration).parent_path(), now_ms() / 1000));
   if (!untold.empty()) {
-    std::string all;
-    for (const std::string& one : untold) {
-      all += (all.empty() ? "" : ", ") + one;
-    }
-    findings.push_back(
-        {"key files", Verdict::kWarning, "cannot tell as this user: " + all, "run this as root"});
+    findings.push_back({"key files", Verdict::kWarning,
+                        "cannot tell as this user: " + joined(untold), "run this as root"});
   }
   add(judge_kernel(ask_kernel(), max_workers));
   if (const auto status = ask_node(context, "status")) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "ipc/map_reader.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::ctl {
 namespace {
@@ -75,7 +76,7 @@ Outcome<std::optional<Completion>> Pipeline::take(const ipc::ControlReply& reply
   }
   ClientRules& rules = entry->second.rules;
   if (const auto answer = submitted_answer(reply)) {
-    rules.feed(*answer, unix_milliseconds() / 1000);
+    rules.feed(*answer, supervisor::wall_seconds());
   }
   if (rules.settled()) {
     if (const auto* error = std::get_if<Error>(&rules.outcome().content)) {

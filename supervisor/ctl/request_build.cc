@@ -3,14 +3,9 @@
 #include <algorithm>
 
 #include "ipc/pack.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::ctl {
-
-std::uint64_t unix_milliseconds() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                        std::chrono::system_clock::now().time_since_epoch())
-                                        .count());
-}
 
 Request new_request(const ClusterView& cluster, const IdentityKey& initiator, Operation operation,
                     std::chrono::milliseconds lifetime, Random& random) {
@@ -19,7 +14,7 @@ Request new_request(const ClusterView& cluster, const IdentityKey& initiator, Op
   request.initiator = initiator.public_key();
   request.operation = operation;
   request.id = random.bytes<RequestId>();
-  request.issued_at_ms = unix_milliseconds();
+  request.issued_at_ms = supervisor::wall_ms();
   request.expires_at_ms =
       request.issued_at_ms +
       std::min(static_cast<std::uint64_t>(lifetime.count()), kMaxRequestLifetimeMs);

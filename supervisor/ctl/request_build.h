@@ -25,6 +25,4 @@ struct PreparedRequest {
                                                const IdentityKey& initiator, Request request,
                                                const std::optional<KeyView>& key);
 
-[[nodiscard]] std::uint64_t unix_milliseconds();
-
 }  // namespace cosigner::ctl

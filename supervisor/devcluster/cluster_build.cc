@@ -2,13 +2,13 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "ipc/key_file.h"
 #include "supervisor/devcluster/cluster.h"
 #include "supervisor/devcluster/ports.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::devcluster {
 namespace {
@@ -16,12 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::string_view kClusterName = "dev";
 constexpr std::size_t kMaxSocketPath = 107;
-
-std::int64_t now_s() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 std::string url(std::uint16_t port) {
   return "nats://127.0.0.1:" + std::to_string(port);
@@ -102,7 +96,8 @@ Expected<void> Cluster::build(const UpOptions& options, State& state) {
   }
   environment_.say("making keys and configurations for " + std::to_string(options.nodes) +
                    " nodes");
-  const BrokerIdentity identity = make_broker_identity(kClusterName, names, now_s(), random);
+  const BrokerIdentity identity = make_broker_identity(
+      kClusterName, names, static_cast<std::int64_t>(supervisor::wall_seconds()), random);
   if (auto made = create_key_file(layout_.initiator_key().string(), random); !made) {
     return made;
   }

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include "ipc/joined.h"
 #include "supervisor/config/config_diff.h"
 #include "supervisor/config/cross_check.h"
 #include "supervisor/config/host_check.h"
@@ -14,12 +15,8 @@
 namespace cosigner::supervisor {
 namespace {
 
-std::string joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) {
-    text += (text.empty() ? "" : "; ") + part;
-  }
-  return text.empty() ? "nothing" : text;
+std::string or_nothing(const std::vector<std::string>& parts) {
+  return parts.empty() ? "nothing" : joined(parts, "; ");
 }
 
 }  // namespace
@@ -79,9 +76,9 @@ std::expected<ConfigDifference, std::vector<ConfigProblem>> Node::read_config_ag
   if (const std::string missing = missing_workers(config_); !missing.empty()) {
     spdlog::warn("reload: {}", missing);
   }
-  spdlog::info("reload: applied: {}; needs a restart: {}", joined(difference.live),
-               joined(difference.restart));
-  events_.emit("node", "", state_, state_, 0, "reload: applied: " + joined(difference.live));
+  spdlog::info("reload: applied: {}; needs a restart: {}", or_nothing(difference.live),
+               or_nothing(difference.restart));
+  events_.emit("node", "", state_, state_, 0, "reload: applied: " + or_nothing(difference.live));
   return difference;
 }
 

@@ -2,19 +2,12 @@
 
 #include <algorithm>
 
+#include "ipc/joined.h"
 #include "worker/session/session.h"
 
 namespace cosigner::worker {
 
 namespace {
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    text += (text.empty() ? "" : ", ") + name;
-  }
-  return text;
-}
 
 constexpr std::uint32_t kRetryAfterMs = 500;
 
@@ -88,7 +81,7 @@ std::optional<Error> Session::impossible() {
     return Error{.code = ErrorCode::kQuorumUnavailable,
                  .message = std::to_string(needed()) + " of " +
                             std::to_string(participants_.size()) +
-                            " participants are needed; absent: " + join(absent),
+                            " participants are needed; absent: " + joined(absent),
                  .may_have_executed = executed_,
                  .retryable = true,
                  .retry_after_ms = kRetryAfterMs,
@@ -128,13 +121,13 @@ Error Session::final_error() const {
     error.message = "the other participants did not confirm key " + request_.key + " in time";
   } else if (!unreachable.empty()) {
     error.code = ErrorCode::kPeerUnreachable;
-    error.message = "nothing came from " + join(unreachable);
+    error.message = "nothing came from " + joined(unreachable);
     error.peer = unreachable.front();
     error.peer_reason = "no message of this session was answered";
   } else {
     error.code = ErrorCode::kPeerTimeout;
     error.message = silent.empty() ? "the participants did not finish in time"
-                                   : "no timely answer from " + join(silent);
+                                   : "no timely answer from " + joined(silent);
     error.peer = silent.empty() ? std::string() : silent.front();
     error.peer_reason = silent.empty() ? std::string() : "it let an attempt time out";
   }

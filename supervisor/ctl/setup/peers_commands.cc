@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "ipc/joined.h"
 #include "supervisor/ctl/json.h"
 #include "supervisor/ctl/setup/authority.h"
 #include "supervisor/ctl/setup/commands.h"
@@ -165,11 +166,7 @@ Outcome<void> confirm(const Context& context, const ImportPlan& plan) {
       return {};
     }
   }
-  std::string names;
-  for (const std::string& one : open) {
-    names += (names.empty() ? "" : "; ") + one;
-  }
-  return usage("nothing was imported, since nobody has confirmed: " + names +
+  return usage("nothing was imported, since nobody has confirmed: " + joined(open, "; ") +
                ". Compare with what their owners read to you, ask whether a node is meant to go, "
                "then confirm with --yes.");
 }

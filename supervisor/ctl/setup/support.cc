@@ -1,16 +1,13 @@
 #include "supervisor/ctl/setup/support.h"
 
-#include <chrono>
-
 #include "supervisor/ctl/setup/membership.h"
 #include "supervisor/ctl/utc_text.h"
+#include "supervisor/service/clock.h"
 
 namespace cosigner::ctl::setup {
 
 std::int64_t now_s() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
+  return static_cast<std::int64_t>(supervisor::wall_seconds());
 }
 
 std::int64_t end_of_days(std::int64_t now_s, std::uint32_t days) {
