@@ -54,8 +54,9 @@ struct Error {
   bool may_have_executed = false;  ///< the operation may have taken effect all the same
   bool retryable = false;
   std::uint32_t retry_after_ms = 0;  ///< 0: unknown
-  std::string peer;                  ///< the node to blame, or empty
-  std::string peer_reason;           ///< why
+  // Initialised here too, so that whoever blames nobody need not say so.
+  std::string peer{};         ///< the node to blame, or empty
+  std::string peer_reason{};  ///< why
 
   friend bool operator==(const Error&, const Error&) = default;
 };
@@ -69,14 +70,11 @@ using Expected = std::expected<T, Error>;
   return {.code = code,
           .message = std::move(message),
           .retryable = true,
-          .retry_after_ms = retry_after_ms,
-          .peer = {},
-          .peer_reason = {}};
+          .retry_after_ms = retry_after_ms};
 }
 
 inline std::unexpected<Error> fail(ErrorCode code, std::string message) {
-  return std::unexpected(
-      Error{.code = code, .message = std::move(message), .peer = {}, .peer_reason = {}});
+  return std::unexpected(Error{.code = code, .message = std::move(message)});
 }
 
 }  // namespace cosigner

@@ -66,9 +66,7 @@ class ControlServer::Call final : public ControlRequest {
  private:
   static Error too_large() {
     return {.code = ErrorCode::kOverloaded,
-            .message = "The answer is larger than a frame of the control socket.",
-            .peer = {},
-            .peer_reason = {}};
+            .message = "The answer is larger than a frame of the control socket."};
   }
   void finish(const ipc::ControlReply& reply) {
     const auto connection = connection_.lock();

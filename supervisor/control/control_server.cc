@@ -21,9 +21,7 @@ constexpr std::uint64_t kAcceptAgainMs = 100;
 
 Error system_error(const std::string& path, const char* what) {
   return Error{.code = ErrorCode::kInternal,
-               .message = "control socket " + path + ": " + what + ": " + std::strerror(errno),
-               .peer = {},
-               .peer_reason = {}};
+               .message = "control socket " + path + ": " + what + ": " + std::strerror(errno)};
 }
 
 std::optional<ControlPeer> peer_of(int fd) {

@@ -214,9 +214,7 @@ ByteVector no_arguments() {
 Error reply_error(const ipc::ControlReply& reply) {
   Error error{.code = error_from_name(reply.error_name),
               .message = reply.error_message,
-              .may_have_executed = reply.may_have_executed,
-              .peer = {},
-              .peer_reason = {}};
+              .may_have_executed = reply.may_have_executed};
   // Whether and when to ask again is in the body; a node that does not say so means no.
   if (const auto body = ipc::Tree::parse(reply.body)) {
     ipc::MapReader in(body->root(), "error");

@@ -36,9 +36,8 @@ inline std::unexpected<Failure> refused(Error error) {
   return std::unexpected(Failure{ExitStatus::kRefused, std::move(error), false});
 }
 inline std::unexpected<Failure> failed(ExitStatus status, ErrorCode code, std::string message) {
-  return std::unexpected(Failure{
-      status, Error{.code = code, .message = std::move(message), .peer = {}, .peer_reason = {}},
-      false});
+  return std::unexpected(
+      Failure{status, Error{.code = code, .message = std::move(message)}, false});
 }
 
 }  // namespace cosigner::ctl

@@ -76,9 +76,7 @@ Error Registry::quarantined(std::int64_t now, std::int64_t until) {
                          : "An operator quarantined this user on this node.",
           .retryable = forgiven,
           .retry_after_ms =
-              forgiven ? static_cast<std::uint32_t>(std::max<std::int64_t>(1, until - now)) : 0,
-          .peer = {},
-          .peer_reason = {}};
+              forgiven ? static_cast<std::uint32_t>(std::max<std::int64_t>(1, until - now)) : 0};
 }
 
 std::int64_t Registry::queue_ends(const User& user) const {

@@ -94,16 +94,13 @@ void Commands::handle(Request request) {
     log_refusal(request->peer(), command);
     request->fail({.code = ErrorCode::kDenied,
                    .message = "You may not do this here: ask for membership of the node's " +
-                              std::string(needed == Rights::kAdmin ? "admin" : "view") + " group.",
-                   .peer = {},
-                   .peer_reason = {}});
+                              std::string(needed == Rights::kAdmin ? "admin" : "view") +
+                              " group."});
     return;
   }
   if (!known) {
     request->fail({.code = ErrorCode::kBadRequest,
-                   .message = "This node knows no command '" + command + "'.",
-                   .peer = {},
-                   .peer_reason = {}});
+                   .message = "This node knows no command '" + command + "'."});
     return;
   }
   const auto tree = open_arguments(request->arguments());
@@ -247,10 +244,8 @@ void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
   }
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off) {  // what from_str() makes of any other word
-    request->fail({.code = ErrorCode::kBadRequest,
-                   .message = "Use trace, debug, info, warning or error.",
-                   .peer = {},
-                   .peer_reason = {}});
+    request->fail(
+        {.code = ErrorCode::kBadRequest, .message = "Use trace, debug, info, warning or error."});
     return;
   }
   spdlog::set_level(parsed);
@@ -268,10 +263,7 @@ void Commands::reload(const Request& request, ipc::MapReader& arguments) {
     for (const ConfigProblem& problem : difference.error()) {
       text += "\n" + problem.text();
     }
-    request->fail({.code = ErrorCode::kBadRequest,
-                   .message = std::move(text),
-                   .peer = {},
-                   .peer_reason = {}});
+    request->fail({.code = ErrorCode::kBadRequest, .message = std::move(text)});
     return;
   }
   ipc::ArrayPacker applied;

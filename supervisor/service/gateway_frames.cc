@@ -59,9 +59,7 @@ void GatewayLink::on_frame(const ipc::Frame& frame) {
           found.mapped().on_failed(
               {.code = code,
                .message = failed.error_message,
-               .retryable = code == ErrorCode::kPeerUnreachable || code == ErrorCode::kOverloaded,
-               .peer = {},
-               .peer_reason = {}});
+               .retryable = code == ErrorCode::kPeerUnreachable || code == ErrorCode::kOverloaded});
         }
       });
     case Type::kPeerPresence:

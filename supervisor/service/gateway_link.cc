@@ -211,9 +211,7 @@ void GatewayLink::died(const std::string& why) {
     publish.on_failed({.code = ErrorCode::kWorkerCrashed,
                        .message = "This node's gateway died; other nodes may have the request.",
                        .may_have_executed = true,
-                       .retryable = true,
-                       .peer = {},
-                       .peer_reason = {}});
+                       .retryable = true});
   }
   if (stopping_) {
     outlets_.on_gone();

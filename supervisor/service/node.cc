@@ -357,9 +357,7 @@ void Node::stop_gateway() {
   control_->stop({.code = ErrorCode::kShuttingDown,
                   .message = "This node shut down before the call was done.",
                   .may_have_executed = true,
-                  .retryable = true,
-                  .peer = {},
-                  .peer_reason = {}});
+                  .retryable = true});
   exporter_->stop();
   gateway_->stop(kGatewayFarewellMs);
 }

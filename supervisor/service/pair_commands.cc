@@ -142,9 +142,7 @@ void Commands::order_renewal(const Request& request, ipc::MapReader& arguments, 
                               .message = "The order is recorded, and is carried out when the "
                                          "user's process runs: " +
                                          told.error().message,
-                              .may_have_executed = true,
-                              .peer = {},
-                              .peer_reason = {}});
+                              .may_have_executed = true});
           return;
         }
         request->succeed(pack_pair(*pair));

@@ -113,9 +113,7 @@ void Commands::verify(const Request& request, ipc::MapReader& arguments) {
         std::erase_if(rows->keys, [&](const ipc::StoredKey& key) { return other(key.key); });
         if (rows->keys.empty() && rows->altered.empty()) {
           request->fail({.code = ErrorCode::kUnknownKey,
-                         .message = "This node has no such key: keys says which there are.",
-                         .peer = {},
-                         .peer_reason = {}});
+                         .message = "This node has no such key: keys says which there are."});
           return;
         }
         for (const std::string& key : rows->altered) {

@@ -298,9 +298,7 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   const auto view = node_.pool().registry().user(monotonic_ms(), name);
   if (!view) {
     request->fail({.code = ErrorCode::kUnknownUser,
-                   .message = "No process of user '" + ipc::make_loggable(name) + "' runs here.",
-                   .peer = {},
-                   .peer_reason = {}});
+                   .message = "No process of user '" + ipc::make_loggable(name) + "' runs here."});
     return;
   }
   const pid_t pid = view->generation == 0 ? 0 : node_.pool().pid_of(view->generation);

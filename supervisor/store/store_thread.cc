@@ -91,11 +91,8 @@ std::optional<Error> StoreThread::run_transaction(std::span<Job> jobs) {
   for (Job& job : jobs) {
     job.work(store_);
     if (!store_.in_transaction()) {
-      return Error{.code = ErrorCode::kStorageFailed,
-                   .message = "The store rolled a transaction back: is the disk full?",
-                   .retryable = true,
-                   .peer = {},
-                   .peer_reason = {}};
+      return retryable(ErrorCode::kStorageFailed,
+                       "The store rolled a transaction back: is the disk full?");
     }
   }
   if (const auto committed = store_.commit(); !committed) {

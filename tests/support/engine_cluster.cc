@@ -167,11 +167,8 @@ void EngineCluster::kill(Node& target) {
   for (auto& [id, work] : works_) {
     if (work.node == target.name && work.generation == generation && work.answers.empty()) {
       RequestAnswer answer;
-      answer.content = Error{.code = ErrorCode::kWorkerCrashed,
-                             .message = "simulated",
-                             .may_have_executed = true,
-                             .peer = {},
-                             .peer_reason = {}};
+      answer.content = Error{
+          .code = ErrorCode::kWorkerCrashed, .message = "simulated", .may_have_executed = true};
       work.answers.push_back(std::move(answer));
       work.answered_us = now_;
     }

@@ -95,12 +95,7 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
     discovery_->refused(error_name(code));
     if (woken_by.empty()) {
       publish_refusal(message.reply, error_answer(passed->request, passed->session,
-                                                  Error{.code = code,
-                                                        .message = std::move(why),
-                                                        .retryable = true,
-                                                        .retry_after_ms = 1000,
-                                                        .peer = {},
-                                                        .peer_reason = {}}));
+                                                  retryable(code, std::move(why), 1000)));
     }
   };
   if (draining_) {

@@ -112,18 +112,14 @@ RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_
   }
   if (wall_ms >= parsed->request.expires_at_ms + kServeExpiredMs) {
     return refusal(Error{.code = ErrorCode::kExpired,
-                         .message = "the request expired more than a day ago: make a new one",
-                         .peer = {},
-                         .peer_reason = {}});
+                         .message = "the request expired more than a day ago: make a new one"});
   }
   Seen* seen = find_seen(*parsed);
   if (seen != nullptr && seen->session != parsed->session) {
     return refusal(
         Error{.code = ErrorCode::kReplayed,
               .message = "this initiator has used this request id for another request: choose a "
-                         "new id",
-              .peer = {},
-              .peer_reason = {}});
+                         "new id"});
   }
   const std::uint32_t own_rate = (*initiator)->requests_per_second;
   const double rate = own_rate != 0 ? own_rate : settings_.requests_per_second;
@@ -141,12 +137,9 @@ RequestGate::Verdict RequestGate::check(std::int64_t now_ms, std::uint64_t wall_
                               ? bucket_of(Payer::kInitiator, (*initiator)->name, rate)
                               : bucket_of(Payer::kPeer, woken_by, settings_.requests_per_second);
     if (!bucket->take(now_ms)) {
-      return refusal(Error{.code = ErrorCode::kRateLimited,
-                           .message = "this initiator sends more requests than its limit",
-                           .retryable = true,
-                           .retry_after_ms = bucket->wait_ms(),
-                           .peer = {},
-                           .peer_reason = {}});
+      return refusal(retryable(ErrorCode::kRateLimited,
+                               "this initiator sends more requests than its limit",
+                               bucket->wait_ms()));
     }
   }
   remember(*parsed);

@@ -225,9 +225,7 @@ void Presigner::begin_order(const Request& request, const SessionId& id, ByteVec
   if (known == nullptr || known->streams.empty()) {
     done_.push_back({id, Error{.code = ErrorCode::kBadRequest,
                                .message = "key " + request.key +
-                                          " has no presignatures, or this node no part in it",
-                               .peer = {},
-                               .peer_reason = {}}});
+                                          " has no presignatures, or this node no part in it"}});
     return;
   }
   known->used = true;

@@ -332,9 +332,7 @@ void Session::fail(ErrorCode code, std::string message) {
   fail(Error{.code = code,
              .message = std::move(message),
              .may_have_executed = executed_,
-             .retryable = code == ErrorCode::kHandlerFailed || code == ErrorCode::kShuttingDown,
-             .peer = {},
-             .peer_reason = {}});
+             .retryable = code == ErrorCode::kHandlerFailed || code == ErrorCode::kShuttingDown});
 }
 
 }  // namespace cosigner::worker

@@ -161,9 +161,7 @@ void UserWorker::answer_handler_failed(const ipc::Work& work) {
   const Error error{.code = ErrorCode::kHandlerFailed,
                     .message = "the worker failed on this request; its log says where",
                     .may_have_executed = true,
-                    .retryable = true,
-                    .peer = {},
-                    .peer_reason = {}};
+                    .retryable = true};
   const auto parsed = parse_request(work.envelope);
   const RequestAnswer answer = parsed ? error_answer(parsed->request, parsed->session, error)
                                       : RequestAnswer{.session = session_of_refused(work.envelope),

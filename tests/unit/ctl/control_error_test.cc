@@ -80,19 +80,14 @@ TEST_CASE("a node's refusal says whether it may be retried, and after how long")
   const Error starting{.code = ErrorCode::kOverloaded,
                        .message = "This node's gateway is starting; ask again.",
                        .retryable = true,
-                       .retry_after_ms = 200,
-                       .peer = {},
-                       .peer_reason = {}};
+                       .retry_after_ms = 200};
   CHECK(told(starting) == starting);
   const Error died{.code = ErrorCode::kWorkerCrashed,
                    .message = "This node's gateway died.",
                    .may_have_executed = true,
-                   .retryable = true,
-                   .peer = {},
-                   .peer_reason = {}};
+                   .retryable = true};
   CHECK(told(died) == died);
-  const Error wrong{
-      .code = ErrorCode::kBadRequest, .message = "No.", .peer = {}, .peer_reason = {}};
+  const Error wrong{.code = ErrorCode::kBadRequest, .message = "No."};
   CHECK(told(wrong) == wrong);
 }
 
@@ -100,9 +95,7 @@ TEST_CASE("a node that stops ends each call under way with one final reply") {
   const Error stopping{.code = ErrorCode::kShuttingDown,
                        .message = "This node shut down before the call was done.",
                        .may_have_executed = true,
-                       .retryable = true,
-                       .peer = {},
-                       .peer_reason = {}};
+                       .retryable = true};
   const RefusingNode node(stopping, true);
   auto client = ctl::ControlClient::connect(node.path());
   REQUIRE(client);

@@ -312,11 +312,8 @@ TEST_CASE("registry: a death's crash record names the request that did it") {
 
 TEST_CASE("registry: what the node cannot read is not the user's fault") {
   World world(ordinary(), 4, calm());
-  const Error unreadable{.code = ErrorCode::kStorageFailed,
-                         .message = "unreadable",
-                         .retryable = true,
-                         .peer = {},
-                         .peer_reason = {}};
+  const Error unreadable{
+      .code = ErrorCode::kStorageFailed, .message = "unreadable", .retryable = true};
   warm(world, "bob");  // generations are there: a request forks at once
   for (int round = 0; round < 10; ++round) {
     const auto id = world.request("alice");
