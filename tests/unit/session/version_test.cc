@@ -168,7 +168,7 @@ TEST_CASE("version: three nodes of which only two and two meet say so, and blame
       return keygen ? cluster.keygen_request(key, 3) : cluster.sign_request("k", {1, 2});
     });
     const auto works = cluster.ask_all(request.envelope);
-    REQUIRE(cluster.settle(works, 5 * kSecond));
+    REQUIRE(cluster.settle(works, 20 * kSecond));
     for (const std::uint64_t work : works) {
       const Error* error = error_of(cluster.answer(work));
       REQUIRE(error != nullptr);
