@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cluster import BOTH, SINGLE_UNLESS_FULL, Cluster, CommandFailed, alive, wait_until
-from metrics import read
+from metrics import Moves, read
 from raw_client import RawClient
 
 SCHEME = "ecdsa-secp256k1"
@@ -183,3 +183,21 @@ def test_an_order_waits_for_the_peer(cluster):
     sign(cluster, 201)
     wait_until(lambda: bans(cluster) == [], 30, "the renewal")
     assert sign(cluster, 202)["public_key"] == cluster.key
+
+
+@pytest.mark.parametrize("cluster", SINGLE_UNLESS_FULL, indirect=True)
+def test_an_order_is_sent_again_until_it_is_acknowledged(cluster):
+    sign(cluster, 300)
+    renew = ("renew", "--user", "ann", "--key", "k", "--peer", "node2", "--timeout")
+    assert cluster.ctl(*renew, 30)["renewed"]  # so the two workers know each other
+    moves = Moves(cluster)
+    worker = cluster.worker("ann", 2)
+    cluster.stop_process(worker)
+    with pytest.raises(CommandFailed) as waiting:
+        cluster.ctl(*renew, 1)
+    assert waiting.value.code == 75, waiting.value
+    moves.wait("cosigner_deliveries_retried_total")
+    cluster.continue_process(worker)
+    sign(cluster, 301)
+    wait_until(lambda: bans(cluster) == [], 30, "the renewal")
+    assert sign(cluster, 302)["public_key"] == cluster.key
