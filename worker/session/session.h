@@ -211,6 +211,8 @@ class Session {
   [[nodiscard]] const Hello* said_by(const std::string& node) const;
   /// No set of signers in which every pair fits, of those who may still take part.
   [[nodiscard]] std::optional<Error> no_set();
+  /// Why these two are in no set together. `absence`: with those who are away there would be one.
+  [[nodiscard]] Error apart(const std::string& a, const std::string& b, bool absence) const;
   [[nodiscard]] bool in_some_set(const std::string& node);
   void try_start();
   /// Starts with a presignature, if there is one for nodes that have said hello; true also if it is

@@ -59,10 +59,11 @@ Compatibility Session::compatibility() {
       const std::string& other = participants_[j].node;
       const Hello* a = said_by(node);
       const Hello* b = said_by(other);
-      if ((node == environment_.node && parts_.pairs.banned(request_.key, other)) ||
-          (other == environment_.node && parts_.pairs.banned(request_.key, node))) {
-        out.forbid(i, j);
-      } else if (a != nullptr && b != nullptr && !fits(*a, *b) && vouched(node) && vouched(other)) {
+      const bool banned_here =
+          (node == environment_.node && parts_.pairs.banned(request_.key, other)) ||
+          (other == environment_.node && parts_.pairs.banned(request_.key, node));
+      if (banned_here ||
+          (a != nullptr && b != nullptr && !fits(*a, *b) && vouched(node) && vouched(other))) {
         out.forbid(i, j);
       }
     }
@@ -83,6 +84,28 @@ bool Session::in_some_set(const std::string& node) {
     }
   }
   return choose_set(pairs, needed(), others, self).has_value();
+}
+
+Error Session::apart(const std::string& a, const std::string& b, bool absence) const {
+  Error error{.code = ErrorCode::kBanned,
+              .message = "nodes " + a + " and " + b + " may not sign together with key " +
+                         request_.key + " before their OT state is renewed",
+              .may_have_executed = executed_,
+              .retryable = absence,
+              .peer = b,
+              .peer_reason = "banned, or without common OT state, from signing with " + a};
+  const Hello* one = said_by(a);
+  const Hello* other = said_by(b);
+  if (one != nullptr && other != nullptr && !one->versions().meets(other->versions())) {
+    error.code = ErrorCode::kUnsupportedVersion;
+    error.message = "node " + a + " speaks versions " + one->versions().text() +
+                    " of the session protocol, node " + b + " " + other->versions().text();
+    error.peer_reason = error.message;
+  }
+  if (absence) {
+    error.message += ", and the others are not all there";
+  }
+  return error;
 }
 
 std::optional<Error> Session::no_set() {
@@ -107,28 +130,7 @@ std::optional<Error> Session::no_set() {
         const bool first_is_self = participants_[i].node == environment_.node;
         const std::string& a = participants_[first_is_self ? i : j].node;
         const std::string& b = participants_[first_is_self ? j : i].node;
-        const bool absence = choose_set(pairs, needed(), all).has_value();
-        const Hello* one = said_by(a);
-        const Hello* other = said_by(b);
-        if (one != nullptr && other != nullptr && !one->versions().meets(other->versions())) {
-          const std::string reason = "node " + a + " speaks versions " + one->versions().text() +
-                                     " of the session protocol, node " + b + " " +
-                                     other->versions().text();
-          return Error{.code = ErrorCode::kUnsupportedVersion,
-                       .message = reason + (absence ? ", and the others are not all there" : ""),
-                       .may_have_executed = executed_,
-                       .retryable = absence,
-                       .peer = b,
-                       .peer_reason = reason};
-        }
-        return Error{.code = ErrorCode::kBanned,
-                     .message = "nodes " + a + " and " + b + " may not sign together with key " +
-                                request_.key + " before their OT state is renewed" +
-                                (absence ? ", and the others are not all there" : ""),
-                     .may_have_executed = executed_,
-                     .retryable = absence,
-                     .peer = b,
-                     .peer_reason = "banned, or without common OT state, from signing with " + a};
+        return apart(a, b, choose_set(pairs, needed(), all).has_value());
       }
     }
   }
@@ -229,6 +231,7 @@ void Session::try_start() {
     }
     std::ranges::sort(candidates);
     std::vector<std::size_t> preference;
+    preference.reserve(candidates.size());
     for (const auto& [rank, place] : candidates) {
       preference.push_back(place);
     }
