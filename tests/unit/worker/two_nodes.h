@@ -13,6 +13,7 @@
 
 #include "crypto/identity/certificate.h"
 #include "ipc/answer.h"
+#include "ipc/child_messages.h"
 #include "ipc/key_record.h"
 #include "ipc/request.h"
 #include "ipc/store_messages.h"
@@ -34,6 +35,7 @@ class TwoWorkers {
   /// Hands the request to one of them; the answer of its last one is forgotten.
   void ask(std::size_t node, const SignedRequest& request) {
     answers_[node].reset();
+    at_rest_[node] = false;
     children_[node].send(ipc::Work{.request = ++requests_, .envelope = request.envelope});
   }
   /// Takes what they have said so far.
@@ -46,23 +48,36 @@ class TwoWorkers {
   }
   /// Waits until both have answered. Throws when both are silent for ten seconds.
   void wait_for_answers() {
-    for (take_frames(); !answers_[0] || !answers_[1]; take_frames()) {
-      std::array<pollfd, 2> sockets{
-          {{children_[0].socket(), POLLIN, 0}, {children_[1].socket(), POLLIN, 0}}};
-      require(::poll(sockets.data(), sockets.size(), 10'000) > 0, "both workers are silent");
-    }
+    wait([&] { return answers_[0] && answers_[1]; });
+  }
+  /// Until both have said that no session is left in them: at once when the last one is gone, and
+  /// a second before they give memory back, which would hide what a session has left in it.
+  void wait_for_rest() {
+    wait([&] { return at_rest_[0] && at_rest_[1]; });
   }
   [[nodiscard]] const RequestAnswer& answer(std::size_t node) const { return *answers_[node]; }
   /// How many presignatures have left the memory of this node's worker.
   [[nodiscard]] std::size_t presignatures_used(std::size_t node) const { return used_[node]; }
 
  private:
+  template <class Condition>
+  void wait(Condition&& condition) {
+    for (take_frames(); !condition(); take_frames()) {
+      std::array<pollfd, 2> sockets{
+          {{children_[0].socket(), POLLIN, 0}, {children_[1].socket(), POLLIN, 0}}};
+      require(::poll(sockets.data(), sockets.size(), 10'000) > 0, "both workers are silent");
+    }
+  }
   void take(std::size_t node, const ipc::Frame& frame) {
     if (frame.type == ipc::ResultLookup::kType) {
       children_[node].send(ipc::ResultFound{
           .order = ipc::decode<ipc::ResultLookup>(frame).value().order, .answer = {}});
     } else if (frame.type == ipc::Answer::kType) {
       answers_[node] = decode_answer(ipc::decode<ipc::Answer>(frame).value().answer).value();
+      at_rest_[node] = false;  // its session may not be over yet; what was said before is old
+    } else if (frame.type == ipc::Heartbeat::kType) {
+      const auto heartbeat = ipc::decode<ipc::Heartbeat>(frame).value();
+      at_rest_[node] = heartbeat.in_flight == 0 && heartbeat.sessions == 0;
     } else if (frame.type == ipc::PresignatureUsed::kType) {
       ++used_[node];
     }
@@ -70,6 +85,7 @@ class TwoWorkers {
 
   std::array<TestChild, 2> children_;
   std::array<std::optional<RequestAnswer>, 2> answers_;
+  std::array<bool, 2> at_rest_{};
   std::array<std::size_t, 2> used_{};
   std::uint64_t requests_ = 0;
 };
