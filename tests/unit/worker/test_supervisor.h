@@ -103,7 +103,7 @@ class TestChild {
       auto frame = reader_.next();
       require(frame.has_value(), "the child sent what is no frame");
       if (*frame) {
-        return std::move(**frame);
+        return std::move(*frame);
       }
       std::uint8_t buffer[65536];
       const ssize_t got = ::recv(socket_.get(), buffer, sizeof buffer, flags);
