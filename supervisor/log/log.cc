@@ -7,8 +7,8 @@
 namespace cosigner::supervisor {
 namespace {
 
-const LogFields kNone;
-thread_local const LogFields* t_fields = &kNone;
+const LogFields kNoFields;
+thread_local const LogFields* t_fields = &kNoFields;
 
 struct UserForm {
   bool hashed = false;

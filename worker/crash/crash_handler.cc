@@ -48,8 +48,8 @@ std::array<Module, kMaxModules> modules;
 std::size_t module_count = 0;
 
 alignas(16) std::array<std::uint8_t, kStackBytes> alternate_stack;
-int crash_pipe = -1;
-std::uint64_t own_generation = 0;
+int record_pipe = -1;
+std::uint64_t crash_generation = 0;
 pid_t main_thread_id = 0;
 std::atomic_flag crashing = ATOMIC_FLAG_INIT;
 
@@ -114,13 +114,13 @@ _Unwind_Reason_Code note_frame(_Unwind_Context* context, void* argument) {
 void write_record(const ipc::RawCrash& crash) {
   static std::array<std::uint8_t, ipc::kMaxCrashRecord> buffer;
   const std::size_t size = ipc::encode_crash_record(crash, buffer);
-  static_cast<void>(::write(crash_pipe, buffer.data(), size) > 0);
+  static_cast<void>(::write(record_pipe, buffer.data(), size) > 0);
 }
 
 ipc::RawCrash crash_so_far(ipc::CrashKind kind) {
   return {.kind = kind,
           .main_thread = ::syscall(SYS_gettid) == main_thread_id,
-          .generation = own_generation,
+          .generation = crash_generation,
           .request = current_activity.request.load(std::memory_order_relaxed),
           .session = std::span<const std::uint8_t, SessionId::kSize>(current_activity.session.data),
           .fault_at = {},
@@ -236,8 +236,8 @@ void prepare_crash_handler() {
 }
 
 void install_crash_handler(int pipe, std::uint64_t generation) {
-  crash_pipe = pipe;
-  own_generation = generation;
+  record_pipe = pipe;
+  crash_generation = generation;
   main_thread_id = static_cast<pid_t>(::syscall(SYS_gettid));
   std::set_new_handler(on_refused_allocation);
   if (kSanitized) {
