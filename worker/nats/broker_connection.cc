@@ -67,8 +67,9 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
   struct Handles {
     uv_async_t wake{};
     uv_prepare_t turn_end{};
+    uv_idle_t unsent{};  // while it is active the loop makes another turn
     std::shared_ptr<Impl> impl;
-    int open = 2;
+    int open = 3;
   };
 
   void open_handles(uv_loop_t* loop) {
@@ -85,6 +86,8 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
       static_cast<Handles*>(handle->data)->impl->on_turn_end();
     });
     uv_unref(reinterpret_cast<uv_handle_t*>(&handles_->turn_end));
+    uv_idle_init(loop, &handles_->unsent);
+    handles_->unsent.data = handles_;
   }
   void close_handles() {
     const auto closed = [](uv_handle_t* handle) {
@@ -95,6 +98,7 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
     };
     uv_close(reinterpret_cast<uv_handle_t*>(&handles_->wake), closed);
     uv_close(reinterpret_cast<uv_handle_t*>(&handles_->turn_end), closed);
+    uv_close(reinterpret_cast<uv_handle_t*>(&handles_->unsent), closed);
   }
   void wake_loop() { uv_async_send(&handles_->wake); }  // from any thread
 
@@ -124,7 +128,13 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
     return true;
   }
 
+  // Without it, what others publish after on_turn_end(), at the same turn's end, would wait for the
+  // next event.
+  void another_turn() {
+    uv_idle_start(&handles_->unsent, [](uv_idle_t* /*handle*/) {});
+  }
   void on_turn_end() {
+    uv_idle_stop(&handles_->unsent);
     for (const auto& pump : pumps_) {
       pump->send();
     }
@@ -154,7 +164,11 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
           tell(BrokerStateChange{BrokerState::kSubscribed, task.announce});
         }
         return;
+      case LinkHandover::Errand::kDrained:
+        tell(BrokerDrained{});
+        return;
       case LinkHandover::Errand::kLetGo:
+        (*own)->let_go();
         if (current_ == own->get()) {
           current_ = nullptr;
         }
@@ -231,8 +245,8 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
         }
         wait = milliseconds{0};
       }
-      LinkSignals::Wake wake = signals_.wait(link_number_, options_.link.ping_interval);
-      if (wake.lost || (wake.idle() && !broker_answers())) {
+      LinkSignals::Wake wake = signals_.wait(link_number_, jittered_ping_interval());
+      if (wake.lost || (wake.idle() && !link_->heard() && !broker_answers())) {
         lose("the connection was lost");
         if (signals_.sleep(jitter(kFirstRetry))) {
           break;
@@ -254,6 +268,13 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
     return wait + milliseconds(spread.count() * fraction / 65536);
   }
 
+  // 0.75× to 1.25×, so that thousands of idle workers do not ask in step.
+  milliseconds jittered_ping_interval() {
+    SystemRandom random;
+    const auto interval = options_.link.ping_interval.count();
+    return milliseconds(interval * 3 / 4 + interval * random.bytes<Bytes<1>>().data[0] / 510);
+  }
+
   void keep(std::optional<ipc::BrokerAccess> renewed) {
     if (renewed) {
       options_.access = std::move(*renewed);
@@ -271,7 +292,9 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
     };
     callbacks.on_no_responders = [this](BrokerMessage message) { tell(std::move(message)); };
     callbacks.on_unwritten = [this] {
-      if (std::this_thread::get_id() != loop_thread_) {
+      if (std::this_thread::get_id() == loop_thread_) {
+        another_turn();
+      } else {
         wake_loop();
       }
     };
@@ -397,7 +420,7 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
     if (!signals_.lingering()) {
       return;
     }
-    tell(BrokerDrained{});
+    handover_.ask({LinkHandover::Errand::kDrained, link_.get(), link_number_});
     signals_.linger(kLinger);
     static_cast<void>(link_->flush(kDrainTimeout));
   }

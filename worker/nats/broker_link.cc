@@ -3,10 +3,11 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <mutex>
 
 #include "ipc/unique_fd.h"
@@ -52,6 +53,40 @@ std::string error_text(natsStatus status) {
   return status_text(status, nats_GetLastError(nullptr));
 }
 
+// nats.c's thread for callbacks may be late: it tells of errors even after it has told of the
+// connection's end. Its closure is a number, which means nothing any more once the link is gone.
+class Listeners {
+ public:
+  void* add(const LinkCallbacks& callbacks) {
+    const std::lock_guard lock(mutex_);
+    listeners_.emplace(++last_, &callbacks);
+    return reinterpret_cast<void*>(last_);
+  }
+  /// Nobody is being called back afterwards.
+  void remove(void* closure) {
+    const std::lock_guard lock(mutex_);
+    listeners_.erase(reinterpret_cast<std::uintptr_t>(closure));
+  }
+  template <class Call>
+  void call(void* closure, Call&& call) {
+    const std::lock_guard lock(mutex_);
+    const auto found = listeners_.find(reinterpret_cast<std::uintptr_t>(closure));
+    if (found != listeners_.end()) {
+      call(*found->second);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::uintptr_t, const LinkCallbacks*> listeners_;
+  std::uintptr_t last_ = 0;
+};
+
+Listeners& listeners() {
+  static Listeners all;
+  return all;
+}
+
 BrokerMessage taken_from(natsMsg* message) {
   BrokerMessage out;
   out.subject = natsMsg_GetSubject(message);
@@ -69,10 +104,9 @@ BrokerMessage taken_from(natsMsg* message) {
 
 }  // namespace
 
-// What nats.c's callbacks get as their closure. It must outlive the last of them: each connection
-// ends with one closed callback, a subscription by callback with one completion.
 struct BrokerLink::State {
   LinkCallbacks callbacks;
+  void* listener = nullptr;  // what nats.c's thread for callbacks knows of it
   Ed25519SecretKey key;
   std::string jwt;
   natsConnection* connection = nullptr;
@@ -82,24 +116,10 @@ struct BrokerLink::State {
   ipc::UniqueFd descriptor;
   std::atomic<bool> wants_to_send = false;
   std::atomic<bool> ended = false;
+  std::atomic<bool> heard = false;
   std::size_t unwritten_messages = 0;  // the loop's, like these two
   std::vector<natsMsg*> spent;
   std::size_t spent_bytes = 0;
-
-  std::mutex mutex;
-  std::condition_variable ended_all;
-  int outstanding = 0;
-  bool closing = false;  // by us: a closed callback is no loss then
-
-  void begin() {
-    const std::lock_guard lock(mutex);
-    ++outstanding;
-  }
-  void end() {
-    const std::lock_guard lock(mutex);
-    --outstanding;
-    ended_all.notify_all();
-  }
 
   void destroy_spent() {
     for (natsMsg* message : spent) {
@@ -141,39 +161,36 @@ struct BrokerLink::State {
   // ---- nats.c's thread for callbacks
 
   static void on_closed(natsConnection* connection, void* closure) {
-    auto* state = static_cast<State*>(closure);
     const char* text = nullptr;
     const natsStatus status = natsConnection_GetLastError(connection, &text);
-    bool lost = false;
-    {
-      const std::lock_guard lock(state->mutex);
-      lost = !state->closing;
-    }
-    if (lost) {
-      state->callbacks.on_lost(status == NATS_OK ? "the broker closed the connection"
-                                                 : status_text(status, text));
-    }
-    state->end();
+    const std::string reason =
+        status == NATS_OK ? "the broker closed the connection" : status_text(status, text);
+    listeners().call(closure, [&](const LinkCallbacks& callbacks) { callbacks.on_lost(reason); });
   }
   static void on_no_responders(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
                                natsMsg* message, void* closure) {
     if (message != nullptr) {
-      static_cast<State*>(closure)->callbacks.on_no_responders(taken_from(message));
+      listeners().call(closure, [&](const LinkCallbacks& callbacks) {
+        callbacks.on_no_responders(taken_from(message));
+      });
       natsMsg_Destroy(message);
     }
   }
-  static void on_complete(void* closure) { static_cast<State*>(closure)->end(); }
   static void on_error(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
                        natsStatus status, void* closure) {
-    auto* state = static_cast<State*>(closure);
     BrokerProblemKind kind = BrokerProblemKind::kConnectFailed;
     if (status == NATS_NOT_PERMITTED) {
       kind = BrokerProblemKind::kNotPermitted;
     } else if (status == NATS_SLOW_CONSUMER) {
       kind = BrokerProblemKind::kSlowConsumer;
     }
-    state->callbacks.on_problem({kind, 1, error_text(status)});
+    listeners().call(closure, [&](const LinkCallbacks& callbacks) {
+      callbacks.on_problem({kind, 1, error_text(status)});
+    });
   }
+
+  // ---- the thread that connects
+
   static natsStatus give_jwt(char** jwt, char** /*error*/, void* closure) {
     *jwt = ::strdup(static_cast<State*>(closure)->jwt.c_str());
     return *jwt != nullptr ? NATS_OK : NATS_NO_MEMORY;
@@ -200,6 +217,7 @@ std::expected<std::unique_ptr<BrokerLink>, std::string> BrokerLink::open(
   open_library();
   auto state = std::make_unique<State>();
   state->callbacks = std::move(callbacks);
+  state->listener = listeners().add(state->callbacks);
   state->key = key.duplicate();
   state->jwt = access.jwt;
   std::unique_ptr<BrokerLink> link(new BrokerLink(std::move(state)));
@@ -235,8 +253,8 @@ std::expected<void, std::string> BrokerLink::connect(const LinkOptions& options,
                                State::detach));
   set(natsOptions_SetIgnoreDiscoveredServers(made, true));
   set(natsOptions_SetIOBufSize(made, kBufferBytes));
-  set(natsOptions_SetClosedCB(made, State::on_closed, state));
-  set(natsOptions_SetErrorHandler(made, State::on_error, state));
+  set(natsOptions_SetClosedCB(made, State::on_closed, state->listener));
+  set(natsOptions_SetErrorHandler(made, State::on_error, state->listener));
   if (!access.jwt.empty()) {
     set(natsOptions_SetUserCredentialsCallbacks(made, State::give_jwt, state, State::sign_nonce,
                                                 state));
@@ -244,10 +262,8 @@ std::expected<void, std::string> BrokerLink::connect(const LinkOptions& options,
   if (status != NATS_OK) {
     return std::unexpected(error_text(status));
   }
-  state->begin();  // for on_closed
   status = natsConnection_Connect(&state->connection, made);
   if (status != NATS_OK) {
-    state->end();  // nats.c calls nothing for a connection that never stood
     return std::unexpected(error_text(status));
   }
   return {};
@@ -267,17 +283,9 @@ std::expected<void, std::string> BrokerLink::subscribe(const LinkOptions& option
   if (options.no_responders_subject.empty()) {
     return {};
   }
-  natsStatus status = natsConnection_Subscribe(&state_->no_responders, state_->connection,
-                                               options.no_responders_subject.c_str(),
-                                               State::on_no_responders, state_.get());
-  if (status == NATS_OK) {
-    state_->begin();  // for on_complete
-    status =
-        natsSubscription_SetOnCompleteCB(state_->no_responders, State::on_complete, state_.get());
-    if (status != NATS_OK) {
-      state_->end();
-    }
-  }
+  const natsStatus status = natsConnection_Subscribe(&state_->no_responders, state_->connection,
+                                                     options.no_responders_subject.c_str(),
+                                                     State::on_no_responders, state_->listener);
   if (status != NATS_OK) {
     return std::unexpected(error_text(status));
   }
@@ -314,8 +322,11 @@ void BrokerLink::drain(milliseconds timeout) {
   for (natsSubscription* subscription : state_->subscriptions) {
     natsSubscription_DrainTimeout(subscription, timeout.count());
   }
+  const auto end = std::chrono::steady_clock::now() + timeout;
   for (natsSubscription* subscription : state_->subscriptions) {
-    natsSubscription_WaitForDrainCompletion(subscription, timeout.count());
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+    natsSubscription_WaitForDrainCompletion(subscription, std::max<std::int64_t>(1, left.count()));
   }
 }
 
@@ -360,7 +371,7 @@ bool BrokerLink::wants_to_send() const {
 
 void BrokerLink::send() {
   natsConnection_ProcessWriteEvent(state_->connection);
-  if (!state_->wants_to_send) {
+  if (!state_->wants_to_send && !state_->ended) {
     state_->unwritten_messages = 0;
   }
 }
@@ -369,50 +380,49 @@ void BrokerLink::receive() {
   for (int reads = 0; reads < kMostReads && !state_->ended; ++reads) {
     natsConnection_ProcessReadEvent(state_->connection);
     for (natsSubscription* subscription : state_->subscriptions) {
-      std::uint64_t queued = 0;
-      natsSubscription_QueuedMsgs(subscription, &queued);
-      for (; queued > 0; --queued) {
-        natsMsg* message = nullptr;
-        const natsStatus status = natsSubscription_NextMsg(&message, subscription, 0);
-        if (status == NATS_OK) {
-          state_->spent.push_back(message);
-          state_->spent_bytes += static_cast<std::size_t>(natsMsg_GetDataLength(message));
-          state_->callbacks.on_message(taken_from(message));
-        } else if (status != NATS_NO_RESPONDERS) {
-          break;
-        }
-      }
+      take_from(subscription);
+    }
+    if (state_->spent.size() >= kSpentMessages || state_->spent_bytes >= kSpentBytes) {
+      state_->destroy_spent();
     }
     int more = 0;
     if (::ioctl(descriptor(), FIONREAD, &more) != 0 || more <= 0) {
-      break;
+      return;
     }
-  }
-  if (state_->spent.size() >= kSpentMessages || state_->spent_bytes >= kSpentBytes) {
-    state_->destroy_spent();
   }
 }
 
-BrokerLink::~BrokerLink() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->closing = true;
+void BrokerLink::take_from(natsSubscription* subscription) {
+  std::uint64_t queued = 0;
+  natsSubscription_QueuedMsgs(subscription, &queued);
+  for (; queued > 0; --queued) {
+    natsMsg* message = nullptr;
+    const natsStatus status = natsSubscription_NextMsg(&message, subscription, 0);
+    if (status == NATS_OK) {
+      state_->heard = true;
+      state_->spent.push_back(message);
+      state_->spent_bytes += static_cast<std::size_t>(natsMsg_GetDataLength(message));
+      state_->callbacks.on_message(taken_from(message));
+    } else if (status != NATS_NO_RESPONDERS) {  // those have a subscription of their own
+      return;
+    }
   }
+}
+
+bool BrokerLink::heard() {
+  return state_->heard.exchange(false);
+}
+
+BrokerLink::~BrokerLink() {
+  listeners().remove(state_->listener);
   state_->destroy_spent();
+  // First the connection: after an UNSUB it would wait 500 ms for the loop to write that.
+  natsConnection_Close(state_->connection);
   for (natsSubscription* subscription : state_->subscriptions) {
     natsSubscription_Destroy(subscription);
   }
   natsSubscription_Destroy(state_->no_responders);
   natsConnection_Destroy(state_->connection);
-  std::unique_lock lock(state_->mutex);
-  const bool done = state_->ended_all.wait_for(lock, std::chrono::seconds(5),
-                                               [this] { return state_->outstanding == 0; });
-  lock.unlock();
-  if (!done) {
-    // Never seen; if it happens, a few hundred bytes are a better price than a callback into freed
-    // memory.
-    static_cast<void>(state_.release());
-  }
 }
 
 }  // namespace cosigner::worker

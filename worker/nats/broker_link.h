@@ -13,6 +13,9 @@
 //   likes;
 //   - closing waits until the loop has let the link go, and what is unwritten has an owner's bound
 //     (unwritten()) and a deadline (LinkPump): nats.c has neither;
+//   - its callbacks for errors may come after the one for the end: they know the link by a number;
+//   - a broker that falls silent between its INFO and its first PONG keeps natsConnection_Connect,
+//     and the thread that owns the link, busy until it speaks or closes: this one is not avoided;
 //   - no TLS: the broker is the node's own, on this host.
 
 #include <nats/nats.h>
@@ -79,6 +82,8 @@ class BrokerLink {
   [[nodiscard]] static std::string last_error();
   /// Ends the subscriptions and waits until what had come until then has been handed over.
   void drain(std::chrono::milliseconds timeout);
+  /// Whether messages have come since it was last asked.
+  [[nodiscard]] bool heard();
 
   // ---- the loop's thread; never blocks
 
@@ -106,6 +111,7 @@ class BrokerLink {
 
  private:
   struct State;
+  void take_from(natsSubscription* subscription);
   explicit BrokerLink(std::unique_ptr<State> state);
   [[nodiscard]] std::expected<void, std::string> connect(const LinkOptions& options,
                                                          const ipc::BrokerAccess& access);

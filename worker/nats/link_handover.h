@@ -17,9 +17,10 @@ class BrokerLink;
 class LinkHandover {
  public:
   enum class Errand : std::uint8_t {
-    kTake,   ///< send and receive on this link
-    kUse,    ///< and publish on it from now on
-    kLetGo,  ///< do not touch it any more
+    kTake,     ///< send and receive on this link
+    kUse,      ///< and publish on it from now on
+    kDrained,  ///< everything that it will ever bring has been received
+    kLetGo,    ///< do not touch it any more
   };
   struct Task {
     Errand errand = Errand::kTake;

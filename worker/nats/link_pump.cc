@@ -67,6 +67,9 @@ void LinkPump::on_poll(int status, int events) {
   if ((events & UV_WRITABLE) != 0) {
     try_to_send();
   }
+  if (status < 0) {
+    polling_ = false;  // libuv has stopped: POLLERR, behind which there may be data
+  }
   if (status < 0 || (events & UV_READABLE) != 0) {
     link_.receive();
     await(full_);
@@ -92,10 +95,24 @@ void LinkPump::try_to_send() {
   } else if (!full_ || link_.unwritten().bytes < before) {
     uv_timer_start(
         &handles_->deadline,
-        [](uv_timer_t* timer) { static_cast<Handles*>(timer->data)->pump->handlers_.on_stuck(); },
+        [](uv_timer_t* timer) { static_cast<Handles*>(timer->data)->pump->on_deadline(); },
         static_cast<std::uint64_t>(write_deadline_.count()), 0);
   }
   await(rest);
+}
+
+// Timers come before the polling: after a long turn the socket may have been writable for a while.
+void LinkPump::on_deadline() {
+  const std::size_t before = link_.unwritten().bytes;
+  try_to_send();
+  if (link_.wants_to_send() && link_.unwritten().bytes >= before) {
+    handlers_.on_stuck();
+  }
+}
+
+void LinkPump::let_go() {
+  send();
+  link_.receive();
 }
 
 void LinkPump::send_all() {

@@ -28,12 +28,16 @@ class LinkPump {
   [[nodiscard]] BrokerLink& link() const { return link_; }
   /// Sends what there is, unless the socket is known to be full.
   void send();
-  /// The same at the very end, waiting for the socket, at most for the write deadline in all.
+  /// Before the pump goes: what can be sent and received without waiting.
+  void let_go();
+  /// The same as send() at the very end, waiting for the socket, at most for the write deadline in
+  /// all.
   void send_all();
 
  private:
   struct Handles;
   void on_poll(int status, int events);
+  void on_deadline();
   void try_to_send();
   void await(bool writable);
 

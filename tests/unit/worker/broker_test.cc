@@ -243,3 +243,68 @@ TEST_CASE("closing sends what was queued") {
   }
   CHECK(loop.until([&] { return b.messages.size() == 500; }));
 }
+
+// Each end of a link took 500 ms once: nats.c waited for a loop that had let the link go.
+TEST_CASE("connections that have nothing to say close one after the other without waiting") {
+  NatsServer server;
+  Loop loop;
+  // Twenty times 500 ms would be more than until() gives.
+  const auto end = uv_hrtime() + 5'000'000'000;
+  for (int i = 0; i < 20; ++i) {
+    Client a(loop, server.url(), {"t.a.>"}, {.no_responders_subject = "t.b.none.>"});
+    REQUIRE(loop.until([&] { return a.subscribed == 1; }));
+    a.connection.close();
+    REQUIRE(loop.until([&] { return a.closed == 1; }));
+    REQUIRE(uv_hrtime() < end);
+  }
+}
+
+// libuv runs the prepare handle first that was started last, and the loop may sleep for ever.
+TEST_CASE("what is published at the end of a turn is sent without another event") {
+  NatsServer server;
+  Loop others;
+  Client b(others, server.url(), {"t.b.>"});
+  REQUIRE(others.until([&] { return b.subscribed == 1; }));
+  uv_loop_t bare{};
+  uv_loop_init(&bare);
+  struct Late {
+    uv_prepare_t handle{};
+    worker::BrokerConnection* connection = nullptr;
+    bool due = false;
+    bool published = false;
+  } late;
+  uv_prepare_init(&bare, &late.handle);
+  late.handle.data = &late;
+  uv_prepare_start(&late.handle, [](uv_prepare_t* handle) {
+    auto* self = static_cast<Late*>(handle->data);
+    if (std::exchange(self->due, false)) {
+      self->published = self->connection->publish({.subject = "t.b.a", .reply = {}, .payload = {}});
+    }
+  });
+  bool ready = false;
+  {
+    worker::BrokerConnection a(
+        &bare, Client::options({.url = server.url(), .jwt = {}}, {"t.a.>"}, {}), Client::key(),
+        {.on_message = [](const BrokerMessage& /*message*/) {},
+         .on_state =
+             [&](const BrokerStateChange& change) {
+               ready = change.state == BrokerState::kSubscribed;
+             },
+         .on_problem = [](const BrokerProblem& /*problem*/) {},
+         .on_batch_end = {}});
+    late.connection = &a;
+    while (!ready) {
+      uv_run(&bare, UV_RUN_ONCE);
+    }
+    late.due = true;
+    uv_run(&bare, UV_RUN_NOWAIT);
+    CHECK(late.published);
+    CHECK(uv_backend_timeout(&bare) == 0);  // it will not sleep on it
+    uv_run(&bare, UV_RUN_NOWAIT);
+    CHECK(uv_backend_timeout(&bare) != 0);
+    CHECK(others.until([&] { return b.messages.size() == 1; }));
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(&late.handle), nullptr);
+  uv_run(&bare, UV_RUN_DEFAULT);
+  CHECK(uv_loop_close(&bare) == 0);
+}
