@@ -4,7 +4,7 @@
 
 usage: many_workers.py [--workers 5000] [--signatures 400] [--idle-seconds 30]
 
-Takes root: it raises kernel.pid_max (each worker has seven threads) and its own limit of descriptors where they are too
+Takes root: it raises kernel.pid_max (each worker has six threads) and its own limit of descriptors where they are too
 low, says so, and puts pid_max back. Everything stays on loopback and ends with the run.
 """
 import argparse
@@ -21,7 +21,7 @@ sys.path.insert(0, str(here.parent / "integration"))
 from cluster import BIN, Cluster, wait_until  # noqa: E402
 from crowd import Crowd, add_crowd_initiator, configure_workers, restart  # noqa: E402
 
-THREADS_EACH = 7
+THREADS_EACH = 6
 
 
 def meminfo():
