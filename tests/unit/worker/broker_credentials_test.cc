@@ -131,7 +131,9 @@ TEST_CASE("expired credentials end the link, renewed ones bring it back or keep 
   NatsServer server(authority.configuration());
   Loop loop;
   Worker late(loop, server, authority, "node1", 2);
-  Worker early(loop, server, authority, "node2", 2);
+  // Renewed at once; the seconds are for a machine that stalls.
+  Worker early(loop, server, authority, "node2", 4);
+  const auto early_over = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   REQUIRE(loop.until([&] { return late.client.subscribed == 1 && early.client.subscribed == 1; }));
   early.client.connection.renew({.url = server.url(), .jwt = early.jwt(authority, 3600)});
   REQUIRE(loop.until([&] { return late.client.disconnected >= 1; }));
@@ -144,6 +146,7 @@ TEST_CASE("expired credentials end the link, renewed ones bring it back or keep 
   CHECK_FALSE(late.client.connection.subscribed());
   late.client.connection.renew({.url = server.url(), .jwt = late.jwt(authority, 3600)});
   REQUIRE(loop.until([&] { return late.client.connection.subscribed(); }));
+  REQUIRE(loop.until([&] { return std::chrono::steady_clock::now() > early_over; }));
   CHECK(early.client.disconnected == 0);
   REQUIRE(late.client.send(late.subjects.packet_to("node2")));
   CHECK(loop.until([&] { return early.client.messages.size() == 1; }));
