@@ -7,7 +7,8 @@
 //   absent → starting → ready ⇄ busy → draining → absent; on death → absent, backoff → starting,
 //   or quarantined.
 //
-// Promises (check_invariants() in registry/invariants.cc states and checks them):
+// Promises. What the state shows of them, check_invariants() in registry/invariants.cc checks; the
+// tests' registry_world.h, which does what the actions say, checks all of them from outside:
 //   · at most one live worker per user; the next is forked only after exited() of the last;
 //   · generations are never used twice;
 //   · every request with a client is answered exactly once: by answer() or by a Fail action;

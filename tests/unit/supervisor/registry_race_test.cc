@@ -25,7 +25,7 @@ RegistryLimits tight() {
   return limits;
 }
 
-void race(std::uint64_t seed) {
+void race(std::uint64_t seed, World::Failed& failed) {
   World world(tight(), seed);
   const auto user = [&] { return "user" + std::to_string(world.dice(7)); };
   const std::uint64_t steps = 40 + world.dice(80);
@@ -78,16 +78,22 @@ void race(std::uint64_t seed) {
     REQUIRE(world.live() == 0);
   }
   REQUIRE(world.unanswered() == 0);
+  failed.delivered += world.failed().delivered;
+  failed.undelivered += world.failed().undelivered;
 }
 
 }  // namespace
 
 TEST_CASE("registry: randomised races keep every promise") {
   const int rounds = cosigner::test::rounds(3000, 50000);
+  World::Failed failed;
   for (int seed = 1; seed <= rounds; ++seed) {
     INFO("seed " << seed);
-    race(static_cast<std::uint64_t>(seed));
+    race(static_cast<std::uint64_t>(seed), failed);
   }
+  // Requests have failed both ways, each with what may_have_executed had to say.
+  CHECK(failed.delivered > static_cast<std::size_t>(rounds / 10));
+  CHECK(failed.undelivered > static_cast<std::size_t>(rounds / 10));
 }
 
 }  // namespace cosigner::supervisor::test

@@ -107,6 +107,12 @@ class World {
     return requests_.at(id).error;
   }
   [[nodiscard]] bool answered(std::uint64_t id) const { return requests_.at(id).answers == 1; }
+  /// Requests with a client that failed, by whether a worker had been given them.
+  struct Failed {
+    std::size_t delivered = 0;
+    std::size_t undelivered = 0;
+  };
+  [[nodiscard]] const Failed& failed() const { return failed_; }
   [[nodiscard]] std::size_t live() const { return workers_.size(); }
   /// Ends a user's worker from outside, as an operator's kill -9 would.
   void kill_from_outside(const std::string& user) {
@@ -120,7 +126,6 @@ class World {
  private:
   struct Request {
     bool has_client = true;
-    bool delivered = false;
     int answers = 0;
     std::optional<Error> error;
   };
@@ -217,6 +222,7 @@ class World {
   void perform(action::Deliver& deliver) {
     const std::uint64_t generation = deliver.generation;
     const std::uint64_t number = deliver.number;
+    REQUIRE(delivered_.insert(number).second);  // a worker may act on it: nobody gets it again
     Worker* worker = find(generation);
     REQUIRE(worker != nullptr);
     REQUIRE(worker->ready);
@@ -279,6 +285,11 @@ class World {
     REQUIRE(++request.answers == 1);
     request.error = fail.error;
     REQUIRE_FALSE(fail.error.message.empty());
+    // What no worker was given has not executed; what one was given may have.
+    const bool delivered = delivered_.contains(fail.info.number);
+    INFO(error_name(fail.error.code) << ": " << fail.error.message);
+    REQUIRE(fail.error.may_have_executed == delivered);
+    ++(delivered ? failed_.delivered : failed_.undelivered);
   }
   // What `events --follow` tells: each change begins where the last one of this user ended, says
   // why, and names the worker where there is or was one.
@@ -308,6 +319,8 @@ class World {
   std::map<std::string, std::uint64_t> by_user_;
   std::set<std::uint64_t> seen_;
   std::map<std::uint64_t, Request> requests_;
+  std::set<std::uint64_t> delivered_;  ///< numbers of the registry
+  Failed failed_;
   std::map<std::string, UserState> told_;  ///< of each user's last change
   std::uint64_t next_generation_ = 1;
   std::uint64_t last_id_ = 0;
