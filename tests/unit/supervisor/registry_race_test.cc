@@ -82,18 +82,34 @@ void race(std::uint64_t seed, World::Failed& failed) {
   failed.undelivered += world.failed().undelivered;
 }
 
-}  // namespace
-
-TEST_CASE("registry: randomised races keep every promise") {
-  const int rounds = cosigner::test::rounds(3000, 50000);
+// 10,000 races in all, in four cases that ctest runs beside one another: 0.7 ms a race on an idle
+// core, 2.4 ms on a busy machine.
+void race_quarter(int quarter) {
+  const int rounds = cosigner::test::rounds(2500, 12500);
   World::Failed failed;
-  for (int seed = 1; seed <= rounds; ++seed) {
+  for (int round = 1; round <= rounds; ++round) {
+    const int seed = quarter * rounds + round;
     INFO("seed " << seed);
     race(static_cast<std::uint64_t>(seed), failed);
   }
   // Requests have failed both ways, each with what may_have_executed had to say.
   CHECK(failed.delivered > static_cast<std::size_t>(rounds / 10));
   CHECK(failed.undelivered > static_cast<std::size_t>(rounds / 10));
+}
+
+}  // namespace
+
+TEST_CASE("registry: randomised races keep every promise, the first quarter") {
+  race_quarter(0);
+}
+TEST_CASE("registry: randomised races keep every promise, the second quarter") {
+  race_quarter(1);
+}
+TEST_CASE("registry: randomised races keep every promise, the third quarter") {
+  race_quarter(2);
+}
+TEST_CASE("registry: randomised races keep every promise, the last quarter") {
+  race_quarter(3);
 }
 
 }  // namespace cosigner::supervisor::test
