@@ -7,10 +7,12 @@
 #include <string>
 
 #include "ipc/answer.h"
+#include "ipc/crash_record.h"
 #include "ipc/frame.h"
 #include "ipc/pack.h"
 #include "ipc/request.h"
 #include "tests/support/all_messages.h"
+#include "tests/support/crash_record_bytes.h"
 
 using namespace cosigner;
 
@@ -55,6 +57,30 @@ void add_start_messages(Corpus& corpus) {
   ByteVector input = {255};
   const auto frame = ipc::encode_frame(start, 1);
   input.insert(input.end(), frame->begin(), frame->end());
+  corpus.add("frames", input);
+}
+
+// As a handler writes them: first what is certain, then the same with the stack.
+void add_crash_records(Corpus& corpus) {
+  ipc::CrashRecord record{.signal = 11,
+                          .fault = ipc::FaultPlace::kModule,
+                          .generation = 3,
+                          .request = 17,
+                          .session = {},
+                          .fault_at = {"libc.so.6", 0x1a2b},
+                          .stack = {{"cosigner-worker", 0x1234}}};
+  ByteVector input = {255};
+  const auto append = [&] {
+    const ByteVector bytes = test::crash_record_bytes(record);
+    input.insert(input.end(), bytes.begin(), bytes.end());
+  };
+  append();
+  record.stack.insert(record.stack.end(), {{"libc.so.6", 0x27fff}, {"", 0}});
+  append();
+  corpus.add("frames", input);
+  record.kind = ipc::CrashKind::kOutOfMemory;
+  record.signal = 0;
+  append();
   corpus.add("frames", input);
 }
 
@@ -143,6 +169,7 @@ int main(int count, char** arguments) {
 
   add_frames(corpus);
   add_start_messages(corpus);
+  add_crash_records(corpus);
   add_control_calls(corpus);
 
   for (const auto operation : {Operation::kKeygen, Operation::kSign}) {

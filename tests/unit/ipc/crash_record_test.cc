@@ -5,9 +5,11 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/base/random.h"
+#include "tests/support/crash_record_bytes.h"
 
 using namespace cosigner;
 using namespace cosigner::ipc;
+using cosigner::test::crash_record_bytes;
 
 namespace {
 
@@ -16,26 +18,6 @@ const SessionId kSession = [] {
   id.data.fill(0x5e);
   return id;
 }();
-
-ByteVector encoded(const CrashRecord& record) {
-  std::vector<RawCrashPlace> stack;
-  for (const CodePlace& place : record.stack) {
-    stack.push_back({place.module, place.offset});
-  }
-  const RawCrash raw{.kind = record.kind,
-                     .signal = record.signal,
-                     .fault = record.fault,
-                     .main_thread = record.main_thread,
-                     .system_call = record.system_call,
-                     .generation = record.generation,
-                     .request = record.request,
-                     .session = std::span<const std::uint8_t, 32>(record.session.data),
-                     .fault_at = {record.fault_at.module, record.fault_at.offset},
-                     .stack = stack};
-  std::array<std::uint8_t, kMaxCrashRecord> buffer{};
-  const std::size_t size = encode_crash_record(raw, buffer);
-  return {buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(size)};
-}
 
 CrashRecord example() {
   return {.kind = CrashKind::kSignal,
@@ -74,16 +56,16 @@ TEST_CASE("a crash record comes back as it was written, every field of it") {
   all[11].stack[0].offset = 0x1a2c;
   for (std::size_t i = 0; i < all.size(); ++i) {
     INFO(i);
-    CHECK(decode_crash_records(encoded(all[i])) == all[i]);
-    CHECK((i == 0 || encoded(all[i]) != encoded(all[0])));
+    CHECK(decode_crash_records(crash_record_bytes(all[i])) == all[i]);
+    CHECK((i == 0 || crash_record_bytes(all[i]) != crash_record_bytes(all[0])));
   }
 }
 
 TEST_CASE("of two crash records the last whole one counts") {
   CrashRecord first = example();
   first.stack.clear();
-  const ByteVector early = encoded(first);
-  const ByteVector late = encoded(example());
+  const ByteVector early = crash_record_bytes(first);
+  const ByteVector late = crash_record_bytes(example());
   CHECK(decode_crash_records(joined(early, late)) == example());
   for (std::size_t size = 0; size < late.size(); ++size) {
     const ByteVector cut(late.begin(), late.begin() + static_cast<std::ptrdiff_t>(size));
@@ -93,7 +75,7 @@ TEST_CASE("of two crash records the last whole one counts") {
 }
 
 TEST_CASE("what no handler writes is no crash record") {
-  const ByteVector good = encoded(example());
+  const ByteVector good = crash_record_bytes(example());
   // Offsets as in crash_record.h, the length included.
   struct Altered {
     const char* what;
@@ -131,7 +113,7 @@ TEST_CASE("what no handler writes is no crash record") {
 TEST_CASE("a record that is too long for one write is cut, not refused") {
   CrashRecord record = example();
   record.stack.assign(kMaxCrashFrames + 5, {std::string(kMaxModuleName + 9, 'm'), UINT64_MAX});
-  const ByteVector bytes = encoded(record);
+  const ByteVector bytes = crash_record_bytes(record);
   CHECK(bytes.size() <= kMaxCrashRecord);
   const auto back = decode_crash_records(bytes);
   REQUIRE(back);
