@@ -154,14 +154,16 @@ class TestSupervisor {
   TestSupervisor(const TestSupervisor&) = delete;
   TestSupervisor& operator=(const TestSupervisor&) = delete;
 
+  /// `crash_pipe`: what its crash handler writes to; the caller keeps and closes its own.
   TestChild fork(const std::string& user = "alice", std::uint64_t generation = 1,
-                 ipc::Role role = ipc::Role::kWorker) {
+                 ipc::Role role = ipc::Role::kWorker, int crash_pipe = -1) {
     auto pair = ipc::socket_pair(SOCK_STREAM);
     require(pair.has_value(), "socketpair");
     const ipc::ForkOrder order{
         .order = ++orders_, .role = role, .user = user, .generation = generation};
     const auto frame = ipc::encode_frame(order, 0);
-    require(frame && ipc::send_packet(socket_.get(), *frame, pair->second.get()).has_value(),
+    require(frame &&
+                ipc::send_packet(socket_.get(), *frame, pair->second.get(), crash_pipe).has_value(),
             "the order was not sent");
     pair->second.reset();
     const auto result = ipc::decode<ipc::ForkResult>(receive());
