@@ -3,15 +3,20 @@
 
 #include "worker/crash/crash_handler.h"
 
+#include <link.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -60,6 +65,35 @@ __attribute__((noinline)) void crash_with_secrets() {
   *wild = static_cast<std::uint8_t>(on_the_stack[0]);
 }
 
+// Writes over the end of the heap's last block, where glibc keeps the size of what is left behind
+// it. The next allocation finds that out and aborts, and while there is a second thread it holds
+// the allocator's lock as it does so: a handler that allocated would wait for it for ever.
+__attribute__((noinline)) void corrupt_the_heap() {
+  std::thread([] {
+    while (for_ever) {
+      std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }).detach();
+  constexpr std::size_t kBlock = 100'000;  // too large for the allocator's caches, not for the heap
+  std::vector<std::unique_ptr<std::uint8_t[]>> kept;
+  kept.reserve(1000);
+  while (kept.size() < kept.capacity()) {
+    kept.push_back(std::make_unique_for_overwrite<std::uint8_t[]>(kBlock));
+    std::uint8_t* const end = kept.back().get() + ::malloc_usable_size(kept.back().get());
+    auto* const size = reinterpret_cast<volatile std::size_t*>(end);
+    const std::size_t left = *size & ~std::size_t{7};  // the lowest bits are flags
+    if (end - sizeof left + left == static_cast<std::uint8_t*>(::sbrk(0))) {
+      *size = SIZE_MAX;
+    }
+  }
+}
+
+// On another thread, while this one holds the loader's lock.
+int crash_beside(dl_phdr_info* /*module*/, std::size_t /*size*/, void* /*argument*/) {
+  std::thread(write_to_null).join();
+  return 1;
+}
+
 const std::map<std::string, std::function<void()>>& crimes() {
   static const std::map<std::string, std::function<void()>> all = {
       {"null", write_to_null},
@@ -79,12 +113,18 @@ const std::map<std::string, std::function<void()>>& crimes() {
          }
        }},
       {"read-only", [] { *const_cast<volatile char*>("text") = 1; }},
+      {"heap", corrupt_the_heap},
+      {"loader", [] { ::dl_iterate_phdr(crash_beside, nullptr); }},
       {"fine", [] {}},
   };
   return all;
 }
 
+/// Seconds after which a child that still lives has failed: its handler waits for something.
+constexpr unsigned kLongestLife = 120;
+
 [[noreturn]] void live_and_die(const std::string& crime, int pipe) {
+  ::alarm(kLongestLife);
   install_crash_handler(pipe, 42);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   prepare_sandbox();
@@ -114,7 +154,7 @@ Death death_of(const std::string& crime) {
   REQUIRE(child >= 0);
   if (child == 0) {
     // Nobody above shall handle its signals but the handler under test.
-    for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGTERM}) {
+    for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGTERM, SIGALRM}) {
       ::signal(signal, SIG_DFL);
     }
     live_and_die(crime, writer.get());
@@ -135,10 +175,12 @@ std::uint64_t offset_in_program(const void* address) {
   return reinterpret_cast<std::uint64_t>(address) - base;
 }
 
-bool begins_in(const CrashRecord& record, const void* function, std::uint64_t size = 256) {
+bool lies_in(const ipc::CodePlace& place, const void* function, std::uint64_t size) {
   const std::uint64_t begin = offset_in_program(function);
-  return !record.stack.empty() && record.stack[0].module == "test-worker" &&
-         record.stack[0].offset >= begin && record.stack[0].offset < begin + size;
+  return place.module == "test-worker" && place.offset >= begin && place.offset < begin + size;
+}
+bool begins_in(const CrashRecord& record, const void* function, std::uint64_t size = 256) {
+  return !record.stack.empty() && lies_in(record.stack[0], function, size);
 }
 
 }  // namespace
@@ -177,6 +219,29 @@ TEST_CASE("every way to crash ends as it would without a handler, and leaves a r
   CHECK(death_of("stack").record->fault == FaultPlace::kStack);
   CHECK(death_of("read-only").record->fault == FaultPlace::kModule);
   CHECK(begins_in(*death_of("thread").record, reinterpret_cast<const void*>(write_to_null)));
+}
+
+TEST_CASE("a crash with the allocator damaged and locked leaves its record") {
+  const Death death = death_of("heap");
+  CHECK(WIFSIGNALED(death.status));
+  CHECK(WTERMSIG(death.status) == SIGABRT);  // SIGALRM: the handler waited for the lock
+  REQUIRE(death.record);
+  CHECK(death.record->signal == SIGABRT);
+  CHECK(death.record->request == 17);
+  CHECK(death.record->main_thread);
+  CHECK(std::ranges::any_of(death.record->stack, [](const ipc::CodePlace& place) {
+    return lies_in(place, reinterpret_cast<const void*>(corrupt_the_heap), 1024);
+  }));
+}
+
+TEST_CASE("a crash while another thread holds the loader's lock leaves its record") {
+  const Death death = death_of("loader");
+  CHECK(WIFSIGNALED(death.status));
+  CHECK(WTERMSIG(death.status) == SIGSEGV);  // SIGALRM: the handler waited for the lock
+  REQUIRE(death.record);
+  CHECK_FALSE(death.record->main_thread);
+  CHECK(begins_in(*death.record, reinterpret_cast<const void*>(write_to_null)));
+  CHECK(death.record->stack.size() > 1);
 }
 
 TEST_CASE("a refused allocation ends the worker with its own status and a record") {
