@@ -1,6 +1,7 @@
 """A client that hears every node: it submits a request over one node's control socket and counts the answer envelopes
 one by one, where cosignerctl stops at the first that verifies. Frames and messages as ipc/README.md describes them.
 """
+import collections
 import hashlib
 import os
 import select
@@ -11,6 +12,7 @@ import time
 import nacl.signing
 
 CALL, REPLY, CANCEL = 90, 91, 92
+STILL_HEARD = 500  # settled requests of one client; a connection may have 1,024 calls in the air
 
 
 def pack(value):
@@ -101,22 +103,31 @@ class Answers:
 
 
 class RawClient:
-    """One connection to one node's control socket, with any number of requests in flight."""
+    """One connection to one node's control socket, with any number of requests in flight. As the initiator of the cluster, or
+    of this seed."""
 
-    def __init__(self, cluster, node=1):
-        seed = bytes.fromhex(open(cluster.env["COSIGNER_INITIATOR"]).read().strip())
-        self.key = nacl.signing.SigningKey(seed)
+    def __init__(self, cluster, node=1, seed=None):
+        seed = seed or open(cluster.env["COSIGNER_INITIATOR"]).read().strip()
+        self.key = nacl.signing.SigningKey(bytes.fromhex(seed))
         self.cluster_name = cluster.status(node)["cluster"]
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(cluster.socket(node)))
         self.socket.setblocking(False)
         self.buffer, self.next_call, self.running, self.closed = b"", 1, {}, False
+        self.settled = collections.deque()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, kind, *_):
+        """No node has answered a settled request again, by all that has come up to now."""
+        with self.socket:
+            if kind is not None:
+                return
+            while not self.closed and select.select([self.socket], [], [], 0)[0]:
+                self.pump(0)
+            for answers in self.settled:
+                assert not answers.doubled(), answers.by_node
 
     def envelope(self, user, message, **options):
         return self._envelope("sign", user, {"message": message}, **options)
@@ -148,6 +159,16 @@ class RawClient:
 
     def keygen(self, user, participants, threshold=2, **options):
         return self.submit(self._envelope("keygen", user, {"threshold": threshold, "participants": participants}, **options))
+
+    def settle(self, answers):
+        """Every node that is to answer has. A second answer would come late: it is listened to on, until STILL_HEARD more are
+        settled or this client ends."""
+        self.settled.append(answers)
+        assert not answers.doubled(), answers.by_node
+        if len(self.settled) > STILL_HEARD:
+            oldest = self.settled.popleft()
+            assert not oldest.doubled(), oldest.by_node
+            self.forget(oldest)
 
     def forget(self, answers):
         if self.running.pop(answers.call, None) is not None and not self.closed:
