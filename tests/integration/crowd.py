@@ -11,18 +11,18 @@ from cluster import BIN, wait_until
 from control import Control, answer_error, sign_envelope
 
 
-def add_crowd_initiator(cluster, node=1):
-    """Makes a key that only this node trusts; it takes effect when the node starts again. Returns the seed in hex."""
+def add_crowd_initiator(cluster, node=1, requests_per_second=100_000):
+    """Makes a key that only this node trusts; it takes effect when the node starts or reloads. Returns the seed in hex."""
     seed = os.urandom(32).hex()
     public = bytes(nacl.signing.SigningKey(bytes.fromhex(seed)).verify_key).hex()
     with open(cluster.home / f"node{node}" / "initiators.toml", "a") as file:
         file.write(f'\n[[initiator]]\nname = "crowd"\npublic_key = "{public}"\noperations = ["*"]\nusers = ["*"]\n'
-                   "requests_per_second = 100000\n")
+                   f"requests_per_second = {requests_per_second}\n")
     return seed
 
 
 def configure_workers(cluster, node=1, **settings):
-    """Sets keys of [workers] in a node's configuration; they take effect when it starts again."""
+    """Sets keys of [workers] in a node's configuration; they take effect when it starts or reloads."""
     path = cluster.home / f"node{node}" / "cosigner.toml"
     text = path.read_text()
     if "[workers]" not in text:

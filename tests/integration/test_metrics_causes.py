@@ -5,6 +5,7 @@ import pytest
 
 from cluster import CommandFailed, wait_until
 from control import frame, pack
+from crowd import add_crowd_initiator
 from faults import FaultCluster
 from metrics import Moves, read
 from raw_client import RawClient
@@ -64,6 +65,23 @@ def test_what_waits_for_a_worker_is_counted(cluster):
         assert 1000 < now["cosigner_mailbox_bytes"] < now["cosigner_mailbox_limit_bytes"]
         cluster.continue_process(zygote)
         wait_until(lambda: read(cluster)["cosigner_mailbox_entries"] == 0, 20, "the request to be answered")
+
+
+def test_requests_beyond_an_initiators_rate_are_counted(cluster):
+    """Node 1 alone knows it."""
+    seed = add_crowd_initiator(cluster, requests_per_second=1)
+    assert cluster.ctl("reload")["applied"] == ["initiators: crowd added"]
+    moves = Moves(cluster)
+    with RawClient(cluster, seed=seed) as client:
+        asked = [client.sign("hasty", b"m") for _ in range(10)]
+        assert client.until(lambda: all("node1" in answers.by_node for answers in asked), 20)
+    errors = [answer["error"] for answers in asked for node, answer in answers.contents if node == "node1"]
+    limited = [error for error in errors if error["name"] == "rate_limited"]
+    assert 0 < len(limited) < 10, "the first is served"
+    assert all(error["retryable"] and 0 < error["retry_after_ms"] <= 1000 and not error["may_have_executed"] for error in limited)
+    name = 'cosigner_requests_refused_total{error="rate_limited"}'
+    moves.wait(name, len(limited))
+    assert moves.of(name) == len(limited)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
