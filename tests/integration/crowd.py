@@ -1,5 +1,6 @@
 """Many users on one node alone: an initiator that only node 1 knows asks it to sign with keys that do not exist. The other
 nodes' gateways refuse (unauthorized), node 1 forks a worker for each user, which answers `unknown_key` and stays, idle."""
+import contextlib
 import os
 import pathlib
 import re
@@ -30,6 +31,20 @@ def configure_workers(cluster, node=1, **settings):
     for key, value in settings.items():
         text = re.sub(rf"^{key} *=.*\n", "", text, flags=re.M).replace("[workers]\n", f"[workers]\n{key} = {value}\n")
     path.write_text(text)
+
+
+@contextlib.contextmanager
+def other_limits(cluster, node=1, **settings):
+    """With these keys of [workers] for a while, without a restart."""
+    path = cluster.home / f"node{node}" / "cosigner.toml"
+    before = path.read_text()
+    configure_workers(cluster, node, **settings)
+    try:
+        assert set(cluster.ctl("reload", node=node)["applied"]) == {f"workers.{key}" for key in settings}
+        yield
+    finally:
+        path.write_text(before)
+        cluster.ctl("reload", node=node)
 
 
 def restart(cluster, node=1):

@@ -1,5 +1,5 @@
-"""What an operator sees of a worker's walls and of the node's life: `user`, `top`, ticks and eviction, and control clients
-that misbehave against a real node."""
+"""What an operator sees of a worker's walls and of the node's life: `user`, `top`, ticks and eviction, the limit of workers and
+of memory, and control clients that misbehave against a real node."""
 import errno
 import json
 import os
@@ -15,7 +15,9 @@ import pytest
 
 from cluster import BIN, Cluster, wait_until
 from control import Control, frame, pack, sign_envelope
-from crowd import Crowd, add_crowd_initiator, configure_workers, restart
+from crowd import Crowd, add_crowd_initiator, configure_workers, other_limits, restart
+from metrics import Moves
+from raw_client import RawClient
 from stranger import knock_as_stranger, open_to_all
 
 
@@ -136,6 +138,87 @@ def test_ticks_of_a_full_socket_are_dropped_and_counted(cluster, key):
     crowd.wake(["stuck"])  # it serves on
     assert cluster.worker("stuck") == pid
     crowd.control.close()
+
+
+def living(cluster):
+    """{user: pid} of node 1."""
+    return {entry["user"]: entry["pid"] for entry in cluster.ctl("users")["users"] if entry["pid"]}
+
+
+@pytest.fixture
+def crowd(cluster):
+    """On a node where nobody else has a worker."""
+    crowd = Crowd(cluster, cluster.seed)
+    crowd.evict(living(cluster))
+    yield crowd
+    crowd.control.close()
+
+
+def keep_busy(cluster, client, users):
+    """Their workers are stopped with a request in hand. Returns what will be answered, and by whom."""
+    pids = {user: cluster.worker(user) for user in users}
+    for pid in pids.values():
+        cluster.stop_process(pid)
+    waiting = [client.sign(user, b"m") for user in users]
+    for user in users:
+        wait_until(lambda: cluster.user(user)["state"] == "busy", 10, f"{user}'s worker to be busy")
+    return waiting, pids
+
+
+def go_on(cluster, client, waiting, pids):
+    """Each of them finishes what it has, as the process that it was."""
+    for pid in pids.values():
+        cluster.continue_process(pid)
+    assert client.until(lambda: all(answers.by_node.keys() == {"node1", "node2", "node3"} for answers in waiting), 20)
+    for answers in waiting:
+        assert answers.by_node["node1"] in (["unknown_key"], ["unknown_user"]), answers.by_node
+        client.settle(answers)
+    assert {user: cluster.worker(user) for user in pids} == pids
+
+
+def test_at_the_cap_who_was_used_least_recently_goes_and_nobody_who_is_busy(cluster, crowd):
+    overloaded = 'cosigner_overloaded_total{limit="workers"}'
+    with other_limits(cluster, max_workers=3, idle_timeout_s=600, unresponsive_s=60), RawClient(cluster) as client:
+        for user in ("ann", "ben", "cat", "ann"):
+            crowd.wake([user])
+        crowd.wake(["dan"])
+        assert living(cluster).keys() == {"ann", "cat", "dan"}, "it was ben's turn"
+        moves = Moves(cluster)
+        waiting, pids = keep_busy(cluster, client, living(cluster))
+        refused = client.sign("eve", b"m")
+        assert client.until(lambda: "node1" in refused.by_node, 20), refused.by_node
+        error = next(answer["error"] for node, answer in refused.contents if node == "node1")
+        assert error["name"] == "overloaded" and error["retryable"] and error["retry_after_ms"] > 0, error
+        assert not error["may_have_executed"]
+        assert moves.of(overloaded) == 1
+        go_on(cluster, client, waiting, pids)
+        crowd.wake(["eve"])  # as soon as somebody is idle
+        assert "eve" in living(cluster) and len(living(cluster)) == 3
+        assert moves.of(overloaded) == 1
+        assert moves.of('cosigner_evictions_total{outcome="agreed"}') == 1
+
+
+def test_short_of_memory_idle_workers_go_one_after_another_and_busy_ones_stay(cluster, crowd):
+    users = ["fay", "gus", "hal"]
+
+    def since(mark):
+        return [event for event in cluster.events() if event not in mark]
+    with other_limits(cluster, idle_timeout_s=600, unresponsive_s=60), RawClient(cluster) as client:
+        for user in users:
+            crowd.wake([user])
+        waiting, pids = keep_busy(cluster, client, ["fay"])
+        asked, mark = cluster.status()["counters"]["asked_for_memory"], cluster.events()
+        with other_limits(cluster, memory_floor_bytes=1 << 40):  # more than this machine has
+            wait_until(lambda: living(cluster).keys() == {"fay"}, 20, "the idle workers to go")
+        assert cluster.status()["counters"]["asked_for_memory"] == asked + 2
+        told = since(mark)
+        assert [event["user"] for event in told if event["to"] == "draining"] == ["gus", "hal"]
+        assert len([event for event in told if event["to"] == "short of memory"]) == 1
+        wait_until(lambda: [event for event in since(mark) if event["to"] == "enough memory"], 10, "memory to be enough again")
+        go_on(cluster, client, waiting, pids)
+        crowd.wake(users)  # they come back
+        assert living(cluster).keys() == set(users)
+        assert cluster.status()["counters"]["asked_for_memory"] == asked + 2
 
 
 def test_control_clients_that_misbehave_cost_nobody_else_anything(cluster, key):
