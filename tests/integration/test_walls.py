@@ -221,6 +221,46 @@ def test_short_of_memory_idle_workers_go_one_after_another_and_busy_ones_stay(cl
         assert cluster.status()["counters"]["asked_for_memory"] == asked + 2
 
 
+def test_a_request_that_races_a_clean_eviction_is_answered_ok(cluster, key):
+    """The worker was asked to go, or is on its way out: the next one serves the request, and no node says anything but `ok`.
+    Every other time the worker stands still until the request is known to wait behind the eviction."""
+    def raced():
+        """How often a request has waited for the process of a clean eviction to be gone, as the node tells it."""
+        return len([event for event in cluster.events() if event["what"] == "user" and event["user"] == "alice"
+                    and (event["from"], event["to"], event["reason"]) == ("draining", "starting", "gone; requests wait")])
+
+    def race(held):
+        cluster.sign_and_verify("alice", key, b"warm")
+        wait_until(lambda: (cluster.user("alice") or {}).get("state") == "ready", 10, "alice's worker to be idle")
+        pid = cluster.worker("alice")
+        if held:
+            cluster.stop_process(pid)
+        order = control.send("evict", {"user": "alice"})
+        answers = client.sign("alice", b"raced")
+        if held:
+            wait_until(lambda: cluster.user("alice")["queued"], 10, "the request to wait")
+            cluster.continue_process(pid)
+        assert client.until(lambda: len(answers.by_node) == 3, 20), answers.by_node
+        assert set(map(tuple, answers.by_node.values())) == {("ok",)}, answers.by_node
+        client.settle(answers)
+        call, final, error, _ = control.receive()
+        assert call == order and final and error in ("", "conflict")  # a worker may have something in the air, and stay
+
+    with other_limits(cluster, idle_timeout_s=600, unresponsive_s=60), RawClient(cluster) as client:
+        control = Control(cluster.socket(1))
+        seen, before = raced(), cluster.status()["counters"]
+        for number in range(60):
+            race(held=number % 2 == 0)
+            if raced() >= seen + 20:
+                break
+        after = cluster.status()["counters"]
+        grown = {name: after[name] - before[name] for name in ("evictions", "evictions_declined", "deaths", "unresponsive")}
+        print(f"{raced() - seen} races in {number + 1} rounds: {grown}")
+        assert raced() >= seen + 20
+        assert grown["evictions"] >= 20 and grown["deaths"] == grown["unresponsive"] == 0
+        control.close()
+
+
 def test_control_clients_that_misbehave_cost_nobody_else_anything(cluster, key):
     def raw():
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
