@@ -18,6 +18,10 @@ ENTRIES, SIZE = 128, 256
 # How the caller at the node learns of it, where the worker had its request in hand.
 CAUSES = {"abort": "worker_crashed", "segfault": "worker_crashed", "loop": "worker_unresponsive", "leak": "out_of_memory",
           "silence": "worker_unresponsive", "exit": "worker_crashed", "oom": "out_of_memory", "kill": "worker_crashed", "system-call": "worker_crashed"}
+# And in which words: the signal or the exit code is named. ("exit" is _exit(0): with work in hand that is a death too.)
+WORDS = {"abort": "ended by signal 6 (SIGABRT)", "segfault": "ended by signal 11 (SIGSEGV)", "loop": "showed no life",
+         "leak": "hit its memory limit", "silence": "showed no life", "exit": "ended with status 0", "oom": "hit its memory limit",
+         "kill": "ended by signal 9 (SIGKILL)", "system-call": "ended by signal 31 (SIGSYS)"}
 
 
 def system_call(name):

@@ -98,6 +98,10 @@ class Answers:
         self.by_node.setdefault(envelope["node"], []).append("ok" if answer["ok"] else answer["error"]["name"])
         self.contents.append((envelope["node"], answer))
 
+    def error(self, node):
+        """What went wrong, by the first answer of this node, which is no success."""
+        return next(answer["error"] for name, answer in self.contents if name == node)
+
     def doubled(self):
         return {node: names for node, names in self.by_node.items() if len(names) > 1}
 

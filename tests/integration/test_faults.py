@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from cluster import CommandFailed, alive, wait_until
-from faults import ACTIONS, CAUSES, FaultCluster, points, system_call
+from faults import ACTIONS, CAUSES, WORDS, FaultCluster, points, system_call
 from raw_client import RawClient
 
 FULL = "COSIGNER_TEST_FULL" in os.environ
@@ -56,12 +56,20 @@ def all_answered(answers):
     return len(answers.by_node) == NODES
 
 
-def sign(client, message=b"m"):
+def ask(client, message=b"m"):
     """One request to its end at every node."""
     answers = client.sign("victim", message)
     assert client.until(lambda: all_answered(answers), 20), f"only {answers.by_node} answered"
     client.settle(answers)
+    return answers
+
+
+def outcomes(answers):
     return {node: names[0] for node, names in answers.by_node.items()}
+
+
+def sign(client, message=b"m"):
+    return outcomes(ask(client, message))
 
 
 def serves_again(cluster, client):
@@ -90,14 +98,16 @@ def test_a_signature_that_costs_the_worker(cluster, key, client, point, action):
     entry = faults.arm(point, action, "victim")
     seen = []
     for _ in range(60):  # not every signature passes everywhere: node 1 may be no signer, or not the assembler
-        seen.append(sign(client))
+        answers = ask(client)
+        seen.append(outcomes(answers))
         if faults.hits(entry):
             break
     assert faults.hits(entry) == 1, f"{point} was never reached"
-    assert all(set(answers.values()) <= {"ok", CAUSES[action]} for answers in seen), seen
-    assert all(answers["node2"] == answers["node3"] == "ok" for answers in seen)
+    assert all(set(each.values()) <= {"ok", CAUSES[action]} for each in seen), seen
+    assert all(each["node2"] == each["node3"] == "ok" for each in seen)
     if point in IN_HAND:
         assert seen[-1]["node1"] == CAUSES[action]
+        assert WORDS[action] in answers.error("node1")["message"]
     serves_again(cluster, client)
     wait_until(lambda: not alive(before), 5, "the failed worker to be gone")
     assert cluster.worker("victim") != before
