@@ -183,6 +183,11 @@ def test_users_shows_what_has_become_of_each(cluster):
         for pid in peers:
             cluster.continue_process(pid)
         assert client.until(lambda: all(len(answers.by_node) == 3 for answers in requests), 20)
+        # Each of the three callers is told, once, that its request may have been served by the worker that died.
+        for answers in requests:
+            assert answers.by_node["node1"] == ["worker_crashed"] and not answers.doubled()
+            error = answers.error("node1")
+            assert error["may_have_executed"] is True and "ended by signal 9 (SIGKILL)" in error["message"]
 
     cluster.sign_and_verify("bob", key, b"served again")
     again = wait_until(idle, 10, "the next worker to be idle")

@@ -107,7 +107,8 @@ def test_a_signature_that_costs_the_worker(cluster, key, client, point, action):
     assert all(each["node2"] == each["node3"] == "ok" for each in seen)
     if point in IN_HAND:
         assert seen[-1]["node1"] == CAUSES[action]
-        assert WORDS[action] in answers.error("node1")["message"]
+        error = answers.error("node1")
+        assert WORDS[action] in error["message"] and error["may_have_executed"] is True
     serves_again(cluster, client)
     wait_until(lambda: not alive(before), 5, "the failed worker to be gone")
     assert cluster.worker("victim") != before
@@ -173,10 +174,14 @@ def test_a_worker_that_fails_while_it_starts(cluster, key, client, point, action
     cluster.evict("victim")
     failures = (cluster.ctl("user", "victim") if cluster.user("victim") else {"start_failures": 0})["start_failures"]
     entry = cluster.faults[1].arm(point, action, "victim")
-    answers = sign(client)
+    answers = ask(client)
     assert cluster.faults[1].hits(entry) == 1
-    assert answers == {"node1": "worker_unresponsive" if action == "silence" else "worker_crashed", "node2": "ok",
-                       "node3": "ok"}
+    assert outcomes(answers) == {"node1": "worker_unresponsive" if action == "silence" else "worker_crashed", "node2": "ok",
+                                 "node3": "ok"}
+    # A worker that was never ready has been given no request.
+    error = answers.error("node1")
+    assert error["may_have_executed"] is False and error["retryable"] is True
+    assert action == "silence" or f"did not start: it {WORDS[action]}" in error["message"]
     assert cluster.ctl("user", "victim")["start_failures"] == failures + 1  # counted apart
     serves_again(cluster, client)
 
