@@ -4,8 +4,9 @@ import signal
 
 import pytest
 
-from cluster import Cluster, CommandFailed, alive, wait_until
+from cluster import Cluster, CommandFailed, alive, verifies, wait_until
 from control import Control, sign_envelope
+from raw_client import RawClient
 
 STOP_TIMEOUT_S = 2
 
@@ -13,6 +14,14 @@ STOP_TIMEOUT_S = 2
 @pytest.fixture
 def cluster():
     with Cluster(settings={"workers.stop_timeout_s": STOP_TIMEOUT_S}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient():
+    """Nodes that wait a minute for a worker; so do its requests."""
+    with Cluster(settings={"workers.stop_timeout_s": 60, "workers.unresponsive_s": 60, "sessions.sign_deadline_ms": 60000,
+                           "sessions.delivery_attempts": 60}) as running:
         yield running
 
 
@@ -51,20 +60,55 @@ def test_a_hung_zygote_does_not_hold_the_node_up(cluster):
     cluster.wait_ready(2)
 
 
-def test_a_second_signal_does_not_wait_for_workers():
+def test_a_second_signal_does_not_wait_for_workers(patient):
     """A stopped worker would hold the node up until its deadline, a minute."""
-    with Cluster(settings={"workers.stop_timeout_s": 60}) as cluster:
-        cluster.keygen("ann")
-        supervisor = cluster.supervisor(2)
-        cluster.stop_process(wait_until(lambda: cluster.worker("ann", 2), 10, "ann's worker"))
-        os.kill(supervisor, signal.SIGTERM)
-        wait_until(lambda: "stopping:" in cluster.log(2), 5, "the first signal to be seen")
-        assert alive(supervisor)
-        os.kill(supervisor, signal.SIGTERM)
-        stopped(cluster, 2, supervisor, 5)
-        assert "told to stop again" in cluster.log(2)
-        cluster.restart_node(2)
-        cluster.wait_ready(2)
+    patient.keygen("ann")
+    supervisor = patient.supervisor(2)
+    patient.stop_process(wait_until(lambda: patient.worker("ann", 2), 10, "ann's worker"))
+    os.kill(supervisor, signal.SIGTERM)
+    wait_until(lambda: "stopping:" in patient.log(2), 5, "the first signal to be seen")
+    assert alive(supervisor)
+    os.kill(supervisor, signal.SIGTERM)
+    stopped(patient, 2, supervisor, 5)
+    assert "told to stop again" in patient.log(2)
+    patient.restart_node(2)
+    patient.wait_ready(2)
+
+
+def test_drain_finishes_what_is_in_flight_and_takes_nothing_more(patient):
+    """`cosignerctl drain` with a request under way that cannot end before the other nodes' workers go on. A second drain is
+    no second signal: it hurries nobody."""
+    public_key = patient.keygen("ben")["public_key"]
+    supervisor = patient.supervisor(2)
+    peers = [wait_until(lambda: patient.worker("ben", node), 10, "ben's workers") for node in (1, 3)]
+    worker = wait_until(lambda: patient.worker("ben", 2), 10, "ben's worker")
+    for pid in peers:
+        patient.stop_process(pid)
+    with RawClient(patient, node=2) as client:
+        under_way = client.sign("ben", b"under way")
+        wait_until(lambda: patient.user("ben", 2)["in_flight"] == 1, 10, "the request to be in hand")
+        patient.ctl("drain", node=2)
+        wait_until(lambda: "shutting down" in patient.status(2)["degraded"], 10, "node2 to drain")
+        entry = patient.user("ben", 2)
+        assert (entry["state"], entry["in_flight"], entry["pid"]) == ("draining", 1, worker)
+        late = client.sign("ben", b"too late")
+        assert client.until(lambda: "node2" in late.by_node, 10), "whoever comes late is told so"
+        error = late.error("node2")
+        assert (error["name"], error["may_have_executed"], error["retryable"]) == ("shutting_down", False, True)
+        patient.ctl("drain", node=2)
+        assert "node2" not in under_way.by_node and alive(worker) and alive(supervisor)
+        for pid in peers:
+            patient.continue_process(pid)
+        assert client.until(lambda: "node2" in under_way.by_node, 20), "what was under way is not answered"
+        result = next(answer for node, answer in under_way.contents if node == "node2")
+        assert result["ok"], result
+        assert verifies(public_key, b"under way", result["result"]["signature"].hex())
+    stopped(patient, 2, supervisor, 10)  # long before its deadline: nobody was waited for
+    assert not alive(worker)
+    assert "told to stop again" not in patient.log(2).split("drain ordered", 1)[1]
+    patient.restart_node(2)
+    patient.wait_ready(2)
+    patient.sign_and_verify("ben", public_key, b"back again", node=2)
 
 
 def test_five_stopped_workers_hold_the_node_up_no_longer_than_one(cluster):
