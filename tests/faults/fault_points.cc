@@ -5,7 +5,7 @@
 //
 // 128 entries of 256 bytes, little endian: u32 left, u32 action, u32 hits, u32 passes (how often
 // the point is passed first), point (96 bytes), user (140 bytes; "*": every one), both ended by a
-// zero byte, u32 call (of action 10: the number of the system call). Writing `left` last arms it.
+// zero byte, u32 argument (by action, below). Writing `left` last arms it.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -22,10 +22,13 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "crypto/dkls23/sign_messages.h"
 #include "worker/fault_point.h"
 #include "worker/session/protocol_factory.h"
 
@@ -42,7 +45,27 @@ enum class Action : std::uint32_t {
   kExit = 7,     ///< as if all were well
   kOutOfMemory = 8,
   kKill = 9,
-  kSystemCall = 10,  ///< one that its walls refuse: the entry's `call`
+  kSystemCall = 10,  ///< one that its walls refuse: the argument is its number
+  /// Flips a bit in the last byte of a message that its receiver checks against OT secrets. The
+  /// argument is the key's KeyMark. Of the points only "sign.sending" has such messages; the entry
+  /// overlooks all others, and `passes` counts none of them.
+  kSpoil = 11,
+  /// Each writes `left` of as many entries behind its own as the argument says, 1 or 0: so one
+  /// event begins what another ends, within one process and without a test's help in between.
+  kArm = 12,
+  kDisarm = 13,
+};
+/// By these texts tests/faults/absent knows a program that can lie to its peers.
+[[gnu::used]] constexpr char kSpoilText[] = "COSIGNER_FAULT_ACTION:spoil";
+[[gnu::used]] constexpr char kArmText[] = "COSIGNER_FAULT_ACTION:arm";
+
+/// Which of a user's keys: bytes 1 to 4 of its public key (of a compressed point the first of x).
+using KeyMark = std::uint32_t;
+
+/// What is about to be sealed.
+struct OtMessage {
+  KeyMark key;
+  std::span<std::uint8_t> bytes;
 };
 
 struct Entry {
@@ -52,7 +75,7 @@ struct Entry {
   std::uint32_t passes;
   char point[96];
   char user[140];
-  std::uint32_t call;
+  std::uint32_t argument;
 };
 static_assert(sizeof(Entry) == 256);
 constexpr std::size_t kEntries = 128;
@@ -117,7 +140,10 @@ void make_forbidden_call(std::uint32_t number) {
   }
 }
 
-void fail_by(Action action, const char* point, std::uint32_t call) {
+// `entry` is of the table, and those behind it may be meant. Without a message there is nothing to
+// spoil: see is_meant().
+void fail_by(Entry* entry, const char* point, const OtMessage* message) {
+  const auto action = static_cast<Action>(entry->action);
   switch (action) {
     case Action::kThrow:
       throw std::runtime_error(std::string("ordered by a test at ") + point);
@@ -152,7 +178,17 @@ void fail_by(Action action, const char* point, std::uint32_t call) {
       ::syscall(SYS_tgkill, ::getpid(), ::getpid(), SIGKILL);
       return;
     case Action::kSystemCall:
-      make_forbidden_call(call);
+      make_forbidden_call(entry->argument);
+      return;
+    case Action::kSpoil:
+      message->bytes.back() ^= 1;
+      return;
+    case Action::kArm:
+    case Action::kDisarm:
+      for (Entry* next = entry + 1; next <= entry + entry->argument && next < entries + kEntries;
+           ++next) {
+        std::atomic_ref(next->left).store(action == Action::kArm ? 1 : 0);
+      }
       return;
   }
 }
@@ -165,11 +201,35 @@ bool take(std::uint32_t& left) {
   return now != 0;
 }
 
-// A scheme's protocol with fault points between its steps.
+bool is_meant(const Entry& entry, const char* point, const OtMessage* message) {
+  if (std::strcmp(entry.point, point) != 0 ||
+      (std::strcmp(entry.user, "*") != 0 && entry.user != own_user)) {
+    return false;
+  }
+  return static_cast<Action>(entry.action) != Action::kSpoil ||
+         (message != nullptr && message->key == entry.argument);
+}
+
+// `name`: what COSIGNER_FAULT_POINT makes of a point's.
+void reach(const char* name, const OtMessage* message) {
+  const char* const point = std::strchr(name, ':') + 1;
+  for (std::size_t i = 0; entries != nullptr && i < kEntries; ++i) {
+    Entry& entry = entries[i];
+    if (std::atomic_ref(entry.left).load() == 0 || !is_meant(entry, point, message) ||
+        take(entry.passes) || !take(entry.left)) {
+      continue;
+    }
+    std::atomic_ref(entry.hits).fetch_add(1);
+    fail_by(&entry, point, message);
+  }
+}
+
+// A scheme's protocol with fault points between its steps. `ot_key`: of a protocol whose first two
+// rounds carry OT messages.
 class FaultyProtocol final : public Protocol {
  public:
-  FaultyProtocol(std::unique_ptr<Protocol> inner, bool keygen)
-      : inner_(std::move(inner)), keygen_(keygen) {}
+  FaultyProtocol(std::unique_ptr<Protocol> inner, bool keygen, std::optional<KeyMark> ot_key)
+      : inner_(std::move(inner)), keygen_(keygen), ot_key_(ot_key) {}
 
   [[nodiscard]] const ByteVector& hello() const override { return inner_->hello(); }
   [[nodiscard]] Result<Messages> start(std::span<const SetMember> set,
@@ -179,7 +239,7 @@ class FaultyProtocol final : public Protocol {
     } else {
       COSIGNER_FAULT_POINT("sign.start");
     }
-    return inner_->start(set, binding);
+    return sending(inner_->start(set, binding));
   }
   [[nodiscard]] Result<Messages> receive(ParticipantIndex from, std::uint8_t round,
                                          ByteView payload) override {
@@ -188,7 +248,7 @@ class FaultyProtocol final : public Protocol {
     } else {
       COSIGNER_FAULT_POINT("sign.checking");
     }
-    Result<Messages> out = inner_->receive(from, round, payload);
+    Result<Messages> out = sending(inner_->receive(from, round, payload));
     if (keygen_) {
       COSIGNER_FAULT_POINT("keygen.checked");
     } else {
@@ -210,45 +270,65 @@ class FaultyProtocol final : public Protocol {
   [[nodiscard]] std::size_t payload_limit() const override { return inner_->payload_limit(); }
 
  private:
+  [[nodiscard]] Result<Messages> sending(Result<Messages> out) {
+    if (keygen_) {
+      return out;
+    }
+    if (!out) {
+      if (out.error().abort_class == AbortClass::kBurn) {
+        COSIGNER_FAULT_POINT("sign.burnt");
+      }
+      return out;
+    }
+    for (ProtocolMessage& message : *out) {
+      const bool ot = ot_key_ && (message.round == dkls23::SignRound1::kRound ||
+                                  message.round == dkls23::SignRound2::kRound);
+      const OtMessage spoilable{ot_key_.value_or(0), message.payload};
+      reach("COSIGNER_FAULT_POINT:sign.sending", ot ? &spoilable : nullptr);
+    }
+    return out;
+  }
+
   std::unique_ptr<Protocol> inner_;
   bool keygen_;
+  std::optional<KeyMark> ot_key_;
 };
+
+std::optional<KeyMark> ot_key_of(const PublicKeyRecord& record) {
+  KeyMark mark = 0;
+  if (record.scheme != Scheme::kEcdsaSecp256k1 || record.public_key.size() < 1 + sizeof mark) {
+    return std::nullopt;
+  }
+  std::memcpy(&mark, record.public_key.data() + 1, sizeof mark);
+  return mark;
+}
 
 class FaultyProtocols final : public ProtocolFactory {
  public:
   [[nodiscard]] Result<std::unique_ptr<Protocol>> keygen(const KeygenParameters& parameters,
                                                          Random& random) override {
-    return wrap(ProtocolFactory::keygen(parameters, random), true);
+    return wrap(ProtocolFactory::keygen(parameters, random), true, std::nullopt);
   }
   [[nodiscard]] Result<std::unique_ptr<Protocol>> sign(SignParameters parameters,
                                                        Random& random) override {
-    return wrap(ProtocolFactory::sign(std::move(parameters), random), false);
+    const std::optional<KeyMark> ot_key = ot_key_of(parameters.record);
+    return wrap(ProtocolFactory::sign(std::move(parameters), random), false, ot_key);
   }
 
  private:
-  static Result<std::unique_ptr<Protocol>> wrap(Result<std::unique_ptr<Protocol>> made,
-                                                bool keygen) {
+  static Result<std::unique_ptr<Protocol>> wrap(Result<std::unique_ptr<Protocol>> made, bool keygen,
+                                                std::optional<KeyMark> ot_key) {
     if (!made) {
       return made;
     }
-    return std::make_unique<FaultyProtocol>(std::move(*made), keygen);
+    return std::make_unique<FaultyProtocol>(std::move(*made), keygen, ot_key);
   }
 };
 
 }  // namespace
 
 void reach_fault_point(const char* name) {
-  const char* const point = std::strchr(name, ':') + 1;
-  for (std::size_t i = 0; entries != nullptr && i < kEntries; ++i) {
-    Entry& entry = entries[i];
-    if (std::atomic_ref(entry.left).load() == 0 || std::strcmp(entry.point, point) != 0 ||
-        (std::strcmp(entry.user, "*") != 0 && entry.user != own_user) || take(entry.passes) ||
-        !take(entry.left)) {
-      continue;
-    }
-    std::atomic_ref(entry.hits).fetch_add(1);
-    fail_by(static_cast<Action>(entry.action), point, entry.call);
-  }
+  reach(name, nullptr);
 }
 
 void fault_points_of(const std::string& user) {

@@ -12,7 +12,11 @@ from cluster import BIN, Cluster, wait_until
 
 PROGRAM = BIN.parent / "test-bin" / "cosigner-worker-faults"
 ACTIONS = {"throw": 1, "abort": 2, "segfault": 3, "loop": 4, "leak": 5, "silence": 6, "exit": 7, "oom": 8, "kill": 9,
-           "system-call": 10}
+           "system-call": 10, "spoil": 11, "arm": 12, "disarm": 13}
+# What can befall a worker anywhere: the last three are for a test that plays a dishonest node.
+FAILURES = [name for name, number in ACTIONS.items() if number < ACTIONS["spoil"]]
+# Only a peer that lies takes a worker there.
+LIED_TO = {"sign.burnt"}
 ENTRIES, SIZE = 128, 256
 
 # How the caller at the node learns of it, where the worker had its request in hand.
@@ -31,11 +35,18 @@ def system_call(name):
     return number
 
 
+def key_mark(public_key_hex):
+    """How "spoil" knows a key: KeyMark in tests/faults/fault_points.cc."""
+    return struct.unpack("<I", bytes.fromhex(public_key_hex)[1:5])[0]
+
+
 def points():
-    """All there are, from the program itself."""
+    """All that a worker passes among honest nodes, from the program itself."""
     found = set(re.findall(rb"COSIGNER_FAULT_POINT:([a-z.-]+)", PROGRAM.read_bytes()))
     assert len(found) >= 20
-    return sorted(name.decode() for name in found)
+    names = {name.decode() for name in found}
+    assert LIED_TO < names
+    return sorted(names - LIED_TO)
 
 
 class FaultPoints:
@@ -48,14 +59,14 @@ class FaultPoints:
             self.memory = mmap.mmap(file.fileno(), ENTRIES * SIZE)
         self.used = 0
 
-    def arm(self, point, action, user, count=1, passes=0, call="openat"):
+    def arm(self, point, action, user, count=1, passes=0, call="openat", argument=None):
         """Returns the entry's number, for hits() and left(). The point is passed `passes` times before it fails. `call`: which
-        one "system-call" makes."""
+        one "system-call" makes; `argument`: what another action takes, a key_mark() or how many entries."""
         entry, self.used = self.used % ENTRIES, self.used + 1
         at = entry * SIZE
         self.memory[at:at + 4] = bytes(4)  # disarmed while it is written
         self.memory[at + 4:at + SIZE] = struct.pack("<III96s140sI", ACTIONS[action], 0, passes, point.encode(), user.encode(),
-                                                      system_call(call))
+                                                      system_call(call) if argument is None else argument)
         self.memory[at:at + 4] = struct.pack("<I", count)
         return entry
 

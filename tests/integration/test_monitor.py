@@ -5,7 +5,7 @@ Not here: drain.asked, which a worker reaches only when its whole node stops (te
 
 A machine's speed drifts by tens of percent within minutes, so what is undisturbed is measured beside each place: a quarter of
 the place's time before it and as long after it, both samples taken together. (The sample after a place is the one before the
-next.) 28 places of 60 s are 36 minutes so.
+next.) 29 places of 60 s are 37 minutes so.
 
 COSIGNER_MONITOR_SECONDS=S        at each place
 COSIGNER_MONITOR_PLACES=0:7       only the first seven places in the order of their names (7:7: the next seven), or
