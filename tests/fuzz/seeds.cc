@@ -13,6 +13,8 @@
 #include "ipc/request.h"
 #include "tests/support/all_messages.h"
 #include "tests/support/crash_record_bytes.h"
+#include "tests/support/session_messages.h"
+#include "worker/session/packet.h"
 
 using namespace cosigner;
 
@@ -116,6 +118,26 @@ void add_control_calls(Corpus& corpus) {
                          .finish()));
 }
 
+void add_packets(Corpus& corpus) {
+  using worker::encode_contents;
+  std::vector<ByteVector> all;
+  ipc::each(test::AllSessionMessages{}, [&]<class T>(const T& /*kind*/) {
+    all.push_back(worker::encode_message(test::filled<T>()));
+    corpus.add("packets", as_view(encode_contents(true, {}, {all.back()})));
+  });
+  corpus.add("packets", as_view(encode_contents(false, {1, 2}, all)));
+  auto hello = test::filled<worker::SignedHello>();
+  hello.body = worker::encode_fields(test::filled<worker::Hello>());
+  corpus.add("packets", worker::encode_hello_packet(hello));
+  auto start = test::filled<worker::Start>();
+  start.hellos.assign(2, hello);
+  corpus.add("packets", as_view(encode_contents(true, {}, {worker::encode_message(start)})));
+  corpus.add("packets", worker::encode_greeting(true, ByteVector{1, 2, 3}));
+  ByteVector sealed = worker::sealed_header(1, 2, ByteVector{1, 2, 3});
+  sealed.resize(sealed.size() + 40);  // sequence, a short ciphertext
+  corpus.add("packets", sealed);
+}
+
 Request example(const IdentityKey& key, Operation operation) {
   Request out;
   out.cluster = "demo";
@@ -171,6 +193,7 @@ int main(int count, char** arguments) {
   add_start_messages(corpus);
   add_crash_records(corpus);
   add_control_calls(corpus);
+  add_packets(corpus);
 
   for (const auto operation : {Operation::kKeygen, Operation::kSign}) {
     const Request request = example(key, operation);

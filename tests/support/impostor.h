@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "crypto/base/wire.h"
 #include "crypto/channel/channel.h"
 #include "tests/support/engine_cluster.h"
 #include "worker/session/packet.h"
