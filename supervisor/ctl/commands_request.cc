@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
 
 #include "crypto/secp256k1/ecdsa.h"
 #include "ipc/joined.h"
 #include "ipc/key_file.h"
 #include "supervisor/ctl/commands.h"
+#include "supervisor/ctl/status_line.h"
 #include "supervisor/ctl/table.h"
 
 namespace cosigner::ctl {
@@ -55,6 +55,17 @@ double milliseconds_since(std::chrono::steady_clock::time_point begin) {
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - begin);
   return static_cast<double>(took.count()) / 1000;
+}
+
+/// run_request(), and on a terminal for how long it has been waited for, from the first second on.
+Outcome<Answered> run_request_aloud(ControlClient& node, PreparedRequest request,
+                                    std::chrono::milliseconds timeout, const std::string& what) {
+  StatusLine line;
+  const auto limit = std::chrono::duration_cast<std::chrono::seconds>(timeout).count();
+  return run_request(node, std::move(request), timeout, [&](std::chrono::seconds waited) {
+    line.show(what + ": " + std::to_string(waited.count()) + " of at most " +
+              std::to_string(limit) + " s");
+  });
 }
 
 /// Of a failure after the cluster has done what it was asked to.
@@ -109,7 +120,8 @@ Outcome<void> run_keygen(const Context& context, const KeygenArguments& argument
   if (!prepared) {
     return std::unexpected(prepared.error());
   }
-  const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
+  const auto answered =
+      run_request_aloud(client->node, std::move(*prepared), arguments.timeout, "making the key");
   if (!answered) {
     return std::unexpected(answered.error());
   }
@@ -229,7 +241,8 @@ Outcome<void> run_sign(const Context& context, const SignArguments& arguments) {
   if (!prepared) {
     return std::unexpected(prepared.error());
   }
-  const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
+  const auto answered =
+      run_request_aloud(client->node, std::move(*prepared), arguments.timeout, "signing");
   if (!answered) {
     return std::unexpected(answered.error());
   }
@@ -279,7 +292,7 @@ Outcome<void> run_presign(const Context& context, const PresignArguments& argume
                   [&](const std::string& node) { return !present->contains(node); });
   }
   SystemRandom random;
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  StatusLine line;
   const auto begin = std::chrono::steady_clock::now();
   std::uint64_t made = 0;
   std::uint64_t ready = 0;
@@ -298,9 +311,7 @@ Outcome<void> run_presign(const Context& context, const PresignArguments& argume
     }
     const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
     if (!answered) {
-      if (terminal && made > 0) {
-        std::cerr << "\n";
-      }
+      line.keep();
       return std::unexpected(answered.error());
     }
     const auto* result = std::get_if<PresignResult>(&answered->answer.content);
@@ -311,14 +322,9 @@ Outcome<void> run_presign(const Context& context, const PresignArguments& argume
     made += result->made;
     ready = result->ready;
     answered_by = answered->by;
-    if (terminal) {
-      std::cerr << "\r\033[K" << made << " of " << arguments.count << " presignatures"
-                << std::flush;
-    }
+    line.show(std::to_string(made) + " of " + std::to_string(arguments.count) + " presignatures");
   }
-  if (terminal) {
-    std::cerr << "\r\033[K" << std::flush;
-  }
+  line.show({});
   if (context.json) {
     context.out << Json{{"user", arguments.user},
                         {"key", arguments.key},

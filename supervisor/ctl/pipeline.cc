@@ -118,8 +118,10 @@ Outcome<std::optional<Completion>> Pipeline::finish(Entry entry, Outcome<Answere
 }
 
 Outcome<Answered> run_request(ControlClient& node, PreparedRequest request,
-                              std::chrono::milliseconds timeout) {
+                              std::chrono::milliseconds timeout,
+                              const std::function<void(std::chrono::seconds)>& waiting) {
   Pipeline pipeline(node);
+  const auto begin = Pipeline::Clock::now();
   if (auto started = pipeline.start(std::move(request), 0, timeout); !started) {
     return std::unexpected(started.error());
   }
@@ -130,6 +132,9 @@ Outcome<Answered> run_request(ControlClient& node, PreparedRequest request,
     }
     if (*completion) {
       return std::move((*completion)->result);
+    }
+    if (waiting) {
+      waiting(std::chrono::duration_cast<std::chrono::seconds>(Pipeline::Clock::now() - begin));
     }
   }
 }

@@ -4,6 +4,7 @@
 // Nothing is retried.
 
 #include <chrono>
+#include <functional>
 #include <map>
 
 #include "supervisor/ctl/request_build.h"
@@ -53,8 +54,9 @@ class Pipeline {
   Clock::time_point next_expiry_check_{};
 };
 
-/// One request to its end.
-[[nodiscard]] Outcome<Answered> run_request(ControlClient& node, PreparedRequest request,
-                                            std::chrono::milliseconds timeout);
+/// One request to its end. `waiting` is called every second until then, with how long it has been.
+[[nodiscard]] Outcome<Answered> run_request(
+    ControlClient& node, PreparedRequest request, std::chrono::milliseconds timeout,
+    const std::function<void(std::chrono::seconds)>& waiting = {});
 
 }  // namespace cosigner::ctl
