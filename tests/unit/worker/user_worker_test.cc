@@ -8,8 +8,10 @@
 #include <iostream>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "crypto/identity/certificate.h"
+#include "crypto/identity/statement.h"
 #include "ipc/answer.h"
 #include "ipc/child_messages.h"
 #include "ipc/key_record.h"
@@ -21,6 +23,7 @@
 #include "nats_server.h"
 #include "test_supervisor.h"
 #include "tests/support/wall_clock.h"
+#include "tests/unit/worker/two_nodes.h"
 #include "worker/user/subjects.h"
 #include "worker/user/throw_trace.h"
 
@@ -29,6 +32,8 @@ using namespace cosigner::worker;
 using cosigner::test::NatsServer;
 using cosigner::test::TestChild;
 using cosigner::test::TestSupervisor;
+using cosigner::test::TwoNodes;
+using cosigner::test::TwoWorkers;
 
 namespace {
 
@@ -94,6 +99,34 @@ std::size_t private_kib(pid_t pid) {
   return total;
 }
 
+bool agrees_to_leave(TestChild& worker, std::uint64_t ask) {
+  worker.send(ipc::EvictAsk{.ask = ask});
+  const auto reply = worker.expect<ipc::EvictReply>();
+  CHECK(reply.ask == ask);
+  return reply.agree;
+}
+
+/// Asks until it agrees: an acknowledgement between it and its peer may be on its way still.
+bool agrees_in_the_end(TestChild& worker, std::uint64_t ask) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!agrees_to_leave(worker, ask)) {
+    if (std::chrono::steady_clock::now() > limit) {
+      return false;
+    }
+    ++ask;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+/// It stands still when this returns.
+void stop(const TestChild& child) {
+  REQUIRE(::kill(child.pid(), SIGSTOP) == 0);
+  int status = 0;
+  REQUIRE(::waitpid(child.pid(), &status, WUNTRACED) == child.pid());
+  REQUIRE(WIFSTOPPED(status));
+}
+
 }  // namespace
 
 TEST_CASE("a worker says hello, becomes ready, agrees to leave when idle, and exits clean") {
@@ -106,6 +139,78 @@ TEST_CASE("a worker says hello, becomes ready, agrees to leave when idle, and ex
   CHECK(reply.agree);
   worker.send(ipc::Work{.request = 1, .envelope = {1}});  // crosses the reply: for the next worker
   CHECK_THROWS(worker.expect<ipc::Answer>());
+  CHECK(worker.reap() == 0);
+}
+
+TEST_CASE("a worker with a request in hand refuses to leave, and answers it") {
+  TwoNodes nodes(Scheme::kEd25519);
+  TwoWorkers workers = nodes.workers();
+  TestChild& worker = workers[0];
+  constexpr std::uint8_t kFill = 1;
+  Request wanted = nodes.request();
+  wanted.message = ByteVector(32, kFill);
+  wanted.issued_at_ms -= 5000;  // before this worker began: the store may know its result
+  const auto request = sign_request(wanted, nodes.initiator);
+  REQUIRE(request);
+  stop(workers[1]);  // the session waits for its peer until this test has asked
+
+  workers.ask(0, *request);
+  const auto lookup = worker.expect<ipc::ResultLookup>();
+  CHECK_FALSE(agrees_to_leave(worker, 1));  // the store has its question
+  worker.send(ipc::ResultFound{.order = lookup.order, .answer = {}});
+  CHECK_FALSE(agrees_to_leave(worker, 2));  // its session runs
+
+  REQUIRE(::kill(workers[1].pid(), SIGCONT) == 0);
+  workers.ask(1, *request);
+  workers.wait_for_answers();
+  nodes.check_signatures(workers, kFill);
+  CHECK(agrees_in_the_end(worker, 3));
+  CHECK(worker.reap() == 0);
+}
+
+TEST_CASE("a worker whose order the store has not answered refuses to leave") {
+  // Nobody waits here: the last worker left a share that not all participants have acknowledged.
+  Node node;
+  TestChild worker = node.supervisor.fork("alice", ++node.generation);
+  ipc::WorkerStart start = node.start_for(worker.expect<ipc::WorkerHello>(), "alice");
+  KeyRecord record;
+  record.cluster = start.cluster;
+  record.user = start.user;
+  record.key = "k";
+  record.epoch = 1;
+  record.threshold = 2;
+  record.participants = {{1, "node1"}, {2, "node2"}};
+  record.public_key.resize(32);
+  record.public_shares.assign(2, ByteVector(32));
+  record.session = node.random.bytes<SessionId>();
+  const ByteVector bytes = encode_key_record(record);
+  start.keys = {{.key = record.key,
+                 .epoch = record.epoch,
+                 .state = ipc::KeyState::kPending,
+                 .session = record.session,
+                 .record = bytes,
+                 .sealed_share = ByteVector(64),
+                 .certificate = {}}};
+  worker.send(start);
+  std::optional<ipc::StorePending> order;
+  for (bool ready = false; !ready || !order;) {
+    const ipc::Frame frame = worker.next();
+    ready = ready || frame.type == ipc::WorkerReady::kType;
+    if (frame.type == ipc::StorePending::kType) {
+      order = ipc::decode<ipc::StorePending>(frame).value();
+    }
+  }
+  CHECK_FALSE(agrees_to_leave(worker, 1));
+
+  Statement promise = acknowledgement_statement(
+      record, bytes, {.node = "node1", .generation = start.generation, .signature = {}});
+  sign_statement(promise, node.identity);
+  worker.send(ipc::Stored{.order = order->order,
+                          .ok = true,
+                          .error_name = {},
+                          .error_message = {},
+                          .statement = encode_statement(promise)});
+  CHECK(agrees_to_leave(worker, 2));  // what is pending waits in the store, for the next worker
   CHECK(worker.reap() == 0);
 }
 
