@@ -80,6 +80,49 @@ def test_killed_at_the_node_that_was_asked(cluster, keys, what):
     cluster.sign_and_verify("ann", keys["ann"], b"afterwards")
 
 
+@pytest.mark.parametrize("what,node", [("worker", 2), ("gateway", 2), ("zygote", 2), ("supervisor", 2),
+                                       ("worker", 1), ("gateway", 1), ("zygote", 1)])
+def test_killed_with_a_request_in_hand(cluster, keys, what, node):
+    """node 1 is asked. The other nodes' workers are paused, so that the signature is under way at `node` and cannot end before
+    the process dies: the session runs in the worker, the supervisor and the gateway wait for the answer. The zygote is paused
+    itself, with the order for ann's worker. What is left of the cluster signs."""
+    others = [at for at in (1, 2, 3) if at != node]
+    for at in (1, 2, 3):
+        cluster.sign("ann", b"warm", node=at)
+    victim = pid_of(cluster, what, node)
+    if what == "zygote":
+        cluster.evict("ann", node)
+        paused = [victim]
+    else:
+        paused = [cluster.worker("ann", at) for at in others]
+    dead = {"children": list(children(victim))}
+
+    def in_hand():
+        user = cluster.user("ann", node)
+        return user and (user["state"] == "starting" if what == "zygote" else user["in_flight"] > 0 and user["sessions"] > 0)
+
+    with RawClient(cluster, node=1) as client:
+        for pid in paused:
+            cluster.stop_process(pid)
+        answers = client.sign("ann", b"in hand when the %s died" % what.encode())
+        wait_until(in_hand, 5, f"node{node} to have the request in hand")
+        os.kill(victim, signal.SIGKILL)
+        for pid in paused:
+            cluster.continue_process(pid)
+        if what == "gateway" and node == 1:  # it was to hear the answers
+            assert client.until(lambda: answers.failed or answers.by_node, 20), "no answer"
+            assert answers.failed is None or answers.failed["error"] in TYPED, answers.failed
+        else:
+            names = [f"node{at}" for at in others] + ([f"node{node}"] if what == "worker" else [])
+            assert client.until(lambda: all(name in answers.by_node for name in names), 20), answers.by_node
+            assert all(answers.by_node[f"node{at}"] == ["ok"] for at in others), answers.by_node
+            assert what != "worker" or answers.by_node[f"node{node}"] == ["worker_crashed"], answers.by_node
+        assert not answers.doubled(), answers.by_node
+    recovered(cluster, what, node, dead)
+    for at in (1, 2, 3):
+        cluster.sign_and_verify("ann", keys["ann"], b"after the %s at %d" % (what.encode(), at), node=at)
+
+
 def test_the_supervisor_of_the_asked_node_is_killed(cluster, keys):
     """Its clients lose their connection (exit status 69) and nothing else is lost: no orphan after 2 s, the same bytes
     asked at another node are signed, and the node serves when it is started again."""
