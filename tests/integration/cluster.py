@@ -17,6 +17,8 @@ import time
 import nacl.exceptions
 import nacl.signing
 
+from processes import living_in
+
 # Topologies of a test: in a leaf topology interest takes time to spread. What is as much the same there as it can be is
 # tried on it under --full only.
 BOTH = ["single", "leaf"]
@@ -89,6 +91,13 @@ def alive(pid):
         return False
 
 
+def command_line(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return [""]
+
+
 def sanitizer_reports(directory):
     """What any sanitizer said in any log. A report need not fail a request: others do the work of a process that it ended."""
     return [f"{path.name}: {line}" for path in sorted(directory.glob("**/*.log"))
@@ -127,11 +136,26 @@ class Cluster:
                               timeout=120)
         if kind is not None:
             print(self.logs())
+        deadline = time.monotonic() + 5  # what dies with its parent may take a moment
+        while (left := self.left_over()) and time.monotonic() < deadline:
+            time.sleep(0.02)
         found = sanitizer_reports(self.dir)
         shutil.rmtree(self.dir, ignore_errors=True)
         if kind is None:
             assert down.returncode == 0, f"devcluster down: {down.stdout}{down.stderr}"
+            assert left == [], f"they live on after devcluster down: {left}"
             assert self.breaks_its_programs or not found, "\n".join(found)
+
+    def left_over(self):
+        """What devcluster has started and not ended: cosignerd and nats-server by their arguments, and by its working directory
+        whatever is below a cosignerd."""
+        below = living_in(self.dir)
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and int(entry) not in below and alive(int(entry)):
+                words = command_line(entry)
+                if words[0].endswith(("/cosignerd", "nats-server")) and any(str(self.dir) in word for word in words):
+                    below.append(int(entry))
+        return [(pid, command_line(pid)) for pid in below]
 
     stopped_pids = ()
     breaks_its_programs = False  # a sanitizer's report is no news then
@@ -179,10 +203,7 @@ class Cluster:
         port = self.status(node)["broker"]["url"].rsplit(":", 1)[1]
         for entry in os.listdir("/proc"):
             if entry.isdigit():
-                try:
-                    command = open(f"/proc/{entry}/cmdline", "rb").read().decode(errors="replace").split("\0")
-                except OSError:
-                    continue
+                command = command_line(entry)
                 if command[0].endswith("nats-server") and any(str(self.dir) in word for word in command):
                     configuration = next(word for word in command if str(self.dir) in word)
                     if port in open(configuration).read():

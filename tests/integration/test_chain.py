@@ -40,6 +40,16 @@ def test_a_second_keygen_of_the_same_name_is_refused(cluster, alice):
     cluster.sign_and_verify("alice", alice, b"the first key still signs")
 
 
+def test_only_the_named_participants_hold_the_key(cluster):
+    made = cluster.ctl("keygen", "--user", "carol", "--key", "k", "--scheme", "ed25519", "--threshold", "2", "--participants",
+                       "node3,node1")
+    assert made["participants"] == ["node1", "node3"]
+    for node in (1, 3):
+        cluster.sign_and_verify("carol", made["public_key"], b"asked at node %d" % node, node=node)
+        assert cluster.ctl("keys", "--user", "carol", node=node)["keys"][0]["participants"] == ["node1", "node3"]
+    assert cluster.ctl("keys", "--user", "carol", node=2)["keys"] == []
+
+
 def test_unknown_users_and_keys_are_typed_errors(cluster, alice):
     for user, key, error in (("nobody", "k", {"unknown_user", "unknown_key"}), ("alice", "other", {"unknown_key"})):
         with pytest.raises(CommandFailed) as failure:

@@ -24,7 +24,42 @@ ipc::ResultLookup lookup(const ipc::StoreResult& of) {
   return out;
 }
 
+/// The connection that was opened last, whoever opened it.
+sqlite3* last_connection = nullptr;
+extern "C" int note_connection(sqlite3* connection, const char** /*error*/,
+                               const sqlite3_api_routines* /*api*/) {
+  last_connection = connection;
+  return SQLITE_OK;
+}
+
+std::string pragma_of(sqlite3* connection, const std::string& name) {
+  sqlite3_stmt* statement = nullptr;
+  REQUIRE(sqlite3_prepare_v2(connection, ("PRAGMA " + name).c_str(), -1, &statement, nullptr) ==
+          SQLITE_OK);
+  REQUIRE(sqlite3_step(statement) == SQLITE_ROW);
+  const std::string value(reinterpret_cast<const char*>(sqlite3_column_text(statement, 0)));
+  sqlite3_finalize(statement);
+  return value;
+}
+
 }  // namespace
+
+TEST_CASE("store: its connection is the durable one that the promises rest on") {
+  const StoreFixture fixture;
+  const auto entry = reinterpret_cast<void (*)()>(note_connection);
+  REQUIRE(sqlite3_auto_extension(entry) == SQLITE_OK);
+  for (int i = 0; i < 2; ++i) {  // a new file, and one that is there
+    last_connection = nullptr;
+    const auto store = fixture.open();
+    REQUIRE(store);
+    REQUIRE(last_connection != nullptr);
+    CHECK(pragma_of(last_connection, "journal_mode") == "wal");
+    CHECK(pragma_of(last_connection, "synchronous") == "2");  // FULL
+    CHECK(pragma_of(last_connection, "secure_delete") == "1");
+    CHECK(pragma_of(last_connection, "temp_store") == "2");  // memory: nothing in /tmp
+  }
+  CHECK(sqlite3_cancel_auto_extension(entry) == 1);
+}
 
 TEST_CASE("store: generations are never used twice, across openings") {
   const StoreFixture fixture;
