@@ -50,23 +50,32 @@ def lie(cluster, client, passes, confirmed, answering):
         arm("sign.burnt", "arm", "ann", argument=3)
         watches[node] = [arm("store.confirmed", confirmed, "ann", count=0, argument=2),
                          arm("message.sending", "kill", "ann", count=0), arm("answer.sending", "kill", "ann", count=0)]
-    wrong = cluster.faults[LIAR].arm("sign.sending", "spoil", "ann", passes=passes, argument=key_mark(cluster.key))
-    for _ in range(40):  # not every signing set has node 3 in it
-        answers = client.sign("ann", os.urandom(32), scheme=SCHEME)
-        assert client.until(lambda: len(answers.by_node) >= answering, 20), f"only {answers.by_node} answered"
-        # Another pair has signed: the request is none the worse.
-        assert all(names == ["ok"] for names in answers.by_node.values()), answers.by_node
-        client.forget(answers)
-        if cluster.faults[LIAR].hits(wrong):
-            break
-    assert cluster.faults[LIAR].hits(wrong) == 1, "node 3 was in no signing set"
 
     def hits():
         return {node: [cluster.faults[node].hits(entry) for entry in watches[node]] for node in HONEST}
-    wait_until(lambda: any(map(any, hits().values())), 20, "the wrong message to be found")
-    finder, = (node for node, counts in hits().items() if any(counts))
-    assert hits()[finder] == [1, 0, 0], "something left the worker before its ban was confirmed"
-    return finder
+
+    def sign_until_altered():
+        wrong = cluster.faults[LIAR].arm("sign.sending", "spoil", "ann", passes=passes, argument=key_mark(cluster.key))
+        for _ in range(40):  # not every signing set has node 3 in it
+            answers = client.sign("ann", os.urandom(32), scheme=SCHEME)
+            assert client.until(lambda: len(answers.by_node) >= answering, 20), f"only {answers.by_node} answered"
+            early = [node for node, (_, *killed) in hits().items() if any(killed)]
+            assert not early, f"something left a worker before its ban was confirmed: {early}"
+            # Another pair has signed: the request is none the worse.
+            assert all(names == ["ok"] for names in answers.by_node.values()), answers.by_node
+            client.forget(answers)
+            if cluster.faults[LIAR].hits(wrong):
+                return
+        raise AssertionError("node 3 was in no signing set")
+
+    # On a busy machine an attempt can be over before the message comes, and who has given it up looks at nothing any more.
+    for _ in range(5):
+        sign_until_altered()
+        if client.until(lambda: any(map(any, hits().values())), 5):
+            break
+    found = [node for node, counts in hits().items() if any(counts)]
+    assert len(found) == 1 and hits()[found[0]] == [1, 0, 0], f"found and confirmed, packets, answers: {hits()}"
+    return found[0]
 
 
 def assert_banned(cluster, finder):
@@ -123,8 +132,7 @@ def test_a_failed_check_bans_the_pair_before_anybody_hears_of_it():
             # A wrong VOLE message, the second of a pair's two. The finder goes on, and signs with the third.
             finder = lie(cluster, client, passes=1, confirmed="disarm", answering=3)
             assert_banned(cluster, finder)
-            bystanders.go_on()
             unban(cluster, finder)
-            for number in range(20, 26):
+            for number in range(20, 23):
                 assert sign(cluster, number, node=number % 3 + 1)["public_key"] == cluster.key
             bystanders.go_on()
