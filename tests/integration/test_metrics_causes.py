@@ -75,7 +75,7 @@ def test_requests_beyond_an_initiators_rate_are_counted(cluster):
     with RawClient(cluster, seed=seed) as client:
         asked = [client.sign("hasty", b"m") for _ in range(10)]
         assert client.until(lambda: all("node1" in answers.by_node for answers in asked), 20)
-    errors = [answer["error"] for answers in asked for node, answer in answers.contents if node == "node1"]
+    errors = [answers.error("node1") for answers in asked]
     limited = [error for error in errors if error["name"] == "rate_limited"]
     assert 0 < len(limited) < 10, "the first is served"
     assert all(error["retryable"] and 0 < error["retry_after_ms"] <= 1000 and not error["may_have_executed"] for error in limited)

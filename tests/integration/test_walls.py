@@ -196,7 +196,7 @@ def test_at_the_cap_who_was_used_least_recently_goes_and_nobody_who_is_busy(clus
         waiting, pids = keep_busy(cluster, client, living(cluster))
         refused = client.sign("eve", b"m")
         assert client.until(lambda: "node1" in refused.by_node, 20), refused.by_node
-        error = next(answer["error"] for node, answer in refused.contents if node == "node1")
+        error = refused.error("node1")
         assert error["name"] == "overloaded" and error["retryable"] and error["retry_after_ms"] > 0, error
         assert not error["may_have_executed"]
         assert moves.of(overloaded) == 1
