@@ -1,8 +1,8 @@
 // cosignerctl doctor: each verdict, from facts as the node, the broker and the kernel give them.
 
-#include "supervisor/ctl/doctor_findings.h"
-
 #include <catch2/catch.hpp>
+
+#include "supervisor/ctl/doctor_findings.h"
 
 namespace cosigner::ctl::test {
 namespace {
