@@ -23,7 +23,7 @@ namespace cosigner::supervisor {
 
 struct CgroupLimits {
   std::uint64_t memory_bytes = 1ULL << 30U;
-  std::uint32_t tasks = 64;  ///< a worker has seven threads, nine while its credentials are renewed
+  std::uint32_t tasks = 64;  ///< a worker has six threads, and one more while it drains its link
 };
 
 /// This process's cgroup directory if it is one of version 2 that was handed to this node: marked
