@@ -189,6 +189,13 @@ void ControlServer::sweep() {
 
 void ControlServer::forget(std::uint64_t id) {
   connections_.erase(id);
+  note_closed();
+}
+
+void ControlServer::note_closed() {
+  if (connections_.empty() && on_closed_) {
+    std::exchange(on_closed_, nullptr)();
+  }
 }
 
 void ControlServer::stop_listening() {
@@ -199,14 +206,18 @@ void ControlServer::stop_listening() {
   socket_.reset();
 }
 
-void ControlServer::stop(const Error& error) {
+void ControlServer::stop(const Error& error, std::function<void()> on_closed) {
   stop_listening();
+  on_closed_ = nullptr;  // not before all of them have been told
   for (const auto& [id, connection] : std::map(connections_)) {  // some end at once
     connection->stop(error);
   }
+  on_closed_ = std::move(on_closed);
+  note_closed();
 }
 
 ControlServer::~ControlServer() {
+  on_closed_ = nullptr;
   stop_listening();
   while (!connections_.empty()) {
     const auto connection = connections_.begin()->second;

@@ -73,8 +73,9 @@ class ControlServer {
   [[nodiscard]] static Expected<std::unique_ptr<ControlServer>> adopt(
       uv_loop_t* loop, ipc::UniqueFd socket, Handler handler, Welcome welcome, Limits limits);
   /// Takes no more calls, ends those under way with this error, and closes each connection once
-  /// its client has read its replies (or the server is destroyed).
-  void stop(const Error& error);
+  /// its client has read its replies (or the server is destroyed). `on_closed`, once, after the
+  /// last of them, unless the server is destroyed before.
+  void stop(const Error& error, std::function<void()> on_closed);
   /// Closes every connection and removes the socket if listen() made it.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
@@ -91,6 +92,7 @@ class ControlServer {
   void accept();
   void stop_listening();
   void forget(std::uint64_t id);
+  void note_closed();
   /// There is room for one more connection of this peer.
   [[nodiscard]] bool has_room_for(const ControlPeer& peer, bool is_welcome) const;
   void sweep();
@@ -107,6 +109,7 @@ class ControlServer {
   std::optional<LoopTimer> accept_timer_;  ///< polls again, after descriptors had run out
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, std::shared_ptr<Connection>> connections_;
+  std::function<void()> on_closed_;  ///< set by stop()
 };
 
 }  // namespace cosigner::supervisor

@@ -208,10 +208,12 @@ void GatewayLink::died(const std::string& why) {
   presence_timer_.stop();
   stop_timer_.stop();
   for (auto& [number, publish] : std::exchange(publishes_, {})) {
-    publish.on_failed({.code = ErrorCode::kWorkerCrashed,
-                       .message = "This node's gateway died; other nodes may have the request.",
-                       .may_have_executed = true,
-                       .retryable = true});
+    publish.on_failed(
+        {.code = stopping_ ? ErrorCode::kShuttingDown : ErrorCode::kWorkerCrashed,
+         .message = stopping_ ? "This node shut down; other nodes may have the request."
+                              : "This node's gateway died; other nodes may have the request.",
+         .may_have_executed = true,
+         .retryable = true});
   }
   if (stopping_) {
     outlets_.on_gone();

@@ -68,6 +68,7 @@ Node::Node(uv_loop_t* loop, Config config, ipc::UniqueFd lock, Issuer issuer)
       stop_timer_(loop, [this] { stop_deadline(); }),
       farewell_timer_(loop, [this] {
         spdlog::warn("stopping without a goodbye: something did not end in time");
+        end_calls(nullptr);
         stopped();
       }) {}
 
@@ -100,7 +101,7 @@ Expected<void> Node::start(ipc::UniqueFd children, std::optional<ipc::UniqueFd> 
           .presence = [this](const std::string& node, bool present) { on_presence(node, present); },
           .take_generation = [this] { return pool_->take_generation(); },
           .on_change = [this] { changed(); },
-          .on_gone = [this] { stopped(); }});
+          .on_gone = [this] { end_calls([this] { stopped(); }); }});
   pool_ = std::make_unique<WorkerPool>(
       loop_, config_, issuer_, *store_, *tree_, *metrics_, random_,
       WorkerPool::Outlets{
@@ -340,7 +341,18 @@ void Node::hurry() {
 void Node::stop_deadline() {
   // The registry kills the workers itself; a fork that nobody answers is this one's part.
   tree_->stop();
-  farewell_timer_.start(kFarewellMs);
+  if (!gateway_stopping_) {
+    overdue_ = true;
+    farewell_timer_.start(kFarewellMs);
+  }
+}
+
+void Node::end_calls(std::function<void()> on_closed) {
+  control_->stop({.code = ErrorCode::kShuttingDown,
+                  .message = "This node shut down before the call was done.",
+                  .may_have_executed = true,
+                  .retryable = true},
+                 std::move(on_closed));
 }
 
 void Node::stopped() {
@@ -350,14 +362,14 @@ void Node::stopped() {
 }
 
 void Node::stop_gateway() {
-  // After the workers, whose last answers go out through it.
+  // After the workers, whose last answers go out through it. It answers this node's own clients
+  // too, so that their calls go on until it has gone.
   if (std::exchange(gateway_stopping_, true)) {
     return;
   }
-  control_->stop({.code = ErrorCode::kShuttingDown,
-                  .message = "This node shut down before the call was done.",
-                  .may_have_executed = true,
-                  .retryable = true});
+  if (!overdue_) {
+    farewell_timer_.start(kFarewellMs);
+  }
   exporter_->stop();
   gateway_->stop(kGatewayFarewellMs);
 }

@@ -77,6 +77,7 @@ class Node {
   /// Where the host allows it; rlimits stand either way.
   void use_cgroups();
   void stop_gateway();
+  void end_calls(std::function<void()> on_closed);
   void stop_deadline();
   void stopped();
 
@@ -109,6 +110,7 @@ class Node {
   std::string shown_status_;             ///< by systemd
   bool stopping_ = false;
   bool gateway_stopping_ = false;
+  bool overdue_ = false;  ///< the workers' deadline passed before they had ended
   bool hurried_ = false;
   std::function<void()> on_stopped_;
 };

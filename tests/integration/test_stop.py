@@ -84,7 +84,7 @@ def test_drain_finishes_what_is_in_flight_and_takes_nothing_more(patient):
     worker = wait_until(lambda: patient.worker("ben", 2), 10, "ben's worker")
     for pid in peers:
         patient.stop_process(pid)
-    with RawClient(patient) as client:  # of another node: its own ends the calls of its clients with a final reply
+    with RawClient(patient, node=2) as client:  # of the node itself: its calls go on until its last answer is back
         under_way = client.sign("ben", b"under way")
         wait_until(lambda: patient.user("ben", 2)["in_flight"] == 1, 10, "the request to be in hand")
         patient.ctl("drain", node=2)

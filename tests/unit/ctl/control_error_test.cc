@@ -34,7 +34,7 @@ class RefusingNode {
           if (!at_its_end) {
             call->fail(error_);
           } else if (call->command() == "stop") {
-            server_->stop(error_);
+            server_->stop(error_, nullptr);
           } else {
             open_.push_back(std::move(call));
           }

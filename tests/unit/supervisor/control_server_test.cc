@@ -129,6 +129,31 @@ TEST_CASE("control socket: silence ends a connection, a call that takes long doe
   node.until([&] { return node.server->connections() == 0; });
 }
 
+TEST_CASE("control socket: stopped, it is closed once the last client has read its replies") {
+  Server node;
+  Client slow(node.path());
+  slow.write(call_of(5, "wait"));
+  Client other(node.path());
+  other.write(call_of(6, "wait"));
+  node.until([&] { return node.waiting.size() == 2; });
+  node.waiting[0]->part(ByteVector(4U << 20U, 1));  // more than its socket holds
+  int closed = 0;
+  node.server->stop({.code = ErrorCode::kShuttingDown, .message = "over"}, [&] { ++closed; });
+  node.until([&] {
+    other.read();
+    return other.replies().size() == 1 && other.hung_up_on();
+  });
+  node.until([&] { return node.server->connections() == 1; });
+  CHECK(closed == 0);
+  node.until([&] {
+    slow.read();
+    return slow.replies().size() == 2 && closed == 1;
+  });
+  CHECK(node.cancelled == 0);
+  node.server.reset();
+  CHECK(closed == 1);
+}
+
 TEST_CASE("control socket: a client that never reads is disconnected at its bound") {
   ControlServer::Limits limits;
   limits.queued_bytes = 1U << 20;
