@@ -7,10 +7,9 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <mutex>
 
 #include "ipc/unique_fd.h"
+#include "worker/nats/link_listeners.h"
 
 namespace cosigner::worker {
 namespace {
@@ -51,40 +50,6 @@ std::string status_text(natsStatus status, const char* detail) {
 }
 std::string error_text(natsStatus status) {
   return status_text(status, nats_GetLastError(nullptr));
-}
-
-// nats.c's thread for callbacks may be late: it tells of errors even after it has told of the
-// connection's end. Its closure is a number, which means nothing any more once the link is gone.
-class Listeners {
- public:
-  void* add(const LinkCallbacks& callbacks) {
-    const std::lock_guard lock(mutex_);
-    listeners_.emplace(++last_, &callbacks);
-    return reinterpret_cast<void*>(last_);
-  }
-  /// Nobody is being called back afterwards.
-  void remove(void* closure) {
-    const std::lock_guard lock(mutex_);
-    listeners_.erase(reinterpret_cast<std::uintptr_t>(closure));
-  }
-  template <class Call>
-  void call(void* closure, Call&& call) {
-    const std::lock_guard lock(mutex_);
-    const auto found = listeners_.find(reinterpret_cast<std::uintptr_t>(closure));
-    if (found != listeners_.end()) {
-      call(*found->second);
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::uintptr_t, const LinkCallbacks*> listeners_;
-  std::uintptr_t last_ = 0;
-};
-
-Listeners& listeners() {
-  static Listeners all;
-  return all;
 }
 
 BrokerMessage taken_from(natsMsg* message) {
@@ -165,12 +130,13 @@ struct BrokerLink::State {
     const natsStatus status = natsConnection_GetLastError(connection, &text);
     const std::string reason =
         status == NATS_OK ? "the broker closed the connection" : status_text(status, text);
-    listeners().call(closure, [&](const LinkCallbacks& callbacks) { callbacks.on_lost(reason); });
+    link_listeners().call(closure,
+                          [&](const LinkCallbacks& callbacks) { callbacks.on_lost(reason); });
   }
   static void on_no_responders(natsConnection* /*connection*/, natsSubscription* /*subscription*/,
                                natsMsg* message, void* closure) {
     if (message != nullptr) {
-      listeners().call(closure, [&](const LinkCallbacks& callbacks) {
+      link_listeners().call(closure, [&](const LinkCallbacks& callbacks) {
         callbacks.on_no_responders(taken_from(message));
       });
       natsMsg_Destroy(message);
@@ -184,7 +150,7 @@ struct BrokerLink::State {
     } else if (status == NATS_SLOW_CONSUMER) {
       kind = BrokerProblemKind::kSlowConsumer;
     }
-    listeners().call(closure, [&](const LinkCallbacks& callbacks) {
+    link_listeners().call(closure, [&](const LinkCallbacks& callbacks) {
       callbacks.on_problem({kind, 1, error_text(status)});
     });
   }
@@ -217,7 +183,7 @@ std::expected<std::unique_ptr<BrokerLink>, std::string> BrokerLink::open(
   open_library();
   auto state = std::make_unique<State>();
   state->callbacks = std::move(callbacks);
-  state->listener = listeners().add(state->callbacks);
+  state->listener = link_listeners().add(state->callbacks);
   state->key = key.duplicate();
   state->jwt = access.jwt;
   std::unique_ptr<BrokerLink> link(new BrokerLink(std::move(state)));
@@ -414,7 +380,7 @@ bool BrokerLink::heard() {
 }
 
 BrokerLink::~BrokerLink() {
-  listeners().remove(state_->listener);
+  link_listeners().remove(state_->listener);
   state_->destroy_spent();
   // First the connection: after an UNSUB it would wait 500 ms for the loop to write that.
   natsConnection_Close(state_->connection);
