@@ -1,6 +1,7 @@
 // Delivery between two workers: once, in spite of everything, or given up after the window.
 #include "worker/session/link.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -202,6 +203,10 @@ TEST_CASE("the window accepts every sequence number once, in any order", "[link]
 }
 
 TEST_CASE("messages are lost, doubled and reordered, and arrive once each", "[link]") {
+  // Where a quarter is lost each way, ten attempts in a row come to nothing now and then: 0.44^10,
+  // one message in 4,000, and of most of those only the acknowledgements. The sender knows.
+  std::size_t sent = 0;
+  std::size_t given_up = 0;
   for (std::uint64_t seed = 1; seed <= static_cast<std::uint64_t>(test::rounds(20, 1000)); ++seed) {
     CAPTURE(seed);
     Pair pair;
@@ -240,7 +245,11 @@ TEST_CASE("messages are lost, doubled and reordered, and arrive once each", "[li
       take(wire, pair.b, now);
       take(back, pair.a, now);
     }
-    CHECK(std::multiset<std::string>(pair.b.got.begin(), pair.b.got.end()) == expected);
-    CHECK(pair.given_up == 0);
+    const std::multiset<std::string> got(pair.b.got.begin(), pair.b.got.end());
+    CHECK(std::ranges::includes(expected, got));  // each once
+    CHECK(expected.size() - got.size() <= pair.given_up);
+    sent += expected.size();
+    given_up += pair.given_up;
   }
+  CHECK(given_up * 1000 < sent);
 }
