@@ -279,10 +279,10 @@ class Cluster:
 
 
 class SigningClients:
-    """Client threads that sign one message after another until stopped, each through a node that stays up."""
+    """Client threads that sign one message after another until stopped, each through one of `nodes`, which stay up."""
 
-    def __init__(self, cluster, users, public_keys, clients, node=1):
-        self.cluster, self.users, self.public_keys, self.node = cluster, users, public_keys, node
+    def __init__(self, cluster, users, public_keys, clients, nodes=(1,)):
+        self.cluster, self.users, self.public_keys, self.nodes = cluster, users, public_keys, nodes
         self.halt = threading.Event()
         self.done, self.failures, self.slowest = 0, [], 0.0
         self.lock = threading.Lock()
@@ -290,13 +290,14 @@ class SigningClients:
 
     def _run(self, number):
         user = self.users[number % len(self.users)]
+        node = self.nodes[number // len(self.users) % len(self.nodes)]  # of each user's clients one after another
         count = 0
         while not self.halt.is_set():
             message = f"client {number} message {count}".encode()
             count += 1
             begin = time.monotonic()
             try:
-                failure = None if self.signs(user, message) else "signature does not verify"
+                failure = None if self.signs(user, message, node) else "signature does not verify"
             except (CommandFailed, subprocess.TimeoutExpired) as error:
                 failure = str(error)
             took = time.monotonic() - begin
@@ -306,8 +307,8 @@ class SigningClients:
                 if failure:
                     self.failures.append(failure)
 
-    def signs(self, user, message):
-        answer = self.cluster.sign(user, message, node=self.node)
+    def signs(self, user, message, node):
+        answer = self.cluster.sign(user, message, node=node)
         return verifies(self.public_keys[user], message, answer["signature"])
 
     def __enter__(self):

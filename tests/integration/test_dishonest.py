@@ -23,11 +23,11 @@ class Bystanders(SigningClients):
     def __init__(self, cluster):
         self.signed = dict.fromkeys(self.KEYS, 0)
         public_keys = {user: cluster.keygen(user, key, scheme=SCHEME)["public_key"] for user, key in self.KEYS.items()}
-        super().__init__(cluster, list(self.KEYS), public_keys, clients=len(self.KEYS), node=LIAR)
+        super().__init__(cluster, list(self.KEYS), public_keys, clients=len(self.KEYS), nodes=[LIAR])
 
-    def signs(self, user, message):
+    def signs(self, user, message, node):
         digest = hashlib.sha256(message).digest()
-        answer = self.cluster.ctl("sign", "--user", user, "--key", self.KEYS[user], "--digest-hex", digest.hex(), node=self.node)
+        answer = self.cluster.ctl("sign", "--user", user, "--key", self.KEYS[user], "--digest-hex", digest.hex(), node=node)
         self.signed[user] += 1
         return openssl_verifies(self.public_keys[user], digest, bytes.fromhex(answer["der"]))
 
