@@ -7,6 +7,7 @@
 #include "ipc/answer.h"
 #include "ipc/seqpacket.h"
 #include "supervisor/log/log.h"
+#include "supervisor/service/clock.h"
 #include "supervisor/service/worker_pool.h"
 
 namespace cosigner::supervisor {
@@ -14,13 +15,19 @@ namespace {
 
 /// Generations reserved at a time: one durable write for as many forks.
 constexpr std::uint64_t kGenerationBlock = 1000;
+/// No block begins below the clock's milliseconds times this: a store that is put back from an
+/// older copy does not know which numbers were given out since, and peers listen to no number
+/// twice. More than forks use up, and the two blocks that a restart may skip are 125 ms of it.
+constexpr std::uint64_t kGenerationsPerMs = 16;
 
 }  // namespace
 
 void WorkerPool::perform(action::ReserveGenerations&) {
   store_.submit(
       StoreThread::Urgency::kNow,
-      [](Store& store) { return store.reserve_generations(kGenerationBlock); },
+      [floor = wall_ms() * kGenerationsPerMs](Store& store) {
+        return store.reserve_generations(kGenerationBlock, floor);
+      },
       [this](const Expected<std::uint64_t>& first) {
         if (!first) {
           spdlog::error("no generations could be reserved: {}", first.error().message);

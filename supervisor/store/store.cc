@@ -5,6 +5,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
+
 #include "crypto/base/hash.h"
 #include "crypto/base/seal.h"
 #include "supervisor/store/statements.h"
@@ -206,7 +208,7 @@ Expected<bool> Store::truncate_log() {
   return database_.truncate_log();
 }
 
-Expected<std::uint64_t> Store::reserve_generations(std::uint64_t count) {
+Expected<std::uint64_t> Store::reserve_generations(std::uint64_t count, std::uint64_t floor) {
   constexpr std::string_view kName = "generation";
   std::uint64_t next = 1;
   {
@@ -223,6 +225,7 @@ Expected<std::uint64_t> Store::reserve_generations(std::uint64_t count) {
       }
     }
   }
+  next = std::max(next, floor);
   const std::uint64_t after = next + count;
   if (auto done =
           sql_->put_counter.run(kName, after, mac("counters", {as_bytes(kName), Number(after)}))

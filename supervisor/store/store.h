@@ -116,8 +116,11 @@ class Store {
   /// The configuration was read again.
   void set_peers(std::vector<ipc::Peer> peers) { identity_.peers = std::move(peers); }
 
-  /// Reserves [first, first + count) for good; never 0.
-  [[nodiscard]] Expected<std::uint64_t> reserve_generations(std::uint64_t count);
+  /// Reserves [first, first + count) for good; never 0, and `first` is at least `floor`: what an
+  /// older file put back does not know of is beyond numbers that were given out since, if the
+  /// floor is.
+  [[nodiscard]] Expected<std::uint64_t> reserve_generations(std::uint64_t count,
+                                                            std::uint64_t floor = 0);
 
   // ---- keys (user is the socket's, never a frame's)
   /// All epochs of all keys of a user, by key and epoch.

@@ -73,6 +73,22 @@ TEST_CASE("store: generations are never used twice, across openings") {
   }
 }
 
+TEST_CASE("store: no generation is below the floor, and none goes back with it") {
+  const StoreFixture fixture;
+  {
+    auto store = fixture.open();
+    REQUIRE(store);
+    REQUIRE(store->reserve_generations(100, 5000) == 5000);
+    REQUIRE(store->reserve_generations(100, 5050) == 5100);
+    REQUIRE(store->reserve_generations(100, 0) == 5200);  // the clock was put back
+  }
+  auto store = fixture.open();
+  REQUIRE(store);
+  REQUIRE(store->reserve_generations(1, 5300) == 5300);
+  REQUIRE(store->reserve_generations(1, 9000) == 9000);
+  REQUIRE(store->reserve_generations(1) == 9001);
+}
+
 TEST_CASE("store: an acknowledged share stands, and nothing else of its key is acknowledged") {
   const StoreFixture fixture;
   auto store = fixture.open();
