@@ -246,8 +246,11 @@ Expected<void> SessionEngine::Impl::admissible(const ParsedRequest& parsed) cons
           retryable(ErrorCode::kConflict, "key " + request.key + " is being made", 1000));
     }
     if (!known && !commits_.pending(request.key)) {
-      return fail(ErrorCode::kUnknownKey, "user " + request.user + " has no key " + request.key +
-                                              " on node " + environment_.node);
+      return fail(ErrorCode::kUnknownKey,
+                  "user " + request.user + " has no key " + request.key + " on node " +
+                      environment_.node +
+                      "; other nodes that have it sign without this one, which takes no part in it "
+                      "or has a store older than the key");
     }
     return {};
   }
