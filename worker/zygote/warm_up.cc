@@ -19,8 +19,9 @@
 namespace cosigner::worker {
 namespace {
 
-// Room enough for getaddrinfo, the deepest thing that runs on one of nats.c's threads; the uv loop
-// and all cryptography run on the main thread.
+// Room enough for getaddrinfo, the deepest thing that runs beside the main thread: on the link
+// thread, which connects, and signs the broker's nonce. The uv loop and all other cryptography run
+// on the main thread.
 constexpr std::size_t kThreadStackBytes = 256U << 10;
 
 [[noreturn]] void refuse(const std::string& why) {
@@ -36,7 +37,7 @@ void require(bool works, const char* what) {
 }  // namespace
 
 void configure_memory() {
-  mallopt(M_ARENA_MAX, 1);               // otherwise each of nats.c's threads gets an arena
+  mallopt(M_ARENA_MAX, 1);               // otherwise each thread of a child gets an arena
   mallopt(M_TRIM_THRESHOLD, 128 << 10);  // give back what a burst has used
   mallopt(M_MMAP_THRESHOLD, 256 << 10);  // fixed: large frames never settle in the heap
 #ifndef COSIGNER_SANITIZED               // sanitizers need more stack, and know best how much

@@ -6,7 +6,7 @@
 namespace cosigner::worker {
 
 /// Must run before the first allocation that matters and before any thread: one arena, small
-/// default stacks for the threads that nats.c will start in the children.
+/// default stacks for the threads that the children will start (the link thread and nats.c's).
 void configure_memory();
 
 /// Uses every primitive once: libsodium (and its self-test, crypto/ed25519/self_test.h), OpenSSL
