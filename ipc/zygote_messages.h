@@ -12,7 +12,7 @@ struct ZygoteReady {
   std::int32_t pid = 0;
   COSIGNER_MESSAGE(kZygoteReady, pid)
 };
-/// Carries the child's end of its socket as SCM_RIGHTS.
+/// Carries the child's end of its socket, and the writing end of its crash pipe, as SCM_RIGHTS.
 struct ForkOrder {
   std::uint64_t order = 0;
   Role role = Role::kWorker;
