@@ -48,7 +48,7 @@ _cosignerctl() {
             COMPREPLY=($(compgen -W "$(_cosignerctl_users)" -- "$cur"))
             return
             ;;
-        --key | --peer | --reason | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | \
+        --key | --peer | --reason | --threshold | --participants | --message-hex | --digest-hex | --path | --users | --concurrency | --duration | --count | --timeout | --interval | \
             --cluster | --node | --hub | --days | --broker-listen | --hub-listen)
             return
             ;;

@@ -68,7 +68,7 @@ complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l duration -x -d
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l count -x -d Signatures
 complete -c cosignerctl -n '__fish_seen_subcommand_from bench' -l latencies -d 'How often each came, with --json'
 complete -c cosignerctl -n '__fish_seen_subcommand_from first-signature' -l evict-socket -rF -d 'Control sockets of all nodes to evict at'
-complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign unban renew' -l timeout -x -d 'Seconds to wait'
+complete -c cosignerctl -n '__fish_seen_subcommand_from keygen sign presign unban renew' -l timeout -x -d 'Seconds to wait'
 complete -c cosignerctl -n '__fish_seen_subcommand_from unban renew' -l peer -x -d 'The other node'
 complete -c cosignerctl -n '__fish_seen_subcommand_from unban renew' -l reason -x -d 'Why it is safe now'
 complete -c cosignerctl -n '__fish_seen_subcommand_from init' -l first -d 'Begin a cluster with this node'
