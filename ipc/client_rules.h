@@ -51,9 +51,8 @@ class ClientRules {
   [[nodiscard]] const std::map<std::string, Error>& errors() const { return errors_; }
   /// How many different nodes' errors make an error.
   [[nodiscard]] std::size_t errors_needed() const;
-  /// Envelopes that did not verify, and why the last one did not.
+  /// Envelopes that did not verify.
   [[nodiscard]] std::uint64_t rejected() const { return rejected_; }
-  [[nodiscard]] const std::string& last_rejection() const { return last_rejection_; }
 
  private:
   Expected<RequestAnswer> authenticate(const AnswerEnvelope& envelope,
@@ -69,7 +68,7 @@ class ClientRules {
   std::optional<RequestAnswer> outcome_;
   std::string answered_by_;
   std::uint64_t rejected_ = 0;
-  std::string last_rejection_;
+  std::string last_rejection_;  ///< why the last one did not verify
 };
 
 }  // namespace cosigner

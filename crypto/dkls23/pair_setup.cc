@@ -1,7 +1,5 @@
 #include "crypto/dkls23/pair_setup.h"
 
-#include <algorithm>
-
 #include "crypto/base/declassify.h"
 
 namespace cosigner::dkls23 {

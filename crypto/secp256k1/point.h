@@ -33,7 +33,6 @@ class Point {
 
   [[nodiscard]] Bytes<33> encode() const;
   [[nodiscard]] UncompressedPoint uncompressed() const;
-  [[nodiscard]] bool has_odd_y() const { return encode().data[0] == 3; }
   [[nodiscard]] Point negated() const;
   /// k·P for a public k, in variable time; nothing for k = 0. 31 µs.
   [[nodiscard]] std::optional<Point> times_vartime(const Scalar& k) const;

@@ -1,10 +1,5 @@
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstdio>
-#include <functional>
 #include <thread>
 
 #include "ipc/pack.h"

@@ -4,7 +4,6 @@
 
 #include "ipc/map_reader.h"
 #include "ipc/pack.h"
-#include "supervisor/ctl/json.h"
 
 namespace cosigner::ctl {
 namespace {

@@ -4,16 +4,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "ipc/key_file.h"
 #include "supervisor/ctl/control_client.h"
 #include "supervisor/ctl/json.h"
-#include "supervisor/devcluster/ports.h"
 
 namespace cosigner::devcluster {
 namespace {

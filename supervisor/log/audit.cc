@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ipc/names.h"
 #include "supervisor/log/log.h"
 
 namespace cosigner::supervisor {

@@ -79,7 +79,6 @@ class MetricRegistry {
     return families_.emplace_back(MetricKind::kHistogram, std::move(name), std::move(help),
                                   std::move(labels));
   }
-  [[nodiscard]] const std::deque<MetricFamily>& families() const { return families_; }
   [[nodiscard]] std::string text() const;
 
  private:

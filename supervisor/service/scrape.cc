@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "supervisor/process/resident_memory.h"
 #include "supervisor/service/node.h"

@@ -1,7 +1,6 @@
 // Checks of stored keys, ordered by an operator: rows go to their user's worker one at a time, and
 // what it finds goes to whoever asked. Nothing is kept of it, and no share is seen here.
 
-#include <algorithm>
 #include <utility>
 
 #include "supervisor/service/worker_pool.h"

@@ -5,7 +5,6 @@
 
 #include <utility>
 
-#include "ipc/names.h"
 #include "worker/gateway/gateway_impl.h"
 
 namespace cosigner::worker {

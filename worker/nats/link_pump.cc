@@ -2,8 +2,6 @@
 
 #include <poll.h>
 
-#include <algorithm>
-
 namespace cosigner::worker {
 
 struct LinkPump::Handles {

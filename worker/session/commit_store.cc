@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "crypto/identity/share_seal.h"
 #include "crypto/identity/statement.h"
 #include "worker/session/commit.h"
 

@@ -1,7 +1,5 @@
 #include "worker/session/results.h"
 
-#include <algorithm>
-
 namespace cosigner::worker {
 
 const SessionId* Results::owner(const Request& request) const {

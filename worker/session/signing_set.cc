@@ -1,7 +1,5 @@
 #include "worker/session/signing_set.h"
 
-#include <algorithm>
-
 namespace cosigner::worker {
 
 namespace {

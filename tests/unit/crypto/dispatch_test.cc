@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "crypto/ed25519/group.h"
-#include "crypto/ed25519/sha512.h"
 #include "crypto/frost/ed25519_suite.h"
 #include "crypto/frost/lagrange.h"
 #include "tests/support/ed25519_encodings.h"

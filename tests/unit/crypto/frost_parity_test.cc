@@ -4,7 +4,6 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/ed25519/group.h"
-#include "crypto/ed25519/sha512.h"
 #include "crypto/frost/ed25519_suite.h"
 #include "crypto/frost/session.h"
 

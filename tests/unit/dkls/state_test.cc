@@ -5,7 +5,6 @@
 
 #include "crypto/dkls23/sign_messages.h"
 #include "crypto/protocol/key_share.h"
-#include "tests/support/full.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

@@ -3,7 +3,6 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/ecdsa_cluster.h"
-#include "tests/support/full.h"
 #include "tests/support/request_answers.h"
 #include "worker/session/presign_messages.h"
 

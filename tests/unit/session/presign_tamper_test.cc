@@ -3,7 +3,6 @@
 // is used twice, and nothing crashes or hangs.
 #include "tests/support/double_agent.h"
 #include "tests/support/field_alterer.h"
-#include "tests/support/full.h"
 #include "tests/support/presign_cluster.h"
 #include "worker/session/presign_messages.h"
 

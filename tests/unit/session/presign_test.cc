@@ -1,6 +1,5 @@
 // Presignatures through the engine: made by agreement, named by their owner alone, used once.
 #include "tests/support/double_agent.h"
-#include "tests/support/full.h"
 #include "tests/support/presign_cluster.h"
 #include "worker/session/presign_messages.h"
 

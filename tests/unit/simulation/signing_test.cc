@@ -1,6 +1,5 @@
 // Signing while the network loses, repeats, reorders and delays, and while workers die, hang and
 // are cut off, at most n − t of them at a time. One seed is one run.
-#include "tests/support/full.h"
 #include "tests/unit/simulation/invariants.h"
 
 using namespace cosigner;

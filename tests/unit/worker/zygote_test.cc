@@ -27,7 +27,6 @@
 #include "tests/support/refused_call.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/clone_into.h"
-#include "worker/zygote/warm_up.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;
