@@ -166,15 +166,15 @@ void SessionEngine::Impl::on_timer() {
   renew_if_due();
   if (now >= drain_deadline_us_) {
     presigner_.end_orders(
-        fail(ErrorCode::kShuttingDown, "the worker was stopped before this request was done")
-            .error());
+        retryable(ErrorCode::kShuttingDown, "the worker was stopped before this request was done"));
     touch_all([](Session& session) {
       session.fail(ErrorCode::kShuttingDown, "the worker was stopped before this session ended");
     });
     for (auto& [order, lookup] : lookups_) {
       for (const std::uint64_t work : lookup.waiters) {
         answer_error(work, lookup.parsed,
-                     fail(ErrorCode::kShuttingDown, "the worker was stopped").error());
+                     retryable(ErrorCode::kShuttingDown,
+                               "the worker was stopped before this request was looked up"));
       }
     }
     lookups_.clear();

@@ -268,10 +268,9 @@ void Presigner::finish_order(const SessionId& id, Order& order, std::string_view
                            .made = order.made,
                            .ready = static_cast<std::uint32_t>(depth(order.key).ready)}});
   } else if (order.broken) {
-    done_.push_back(
-        {id, fail(ErrorCode::kHandlerFailed, "this node failed at making presignatures of key " +
-                                                 order.key + ": the cause is in its log")
-                 .error()});
+    done_.push_back({id, retryable(ErrorCode::kHandlerFailed,
+                                   "this node failed at making presignatures of key " + order.key +
+                                       ": the cause is in its log")});
   } else {
     std::vector<std::string> absent;
     if (key != nullptr) {

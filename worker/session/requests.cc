@@ -199,7 +199,10 @@ void SessionEngine::Impl::on_result_found(const ipc::ResultFound& found) {
                lookup.parsed.request.key, epoch, found.answer);
       } else {
         answer_error(work, lookup.parsed,
-                     fail(ErrorCode::kStorageFailed, "the stored result cannot be read").error());
+                     Error{.code = ErrorCode::kStorageFailed,
+                           .message = "this request succeeded before, and this node cannot read "
+                                      "the stored result: ask another node",
+                           .may_have_executed = true});
       }
     }
     return;
@@ -301,7 +304,7 @@ void SessionEngine::Impl::admit(std::vector<std::uint64_t> waiters, ParsedReques
     });
     if (!begun) {
       presigner_.fail_order(
-          id, fail(ErrorCode::kHandlerFailed, "an exception ended this request").error());
+          id, retryable(ErrorCode::kHandlerFailed, "an exception ended this request"));
     }
     finish_orders();
     return;
