@@ -12,6 +12,7 @@
 #include <exception>
 
 #include "worker/crash/crash_handler.h"
+#include "worker/exit_status.h"
 #include "worker/fault_point.h"
 #include "worker/gateway/gateway.h"
 #include "worker/sandbox/sandbox.h"
@@ -25,7 +26,6 @@
 namespace {
 
 constexpr int kExitUsage = 64;
-constexpr int kExitSoftware = 70;
 
 constexpr const char* kHelp =
     "usage: cosigner-worker --zygote | --version | --help\n"
@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
       return zygote();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "cosigner-worker: %s\n", error.what());
-      return kExitSoftware;
+      return cosigner::worker::kExitSoftware;
     }
   }
   std::fputs(kHelp, stderr);

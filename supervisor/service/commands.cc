@@ -112,8 +112,6 @@ void Commands::handle(Request request) {
   (this->*found->second.run)(request, arguments);
 }
 
-// ---- ending processes
-
 Commands::Commands(Node& node)
     : node_(node),
       rights_(node.config().control.admin, node.config().control.view),
@@ -132,6 +130,8 @@ void Commands::log_refusal(const ControlPeer& peer, const std::string& command) 
                peer.uid, peer.pid, ipc::make_loggable(command),
                std::exchange(refusals_unlogged_, 0));
 }
+
+// ---- ending processes
 
 void Commands::evicted(const std::string& user, std::optional<Error> error) {
   const std::int64_t now = monotonic_ms();

@@ -29,7 +29,7 @@ bool Gateway::open(int socket_fd) {
   ipc::FrameChannel::Handlers handlers;
   handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
   // Without a supervisor there is nothing to be a gateway of.
-  handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(0); };
+  handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(kExitClean); };
   handlers.on_exception = [this](std::string_view what) {
     log(4, "a handler failed: " + std::string(what));
   };
@@ -216,7 +216,7 @@ void Gateway::drain() {
     broker_->drain();  // kClosed ends the process
   } else {
     finish();
-    _exit(0);
+    _exit(kExitClean);
   }
 }
 
@@ -302,14 +302,14 @@ std::uint64_t Gateway::wall_ms() {
 int run_gateway(int socket_fd, std::uint64_t generation) {
   uv_loop_t loop;
   if (uv_loop_init(&loop) != 0) {
-    return 1;
+    return kExitSoftware;
   }
   Gateway gateway(&loop, generation);
   if (!gateway.open(socket_fd)) {
-    return 1;
+    return kExitSoftware;
   }
   uv_run(&loop, UV_RUN_DEFAULT);
-  return 0;
+  return kExitClean;
 }
 
 }  // namespace cosigner::worker

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "worker/exit_status.h"
 #include "worker/gateway/gateway_impl.h"
 
 namespace cosigner::worker {
@@ -48,7 +49,7 @@ void Gateway::on_message(const BrokerMessage& message) {
 void Gateway::on_state(const BrokerStateChange& change) {
   if (change.state == BrokerState::kClosed) {
     finish();
-    _exit(0);
+    _exit(kExitClean);
   }
   const bool connected = change.state == BrokerState::kSubscribed;
   ipc::BrokerState state;
