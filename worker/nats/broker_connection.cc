@@ -114,7 +114,7 @@ class BrokerConnection::Impl : public std::enable_shared_from_this<Impl> {
         break;
       case BrokerLink::PublishStatus::kRefused:
         tell(BrokerProblem{BrokerProblemKind::kPublishFailed, 1,
-                           "larger than the broker's max_payload"});
+                           "larger than the broker's max_payload, or to no valid subject"});
         break;
       case BrokerLink::PublishStatus::kBroken:
         return false;  // its end is told by on_lost

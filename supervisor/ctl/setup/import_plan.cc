@@ -17,7 +17,9 @@ Expected<PeerChange> compare(const Card& own, const PeerList& listed, const Card
   if (card.node == own.node) {
     if (card.identity != own.identity) {
       return fail(ErrorCode::kConflict,
-                  "a card names this node, '" + own.node + "', with another identity");
+                  "a card names this node, '" + own.node +
+                      "', with another identity: another node has the same name, or the card is "
+                      "older than this node's identity");
     }
     change.status = PeerStatus::kThisNode;
     return change;
@@ -80,12 +82,14 @@ Expected<AuthorityChange> plan_authority(const NodeDirectory& directory, const B
   if (last.authority != bundle.authority) {
     return fail(ErrorCode::kConflict, "this bundle is signed by another authority, " +
                                           fingerprint(bundle.authority) + ", than the last, " +
-                                          fingerprint(last.authority));
+                                          fingerprint(last.authority) +
+                                          ": ask the operator of the cluster's first node");
   }
   if (last.serial > bundle.serial) {
     return fail(ErrorCode::kConflict, "this bundle is older than the one in use (" +
                                           std::to_string(bundle.serial) + ", " +
-                                          std::to_string(last.serial) + ")");
+                                          std::to_string(last.serial) +
+                                          "): get the newest from the cluster's first node");
   }
   if (last.serial == bundle.serial && !std::ranges::equal((*before)->sealed, sealed)) {
     return fail(ErrorCode::kConflict, "this bundle has the number of the one in use, " +
@@ -133,7 +137,8 @@ Expected<ImportPlan> plan_cards(const NodeDirectory& directory, const std::vecto
       return std::unexpected(change.error());
     }
     if (std::ranges::find(out.peers, card.node, &PeerChange::node) != out.peers.end()) {
-      return fail(ErrorCode::kConflict, "node '" + card.node + "' comes twice");
+      return fail(ErrorCode::kConflict,
+                  "node '" + card.node + "' comes twice: give one card of each node");
     }
     out.peers.push_back(std::move(*change));
   }

@@ -126,7 +126,9 @@ Expected<CredentialForm> NodeDirectory::write_credential(const char* name, std::
       return CredentialForm::kEncrypted;
     }
     if (form == CredentialForm::kEncrypted) {
-      return fail(ErrorCode::kStorageFailed, "systemd-creds cannot encrypt for this host");
+      return fail(ErrorCode::kStorageFailed,
+                  "systemd-creds cannot encrypt for this host: 'systemd-creds setup' may say why; "
+                  "without it, --credentials plain makes files");
     }
   }
   if (auto written = write_secret(path, secret); !written) {
