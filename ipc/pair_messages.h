@@ -1,5 +1,6 @@
 #pragma once
-// Checks, burns and renewals of the OT state that a key has with each peer (dkls23.md §10).
+// Checks, burns and renewals of the OT state that a key has with each peer (class C in
+// crypto/base/abort.h).
 
 #include <cstdint>
 #include <string>
@@ -11,7 +12,7 @@ namespace cosigner::ipc {
 
 /// The worker is about to check `peer`'s OT or VOLE messages against secrets of this epoch. Written
 /// to the socket before the check begins; not answered. If the worker dies before the matching
-/// Checked, the peer may have caused it: a strike, the third bans (dkls23.md §10).
+/// Checked, the peer may have caused it: a strike, the third bans.
 struct Checking {
   std::string key;
   std::uint64_t epoch = 0;

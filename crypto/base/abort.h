@@ -9,7 +9,8 @@
 
 namespace cosigner {
 
-/// dkls23.md §10. What the session engine must do with a failure.
+/// What the session engine must do with a failure. Of class C, worker/session/README.md has the
+/// whole.
 enum class AbortClass : std::uint8_t {
   kRecoverable,   ///< A: bad length, encoding, echo, stale, local error. Fail the attempt, wipe, no
                   ///< ban.

@@ -1,5 +1,5 @@
 #pragma once
-// H(tag; a, b, …) of dkls23.md §1: SHA-256 with the BIP-340 prefix SHA256(tag)‖SHA256(tag), then
+// H(tag; a, b, …): SHA-256 with the BIP-340 prefix SHA256(tag)‖SHA256(tag), then
 // every part as u32-be length ‖ bytes. XOF(tag, n; …) = H(tag; …, u32 0) ‖ H(tag; …, u32 1) ‖ … cut
 // to n bytes.
 
@@ -14,7 +14,7 @@
 namespace cosigner {
 
 /// Plain SHA-256, streaming. Copyable: a copy is a midstate (112 bytes, no heap).
-/// OpenSSL's low-level functions cost 66 ns a block against 109 ns through EVP (libraries.md §2).
+/// OpenSSL's low-level functions cost 66 ns a block against 109 ns through EVP.
 class Sha256 {
  public:
   Sha256();

@@ -21,7 +21,7 @@ struct Free {
   void operator()(EVP_KDF_CTX* context) const { EVP_KDF_CTX_free(context); }
 };
 
-// Fetched once: an implicit fetch costs more than the cipher (libraries.md §2).
+// Fetched once: an implicit fetch costs more than the cipher.
 const EVP_CIPHER* aes_256_gcm() {
   static EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
   return cipher;

@@ -1,9 +1,9 @@
 #pragma once
 // Every domain-separation tag of the system, in one place. No tag is shared between protocols or
-// versions (dkls23.md §1, ToB-11). Building blocks that several protocols use (pairs, base OT,
-// PPRF, OT extension, VOLE, zero shares) have tags of their own; what they hash begins with a
-// session id, and that has its protocol's tag. tests/unit/base checks that all tags differ,
-// tests/support/checklist that each is used in one place.
+// versions (tests/unit/dkls/CHECKLIST.md, ToB-11). Building blocks that several protocols use
+// (pairs, base OT, PPRF, OT extension, VOLE, zero shares) have tags of their own; what they hash
+// begins with a session id, and that has its protocol's tag. tests/unit/base checks that all tags
+// differ, tests/support/checklist that each is used in one place.
 
 #include <array>
 #include <string_view>
@@ -40,7 +40,7 @@ struct Tag {
   X(kPresignRun, "cosigner/1/session/presign-run")                         \
   X(kRenewalSession, "cosigner/1/session/renewal")                         \
   X(kPresence, "cosigner/1/presence")                                      \
-  /* common DKG, dkls23.md §5 */                                           \
+  /* common DKG */                                                         \
   X(kDkgSid, "cosigner/1/dkg/sid")                                         \
   X(kDkgCommitment, "cosigner/1/dkg/commitment")                           \
   X(kDkgCoefficientProof, "cosigner/1/dkg/coefficient-proof")              \

@@ -4,10 +4,9 @@
 // Schemes stand beside one another behind this interface; the engine never looks inside a payload.
 //
 // Life of one attempt:  construct → hello() → start(set) → receive(…)… → outcome()
-//   * hello() is the scheme's first message. It rides in the session's rendezvous (design.md, "The
-//   way of a request"),
-//     signed by the worker, and comes back to everyone in start(): the rendezvous is the protocol's
-//     first round.
+//   * hello() is the scheme's first message. It rides in the session's rendezvous
+//     (worker/session/rendezvous.h), signed by the worker, and comes back to everyone in start():
+//     the rendezvous is the protocol's first round.
 //   * A failed check returns an Abort and the object is dead: every later call returns an Abort as
 //   well.
 //   * Messages may come early (a faster peer is one round ahead): they are kept, at most one for
@@ -91,8 +90,8 @@ class Protocol {
 
 struct KeygenParameters {
   Scheme scheme = Scheme::kEd25519;
-  Digest context;  ///< ctx of dkls23.md §3: protocol, cluster, suite, n, t, identities, key id,
-                   ///< epoch, session
+  Digest context;  ///< all that the run is bound to: protocol, cluster, suite, n, t, identities,
+                   ///< key id, epoch, session
   std::uint16_t threshold = 0;
   std::vector<ParticipantIndex> participants;  ///< sorted, all n
   ParticipantIndex self = 0;

@@ -36,8 +36,8 @@ struct PublicKeyRecord {
   ByteVector public_key;        ///< 32 bytes Ed25519, 33 bytes secp256k1
   std::vector<std::pair<ParticipantIndex, ByteVector>>
       public_shares;  ///< S_i = s_i·G, sorted by index, n of them
-  Digest chain_code;  ///< all schemes (dkls23.md §5)
-  Digest transcript;  ///< T of dkls23.md §5
+  Digest chain_code;  ///< for BIP-32; every scheme has one
+  Digest transcript;  ///< of the key generation
 
   friend bool operator==(const PublicKeyRecord&, const PublicKeyRecord&) = default;
 };

@@ -1,4 +1,4 @@
-// The commands about pairwise OT state: bans, unban, renew (dkls23.md §10; README).
+// The commands about pairwise OT state: bans, unban, renew (README).
 
 #include "ipc/pack.h"
 #include "supervisor/control/command_arguments.h"

@@ -1,4 +1,4 @@
-// Checks, burns and renewals of pairwise OT state (dkls23.md §10): what the supervisor must know in
+// Checks, burns and renewals of pairwise OT state: what the supervisor must know in
 // memory while a worker checks, and what becomes of it when the worker dies.
 //
 // An open check is known here only, for no signature waits for an fsync. A worker's death with one

@@ -1,4 +1,4 @@
-// Burn: strikes, bans and renewals of pairwise OT state (dkls23.md §10). A ban and the share
+// Burn: strikes, bans and renewals of pairwise OT state. A ban and the share
 // without the burnt state are one transaction, so that no moment has one without the other.
 
 #include "ipc/key_record.h"

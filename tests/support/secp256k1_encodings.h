@@ -1,5 +1,5 @@
 #pragma once
-// Encodings that no secp256k1 point or scalar field may accept: dkls23.md §1 allows compressed
+// Encodings that no secp256k1 point or scalar field may accept: what is allowed is compressed
 // points with the prefixes 02 and 03 and a canonical x on the curve, and scalars below q.
 
 #include <array>

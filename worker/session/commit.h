@@ -1,6 +1,6 @@
 #pragma once
 // The commit of new shares: pending → acknowledgements of all participants → certificate → active,
-// or a participant's refusal → discarded (design: "Commit of keygen, refresh and reshare").
+// or a participant's refusal → discarded.
 //
 // An acknowledgement is a promise. It binds this node, through timeouts and restarts, until it
 // holds the certificate or a refusal of that very record; a worker that starts with a pending share

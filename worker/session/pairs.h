@@ -1,6 +1,6 @@
 #pragma once
-// The OT state of this user's keys with each peer: bans, burns, and renewals (dkls23.md §10;
-// README of this folder).
+// The OT state of this user's keys with each peer: bans, burns, and renewals (README of
+// this folder).
 //
 // A burn takes effect here at once: the pair is banned, its state erased from the open share, and
 // the caller cuts what else runs with it (take_burnt()). Until the store has confirmed, muted()

@@ -21,7 +21,7 @@ class Tally {
   /// `again`: not the session's first.
   void attempt(std::string_view operation, bool again);
   void misbehaviour(const std::string& node) { ++misbehaviours_[node]; }
-  /// Class D: somebody among the signers lied, and nobody can be named (dkls23.md §10: alarm).
+  /// Class D: somebody among the signers lied, and nobody can be named (crypto/base/abort.h).
   void unattributable() { ++unattributable_; }
 
   /// Everything since the last call. `retransmissions`: of the worker's whole life.

@@ -1,4 +1,4 @@
-// Class C failures (dkls23.md §10): a peer that cheats in OT or VOLE is banned durably before
+// Class C failures (crypto/base/abort.h): a peer that cheats in OT or VOLE is banned durably before
 // anybody can see that it was caught, and never gets a second try. Checklist lines ToB-8, ToB-12.
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,6 @@
-// A member that spoils every presignature in a way that names nobody: class D (dkls23.md §10). It
-// bans nobody, and is counted and told to the operator, for nothing else would show it.
+// A member that spoils every presignature in a way that names nobody: class D
+// (crypto/base/abort.h). It bans nobody, and is counted and told to the operator, for nothing else
+// would show it.
 #include <catch2/catch.hpp>
 
 #include "crypto/protocol/key_share.h"
