@@ -22,7 +22,7 @@ struct ControlReply {
   std::string error_name;
   std::string error_message;
   bool may_have_executed = false;
-  ByteVector body;  ///< msgpack map
+  ByteVector body;  ///< msgpack map; of an error: retryable, retry_after_ms
   COSIGNER_MESSAGE(kControlReply, call, final, error_name, error_message, may_have_executed, body)
 };
 struct ControlCancel {

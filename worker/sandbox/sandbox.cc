@@ -17,7 +17,7 @@
 namespace cosigner::worker {
 namespace {
 
-/// A worker has about a dozen descriptors; a second broker connection during a renewal one more.
+/// A worker has about a dozen descriptors; a second broker link during a renewal two more.
 constexpr rlim_t kMaxDescriptors = 64;
 /// Private writable memory. A user with 256 sessions of 1 MiB messages stays below half of it.
 constexpr rlim_t kMaxDataBytes = rlim_t{1} << 30;

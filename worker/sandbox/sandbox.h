@@ -3,10 +3,9 @@
 // network, while the process has one thread: later threads inherit them.
 //
 // Limits (descriptors, data), no capabilities, landlock (files, ports, signals), seccomp (an
-// allow-list). That
-// no_new_privs is set, cores and ptrace are off, and foreign descriptors are closed is
-// enter_child()'s work. Sanitizer builds keep the limits of enter_child() only: their run times
-// open files and map terabytes.
+// allow-list). That no_new_privs is set, cores and ptrace are off, and foreign descriptors are
+// closed is enter_child()'s work. Sanitizer builds keep the limits of enter_child() only: their run
+// times open files and map terabytes.
 
 #include <string>
 

@@ -52,7 +52,7 @@ constexpr auto kAllBits = SeccompRules::kAllBits;
 constexpr SeccompRules::Narrow kNarrow[] = {
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},  // no new code
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
-    {SCMP_SYS(clone), 0, kThreadFlags, kThreadFlags},  // threads (nats.c's), no processes
+    {SCMP_SYS(clone), 0, kThreadFlags, kThreadFlags},  // threads, no processes
     {SCMP_SYS(fcntl), 1, kAllBits, F_GETFL},
     {SCMP_SYS(fcntl), 1, kAllBits, F_SETFL},
     {SCMP_SYS(fcntl), 1, kAllBits, F_GETFD},
