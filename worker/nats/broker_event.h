@@ -15,7 +15,7 @@ struct Outgoing {
   ByteVector payload;
 };
 
-/// Untrusted but for its subject, whose permissions the broker enforces.
+/// Untrusted: the broker's permissions on its subject hold as far as the broker does.
 struct BrokerMessage {
   std::string subject;
   std::string reply;  ///< empty if the sender wants no answer

@@ -65,7 +65,7 @@ class SessionEngine {
   SessionEngine& operator=(const SessionEngine&) = delete;
 
   void on_work(Now now, const ipc::Work& work);
-  /// `from` is the node the broker vouches for (subject); the payload is untrusted.
+  /// `from` is what the subject says; the payload must prove it (certificate, signature or seal).
   void on_packet(Now now, std::string_view from, ByteView payload);
   void on_no_responders(Now now, std::string_view node, std::uint64_t packet);
   void on_presence(Now now, std::string_view node, bool present);

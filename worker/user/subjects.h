@@ -1,10 +1,9 @@
 #pragma once
-// The subjects of one user on one node. The broker's permissions make the sender's node in them
-// trustworthy, and nothing else about a message.
+// The subjects of one user on one node. The sender's node in them is whom its own nats-server lets
+// it be, no more: the packet's certificate and signature, or its seal, must agree.
 //
-//   cosigner.<cluster>.user.<U>.<to>.<from>                     packets
-//   cosigner.<cluster>.user.<U>.<self>.none.<to>.<packet>       the server's 503 for a packet of
-//   ours
+//   cosigner.<cluster>.user.<U>.<to>.<from>                 packets
+//   cosigner.<cluster>.user.<U>.<self>.none.<to>.<packet>   the server's 503 for a packet of ours
 //
 // Two subscriptions, which have no subject in common; no node is called "none".
 
