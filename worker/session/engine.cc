@@ -215,7 +215,8 @@ std::vector<Effect> SessionEngine::Impl::take_effects() {
   for (Effect& effect : std::exchange(environment_.effects, {})) {
     const bool seen_outside = std::holds_alternative<Publish>(effect) ||
                               std::holds_alternative<ipc::Answer>(effect) ||
-                              std::holds_alternative<ipc::Wake>(effect);
+                              std::holds_alternative<ipc::Wake>(effect) ||
+                              std::holds_alternative<ipc::PresignatureStock>(effect);
     (seen_outside ? held_ : out).push_back(std::move(effect));
   }
   return out;
@@ -317,7 +318,7 @@ SessionEngine::Presignatures SessionEngine::presignatures(std::string_view key) 
 }
 bool SessionEngine::counted() const {
   const Environment& environment = impl_->environment();
-  return !environment.tally.empty(environment.counters.retransmissions);
+  return !impl_->muted() && !environment.tally.empty(environment.counters.retransmissions);
 }
 std::optional<ipc::WorkerMetrics> SessionEngine::take_metrics() {
   if (!counted()) {

@@ -90,7 +90,7 @@ class SessionEngine {
   /// Everything wanted since the last call, in order. Seals what is queued for peers: messages to
   /// one peer that arose since the last call travel in one packet, so a caller with several inputs
   /// at hand feeds all of them first. While a burn is not durable, only orders and logs come out:
-  /// nothing that a peer or a client could see.
+  /// nothing that a peer, a client or whoever reads the node's metrics could see.
   [[nodiscard]] std::vector<Effect> take_effects();
 
   /// Requests not answered yet (with a client waiting here).
@@ -106,7 +106,9 @@ class SessionEngine {
     std::size_t held = 0;
   };
   [[nodiscard]] Presignatures presignatures(std::string_view key) const;
-  /// For the node's metrics, since the last call; nothing if there is nothing to say.
+  /// For the node's metrics, since the last call; nothing if there is nothing to say, or nothing
+  /// may be said: while a burn is not durable, the counts of misbehaviours and answers would tell
+  /// of it.
   [[nodiscard]] std::optional<ipc::WorkerMetrics> take_metrics();
   /// Whether take_metrics() has something to say.
   [[nodiscard]] bool counted() const;

@@ -58,6 +58,7 @@ class SessionEngine::Impl {
   [[nodiscard]] std::optional<std::int64_t> next_deadline() const;
   [[nodiscard]] std::vector<Effect> take_effects();
   [[nodiscard]] bool idle() const;
+  [[nodiscard]] bool muted() const { return pairs_.muted(); }
   void forget_old() {
     results_.forget_old(environment_.now.monotonic_us);
     results_.forget_expired(environment_.wall_ms());
