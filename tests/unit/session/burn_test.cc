@@ -2,6 +2,7 @@
 // anybody can see that it was caught, and never gets a second try. Checklist lines ToB-8, ToB-12.
 #include <catch2/catch.hpp>
 
+#include "tests/support/eavesdropper.h"
 #include "tests/support/ecdsa_cluster.h"
 #include "tests/support/request_answers.h"
 #include "worker/session/presign_messages.h"
@@ -19,24 +20,6 @@ void sign_until_caught(EcdsaCluster& cluster, const std::string& victim, const s
   }
   REQUIRE(cluster.banned(victim, cheat));
 }
-
-/// What `node` says to anyone in sealed packets, read with its own keys.
-class Eavesdropper {
- public:
-  Eavesdropper(EcdsaCluster& cluster, const std::string& node)
-      : agent_(cluster, node, [this](const std::string& to, std::vector<ByteVector>& messages) {
-          for (const ByteVector& message : messages) {
-            heard.emplace_back(to, message);
-          }
-        }) {}
-  bool operator()(const std::string& from, const std::string& to, ByteVector& packet) {
-    return agent_(from, to, packet);
-  }
-  std::vector<std::pair<std::string, ByteVector>> heard;
-
- private:
-  DoubleAgent agent_;
-};
 
 }  // namespace
 
