@@ -251,11 +251,12 @@ TEST_CASE("a burn in presigning: nothing leaves before the ban is durable, then 
   std::optional<std::uint64_t> work;
   if (for_client) {
     // Who proposes the run that is spoilt hears of the request last: the others take part at once.
-    const ByteVector envelope = presign_envelope(cluster, 90);
+    // A request is looked up in the store before it is taken up, 2 ms at most.
+    const ByteVector envelope = presign_envelope(cluster, 150);
     for (const std::size_t node : own ? std::array{0U, 1U, 2U} : std::array{2U, 1U, 0U}) {
       const std::uint64_t asked = cluster.ask(cluster.node(node), envelope);
       work = node == 0 ? asked : work;
-      cluster.run(kMs);
+      cluster.run(3 * kMs);
     }
   }
   ban.happens();
@@ -317,9 +318,9 @@ TEST_CASE("a burn in presigning cuts a signature with that peer, in silence", "[
   cluster.ask(cluster.node("n3"), request.envelope);
   REQUIRE(cluster.run(50 * kMs, [&] { return kept.has_value(); }));
   spoilt.begin();
-  const ByteVector envelope = presign_envelope(cluster, 90);
+  const ByteVector envelope = presign_envelope(cluster, 150);
   const std::uint64_t presigning = cluster.ask(cluster.node("n1"), envelope);
-  cluster.run(kMs);
+  cluster.run(3 * kMs);
   cluster.ask(cluster.node("n3"), envelope);
   ban.happens([&] {
     CHECK(cluster.work(signature).answers.empty());
