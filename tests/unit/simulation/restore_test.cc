@@ -269,6 +269,7 @@ TEST_CASE(
     "a whole older store: OT state that was renewed since keeps the pair apart, and bans nobody",
     "[simulation]") {
   EcdsaCluster cluster(4, 3, 2);
+  cluster.settings.presignature_pool = 4;  // presigning meets the two states as well, unasked
   REQUIRE(cluster.signs({"n1", "n2", "n3"}));
   cluster.run(kSecond);
   const SimulatedStore copy = *cluster.node(0).store;
