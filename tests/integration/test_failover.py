@@ -68,22 +68,23 @@ class EcdsaClients(SigningClients):
         return openssl_verifies(self.public_keys[user], digest, bytes.fromhex(answer["der"]))
 
 
+@pytest.mark.parametrize("victim", [1, 3] if FULL else [3])
 @pytest.mark.parametrize("topology", LEAF_UNLESS_FULL)
-def test_a_node_is_killed_while_ecdsa_signs(topology):
+def test_a_node_is_killed_while_ecdsa_signs(topology, victim):
     """As above; in a single topology test_ecdsa does the like with workers, and every set of nodes."""
     with Cluster(topology=topology) as cluster:
         users = ["user1", "user2"]
         keys = {user: cluster.keygen(user, scheme=SCHEME)["public_key"] for user in users}
-        with EcdsaClients(cluster, users, keys, CLIENTS) as clients:
+        with EcdsaClients(cluster, users, keys, CLIENTS, survivors(victim)) as clients:
             clients.wait_for(30)
-            os.kill(cluster.supervisor(3), signal.SIGKILL)
+            os.kill(cluster.supervisor(victim), signal.SIGKILL)
             clients.wait_for(60)
-            cluster.restart_node(3)
-            cluster.wait_ready(3)
+            cluster.restart_node(victim)
+            cluster.wait_ready(victim)
             clients.wait_for(20)
-        report("killed, ECDSA", cluster, clients)
+        report(f"node {victim} killed, ECDSA", cluster, clients)
         assert clients.failures == []
-        with EcdsaClients(cluster, users, keys, 1, nodes=[3]) as clients:
+        with EcdsaClients(cluster, users, keys, 1, nodes=[victim]) as clients:
             clients.wait_for(2)
         assert clients.failures == []
 
