@@ -288,7 +288,11 @@ void GatewayLink::wake(const ipc::PublishWake& wake) {
 }
 
 Expected<std::uint64_t> GatewayLink::publish(ByteVector envelope, Publish publish) {
-  if (!ready_ || stopping_) {
+  if (stopping_) {
+    return std::unexpected(retryable(ErrorCode::kShuttingDown,
+                                     "This node is shutting down; ask again when it is back."));
+  }
+  if (!ready_) {
     return std::unexpected(
         retryable(ErrorCode::kOverloaded, "This node's gateway is starting; ask again.", 200));
   }
