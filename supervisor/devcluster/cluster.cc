@@ -88,6 +88,14 @@ Readiness look(const NodeLayout& node, unsigned nodes) {
   return {true, {}};
 }
 
+Expected<void> check_number(const State& state, unsigned node) {
+  if (node < 1 || node > state.nodes) {
+    return fail(ErrorCode::kBadRequest,
+                "this cluster has nodes 1 to " + std::to_string(state.nodes) + ".");
+  }
+  return {};
+}
+
 }  // namespace
 
 Cluster::Cluster(const fs::path& directory, Environment environment)
@@ -249,9 +257,8 @@ Expected<void> Cluster::start(std::optional<unsigned> node) {
   if (!state->complete) {
     return fail(ErrorCode::kConflict, "this cluster was never completely made: use `up` again.");
   }
-  if (node && (*node < 1 || *node > state->nodes)) {
-    return fail(ErrorCode::kBadRequest,
-                "this cluster has nodes 1 to " + std::to_string(state->nodes) + ".");
+  if (auto named = node ? check_number(*state, *node) : Expected<void>(); !named) {
+    return named;
   }
   const auto runs = [&state](const std::string& name) {
     const auto found = state->running.find(name);
@@ -280,6 +287,9 @@ Expected<void> Cluster::stop(unsigned node) {
   auto state = existing();
   if (!state) {
     return std::unexpected(state.error());
+  }
+  if (auto named = check_number(*state, node); !named) {
+    return named;
   }
   const auto found = state->running.find(layout_.node(node).name);
   if (found == state->running.end()) {
