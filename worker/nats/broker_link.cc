@@ -20,9 +20,6 @@ struct FreeOptions {
   void operator()(natsOptions* options) const { natsOptions_Destroy(options); }
 };
 
-// Each connection has one buffer of this size each way; the one for what goes out grows with the
-// largest message.
-constexpr int kBufferBytes = 16 << 10;
 // One thread of nats.c for what comes by callback.
 void open_library() {
   static const bool opened = [] {
@@ -34,7 +31,7 @@ void open_library() {
 }
 
 // What receive() takes at most before the loop gets its turn: more than an event queue holds.
-constexpr int kMostReads = 1024;
+constexpr std::size_t kMostReceivedBytes = 16U << 20;
 // Messages that have been read are destroyed so many, or so many bytes, at a time: nats.c wakes a
 // thread for it.
 constexpr std::size_t kSpentMessages = 32;
@@ -74,6 +71,7 @@ struct BrokerLink::State {
   void* listener = nullptr;  // what nats.c's thread for callbacks knows of it
   Ed25519SecretKey key;
   std::string jwt;
+  std::size_t buffer_bytes = 0;
   natsConnection* connection = nullptr;
   std::vector<natsSubscription*> subscriptions;
   natsSubscription* no_responders = nullptr;
@@ -186,6 +184,7 @@ std::expected<std::unique_ptr<BrokerLink>, std::string> BrokerLink::open(
   state->listener = link_listeners().add(state->callbacks);
   state->key = key.duplicate();
   state->jwt = access.jwt;
+  state->buffer_bytes = static_cast<std::size_t>(options.buffer_bytes);
   std::unique_ptr<BrokerLink> link(new BrokerLink(std::move(state)));
   if (auto connected = link->connect(options, access); !connected) {
     return std::unexpected(std::move(connected.error()));
@@ -218,7 +217,7 @@ std::expected<void, std::string> BrokerLink::connect(const LinkOptions& options,
   set(natsOptions_SetEventLoop(made, state, State::attach, State::poll_read, State::poll_write,
                                State::detach));
   set(natsOptions_SetIgnoreDiscoveredServers(made, true));
-  set(natsOptions_SetIOBufSize(made, kBufferBytes));
+  set(natsOptions_SetIOBufSize(made, options.buffer_bytes));
   set(natsOptions_SetClosedCB(made, State::on_closed, state->listener));
   set(natsOptions_SetErrorHandler(made, State::on_error, state->listener));
   if (!access.jwt.empty()) {
@@ -343,7 +342,8 @@ void BrokerLink::send() {
 }
 
 void BrokerLink::receive() {
-  for (int reads = 0; reads < kMostReads && !state_->ended; ++reads) {
+  for (std::size_t asked = 0; asked < kMostReceivedBytes && !state_->ended;
+       asked += state_->buffer_bytes) {
     natsConnection_ProcessReadEvent(state_->connection);
     for (natsSubscription* subscription : state_->subscriptions) {
       take_from(subscription);

@@ -52,6 +52,9 @@ struct LinkOptions {
   /// of `subjects` may match it. It is apart because nats.c hands such a message over with its
   /// subject by callback only, from a thread of its own.
   std::string no_responders_subject{};
+  /// What is read at once, and the least that the buffer for what goes out holds; that one grows
+  /// with the largest message.
+  int buffer_bytes = 16 << 10;
   std::chrono::milliseconds ping_interval{10'000};  ///< two unanswered ones lose the link
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds write_deadline{1'000};  ///< of a server that does not read
