@@ -12,6 +12,15 @@ namespace cosigner::supervisor {
 /// A call's arguments as a tree that points into `bytes`; none at all are an empty map.
 [[nodiscard]] Expected<ipc::Tree> open_arguments(ByteView bytes);
 
+/// After the shape was read: what was wrong with it, or what is left over, which no command
+/// overlooks: who sends it means something by it.
+[[nodiscard]] Expected<void> finish_arguments(const ipc::MapReader& arguments);
+
+/// Of commands that take none.
+struct NoArguments {};
+[[nodiscard]] inline NoArguments no_arguments(ipc::MapReader& /*arguments*/) {
+  return {};
+}
 /// "user": a bad one is an error of the map, like everything below.
 [[nodiscard]] std::string user_argument(ipc::MapReader& arguments);
 /// The same, or empty if there is none: everybody.
@@ -22,7 +31,7 @@ struct KeyArguments {
   std::string key;
 };
 [[nodiscard]] KeyArguments key_arguments(ipc::MapReader& arguments);
-/// Of `unban` and `renew`. Whether there is such a key and such a peer, the store knows.
+/// Of `renew`. Whether there is such a key and such a peer, the store knows.
 struct PairArguments {
   std::string user;
   std::string key;
@@ -30,6 +39,8 @@ struct PairArguments {
   std::string reason;
 };
 [[nodiscard]] PairArguments pair_arguments(ipc::MapReader& arguments);
+/// Of `unban`: the same, but the reason may not be empty.
+[[nodiscard]] PairArguments unban_arguments(ipc::MapReader& arguments);
 /// "follow", false if it is not there.
 [[nodiscard]] bool follow_argument(ipc::MapReader& arguments);
 /// "level": a name that the logger knows or not; bounded.

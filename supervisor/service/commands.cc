@@ -5,11 +5,11 @@
 
 #include <csignal>
 #include <set>
+#include <type_traits>
 
 #include "ipc/names.h"
 #include "ipc/pack.h"
 #include "ipc/request.h"
-#include "supervisor/control/command_arguments.h"
 #include "supervisor/log/audit.h"
 #include "supervisor/service/node.h"
 
@@ -17,34 +17,54 @@ namespace cosigner::supervisor {
 
 struct Commands::Command {
   Rights needed;
-  void (Commands::*run)(const Request&, ipc::MapReader&);
+  void (*run)(Commands&, const Request&, ipc::MapReader&);
 };
+
+/// The one way from a call's arguments to a command: read by a function of command_arguments.h, and
+/// nothing left over. So no command can forget to look.
+template <auto read, auto run>
+void Commands::call(Commands& self, const Request& request, ipc::MapReader& arguments) {
+  const auto given = read(arguments);
+  if (const auto whole = finish_arguments(arguments); !whole) {
+    request->fail(whole.error());
+    return;
+  }
+  if constexpr (std::is_same_v<decltype(given), const NoArguments>) {
+    (self.*run)(request);
+  } else {
+    (self.*run)(request, given);
+  }
+}
 
 const std::map<std::string, Commands::Command, std::less<>>& Commands::table() {
   static const std::map<std::string, Command, std::less<>> kTable{
-      {"status", {Rights::kView, &Commands::status}},
-      {"metrics", {Rights::kView, &Commands::metrics}},
-      {"self-check", {Rights::kView, &Commands::self_check}},
-      {"cluster", {Rights::kView, &Commands::cluster}},
-      {"peers", {Rights::kView, &Commands::peers}},
-      {"version", {Rights::kView, &Commands::version}},
-      {"users", {Rights::kView, &Commands::users}},
-      {"user", {Rights::kView, &Commands::user}},
-      {"keys", {Rights::kView, &Commands::keys}},
-      {"bans", {Rights::kView, &Commands::bans}},
-      {"owners", {Rights::kView, &Commands::owners}},
-      {"events", {Rights::kView, &Commands::events}},
-      {"submit", {Rights::kView, &Commands::submit}},  // its authority is the initiator's signature
-      {"evict", {Rights::kAdmin, &Commands::evict}},
-      {"restart", {Rights::kAdmin, &Commands::restart}},
-      {"quarantine", {Rights::kAdmin, &Commands::quarantine}},
-      {"clear", {Rights::kAdmin, &Commands::clear}},
-      {"unban", {Rights::kAdmin, &Commands::unban}},
-      {"renew", {Rights::kAdmin, &Commands::renew}},
-      {"verify", {Rights::kAdmin, &Commands::verify}},  // starts processes and opens shares
-      {"drain", {Rights::kAdmin, &Commands::drain}},
-      {"log-level", {Rights::kAdmin, &Commands::log_level}},
-      {"reload", {Rights::kAdmin, &Commands::reload}},
+      {"status", {Rights::kView, &call<no_arguments, &Commands::status>}},
+      {"metrics", {Rights::kView, &call<no_arguments, &Commands::metrics>}},
+      {"self-check", {Rights::kView, &call<no_arguments, &Commands::self_check>}},
+      {"cluster", {Rights::kView, &call<no_arguments, &Commands::cluster>}},
+      {"peers", {Rights::kView, &call<no_arguments, &Commands::peers>}},
+      {"version", {Rights::kView, &call<no_arguments, &Commands::version>}},
+      {"users", {Rights::kView, &call<no_arguments, &Commands::users>}},
+      {"user", {Rights::kView, &call<user_argument, &Commands::user>}},
+      {"keys", {Rights::kView, &call<user_argument, &Commands::keys>}},
+      {"bans", {Rights::kView, &call<optional_user_argument, &Commands::bans>}},
+      {"owners", {Rights::kView, &call<no_arguments, &Commands::owners>}},
+      {"events", {Rights::kView, &call<follow_argument, &Commands::events>}},
+      {"submit",
+       {Rights::kView, &call<envelope_argument, &Commands::submit>}},  // its authority is the
+                                                                       // initiator's signature
+      {"evict", {Rights::kAdmin, &call<user_argument, &Commands::evict>}},
+      {"restart", {Rights::kAdmin, &call<user_argument, &Commands::restart>}},
+      {"quarantine", {Rights::kAdmin, &call<user_argument, &Commands::quarantine>}},
+      {"clear", {Rights::kAdmin, &call<user_argument, &Commands::clear>}},
+      {"unban", {Rights::kAdmin, &call<unban_arguments, &Commands::unban>}},
+      {"renew", {Rights::kAdmin, &call<pair_arguments, &Commands::renew>}},
+      {"verify",
+       {Rights::kAdmin,
+        &call<key_arguments, &Commands::verify>}},  // starts processes and opens shares
+      {"drain", {Rights::kAdmin, &call<no_arguments, &Commands::drain>}},
+      {"log-level", {Rights::kAdmin, &call<level_argument, &Commands::log_level>}},
+      {"reload", {Rights::kAdmin, &call<no_arguments, &Commands::reload>}},
   };
   return kTable;
 }
@@ -108,8 +128,8 @@ void Commands::handle(Request request) {
     request->fail(tree.error());
     return;
   }
-  ipc::MapReader arguments(tree->root(), "arguments");
-  (this->*found->second.run)(request, arguments);
+  ipc::MapReader arguments(tree->root(), "arguments of '" + command + "'");
+  found->second.run(*this, request, arguments);
 }
 
 Commands::Commands(Node& node)
@@ -170,12 +190,7 @@ void Commands::ask_again() {
   }
 }
 
-void Commands::evict(const Request& request, ipc::MapReader& arguments) {
-  const std::string user = user_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::evict(const Request& request, const std::string& user) {
   const auto place = waiting_.emplace(user, Waiting{request, monotonic_ms() + kEvictPatienceMs});
   const auto asked = node_.pool().evict(user);
   if (!asked && asked.error().code == ErrorCode::kConflict) {
@@ -186,12 +201,7 @@ void Commands::evict(const Request& request, ipc::MapReader& arguments) {
   }
 }
 
-void Commands::restart(const Request& request, ipc::MapReader& arguments) {
-  const std::string user = user_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::restart(const Request& request, const std::string& user) {
   const auto place = waiting_.emplace(user, Waiting{request, 0});
   if (const auto ordered = node_.pool().restart(user); !ordered) {
     waiting_.erase(place);
@@ -199,22 +209,12 @@ void Commands::restart(const Request& request, ipc::MapReader& arguments) {
   }
 }
 
-void Commands::quarantine(const Request& request, ipc::MapReader& arguments) {
-  const std::string user = user_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::quarantine(const Request& request, const std::string& user) {
   node_.pool().quarantine(user);
   request->succeed(empty_body());
 }
 
-void Commands::clear(const Request& request, ipc::MapReader& arguments) {
-  const std::string user = user_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::clear(const Request& request, const std::string& user) {
   if (const auto cleared = node_.pool().clear(user); !cleared) {
     request->fail(cleared.error());
     return;
@@ -222,11 +222,7 @@ void Commands::clear(const Request& request, ipc::MapReader& arguments) {
   request->succeed(empty_body());
 }
 
-void Commands::drain(const Request& request, ipc::MapReader& arguments) {
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::drain(const Request& request) {
   spdlog::info("drain ordered over the control socket by uid {}", request->peer().uid);
   request->succeed(empty_body());
   if (!node_.stopping()) {  // a second signal means: at once
@@ -236,12 +232,7 @@ void Commands::drain(const Request& request, ipc::MapReader& arguments) {
 
 // ---- looking on
 
-void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
-  const std::string level = level_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::log_level(const Request& request, const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off) {  // what from_str() makes of any other word
     request->fail(
@@ -252,11 +243,7 @@ void Commands::log_level(const Request& request, ipc::MapReader& arguments) {
   request->succeed(ipc::MapPacker().text("level", level).finish());
 }
 
-void Commands::reload(const Request& request, ipc::MapReader& arguments) {
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::reload(const Request& request) {
   const auto difference = node_.reload();
   if (!difference) {
     std::string text = "The node goes on with the configuration it has:";
@@ -280,12 +267,7 @@ void Commands::reload(const Request& request, ipc::MapReader& arguments) {
                        .finish());
 }
 
-void Commands::events(const Request& request, ipc::MapReader& arguments) {
-  const bool follow = follow_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::events(const Request& request, bool follow) {
   for (const ByteVector& event : node_.events().kept()) {
     if (!request->part(event)) {
       return;
@@ -305,12 +287,7 @@ void Commands::events(const Request& request, ipc::MapReader& arguments) {
   request->on_cancel([this, number = *token] { node_.events().unlisten(number); });
 }
 
-void Commands::submit(const Request& request, ipc::MapReader& arguments) {
-  const ByteView envelope = envelope_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::submit(const Request& request, ByteView envelope) {
   const auto published = node_.gateway().publish(
       to_vector(envelope), {.on_answer =
                                 [request](const ByteVector& answer) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ipc/map_reader.h"
+#include "supervisor/control/command_arguments.h"
 #include "supervisor/control/control_server.h"
 #include "supervisor/control/peer_rights.h"
 #include "supervisor/registry/types.h"
@@ -38,36 +39,38 @@ class Commands {
  private:
   using Request = std::shared_ptr<ControlRequest>;
   struct Command;
+  template <auto read, auto run>
+  static void call(Commands& self, const Request& request, ipc::MapReader& arguments);
   static const std::map<std::string, Command, std::less<>>& table();
 
   // commands.cc
-  void evict(const Request& request, ipc::MapReader& arguments);
-  void restart(const Request& request, ipc::MapReader& arguments);
-  void quarantine(const Request& request, ipc::MapReader& arguments);
-  void clear(const Request& request, ipc::MapReader& arguments);
-  void drain(const Request& request, ipc::MapReader& arguments);
-  void log_level(const Request& request, ipc::MapReader& arguments);
-  void reload(const Request& request, ipc::MapReader& arguments);
-  void events(const Request& request, ipc::MapReader& arguments);
-  void submit(const Request& request, ipc::MapReader& arguments);
+  void evict(const Request& request, const std::string& user);
+  void restart(const Request& request, const std::string& user);
+  void quarantine(const Request& request, const std::string& user);
+  void clear(const Request& request, const std::string& user);
+  void drain(const Request& request);
+  void log_level(const Request& request, const std::string& level);
+  void reload(const Request& request);
+  void events(const Request& request, bool follow);
+  void submit(const Request& request, ByteView envelope);
   // pair_commands.cc
-  void bans(const Request& request, ipc::MapReader& arguments);
-  void unban(const Request& request, ipc::MapReader& arguments);
-  void renew(const Request& request, ipc::MapReader& arguments);
-  void order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban);
+  void bans(const Request& request, const std::string& user);
+  void unban(const Request& request, const PairArguments& pair);
+  void renew(const Request& request, const PairArguments& pair);
+  void order_renewal(const Request& request, const PairArguments& wanted, bool lifts_ban);
   // verify_command.cc
-  void owners(const Request& request, ipc::MapReader& arguments);
-  void verify(const Request& request, ipc::MapReader& arguments);
+  void owners(const Request& request);
+  void verify(const Request& request, const KeyArguments& wanted);
   // views.cc
-  void status(const Request& request, ipc::MapReader& arguments);
-  void metrics(const Request& request, ipc::MapReader& arguments);
-  void self_check(const Request& request, ipc::MapReader& arguments);
-  void cluster(const Request& request, ipc::MapReader& arguments);
-  void peers(const Request& request, ipc::MapReader& arguments);
-  void version(const Request& request, ipc::MapReader& arguments);
-  void users(const Request& request, ipc::MapReader& arguments);
-  void user(const Request& request, ipc::MapReader& arguments);
-  void keys(const Request& request, ipc::MapReader& arguments);
+  void status(const Request& request);
+  void metrics(const Request& request);
+  void self_check(const Request& request);
+  void cluster(const Request& request);
+  void peers(const Request& request);
+  void version(const Request& request);
+  void users(const Request& request);
+  void user(const Request& request, const std::string& name);
+  void keys(const Request& request, const std::string& name);
   [[nodiscard]] ByteVector pack_peers() const;
 
   /// A call that waits for the end of a user's process.

@@ -1,7 +1,6 @@
 // The commands about pairwise OT state: bans, unban, renew (README).
 
 #include "ipc/pack.h"
-#include "supervisor/control/command_arguments.h"
 #include "supervisor/log/audit.h"
 #include "supervisor/log/log.h"
 #include "supervisor/service/commands.h"
@@ -58,12 +57,7 @@ struct Listing {
 
 /// {user?} → {bans: […], orders: […]}: every pair with a ban, a strike or an order to renew, and
 /// every order ever given.
-void Commands::bans(const Request& request, ipc::MapReader& arguments) {
-  const std::string user = optional_user_argument(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::bans(const Request& request, const std::string& user) {
   node_.store().submit(
       StoreThread::Urgency::kNow,
       [user](Store& store) -> Expected<Listing> {
@@ -95,33 +89,25 @@ void Commands::bans(const Request& request, ipc::MapReader& arguments) {
       });
 }
 
-void Commands::unban(const Request& request, ipc::MapReader& arguments) {
-  order_renewal(request, arguments, true);
+void Commands::unban(const Request& request, const PairArguments& pair) {
+  order_renewal(request, pair, true);
 }
 
-void Commands::renew(const Request& request, ipc::MapReader& arguments) {
-  order_renewal(request, arguments, false);
+void Commands::renew(const Request& request, const PairArguments& pair) {
+  order_renewal(request, pair, false);
 }
 
 /// {user, key, peer, reason} → the pair as it is now. The order and its reason are durable before
 /// anything else happens; the renewal follows when both workers meet.
-void Commands::order_renewal(const Request& request, ipc::MapReader& arguments, bool lifts_ban) {
-  PairArguments wanted = pair_arguments(arguments);
-  RenewalOrder order{.user = std::move(wanted.user),
-                     .key = std::move(wanted.key),
-                     .peer = std::move(wanted.peer),
-                     .lifts_ban = lifts_ban,
-                     .reason = std::move(wanted.reason),
-                     .ordered_by = "uid " + std::to_string(request->peer().uid),
-                     .at_ms = wall_ms(),
-                     .epoch = 0};
-  if (!arguments.failed() && lifts_ban && order.reason.empty()) {
-    arguments.fail("a ban is lifted for a reason: say which");
-  }
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::order_renewal(const Request& request, const PairArguments& wanted, bool lifts_ban) {
+  const RenewalOrder order{.user = wanted.user,
+                           .key = wanted.key,
+                           .peer = wanted.peer,
+                           .lifts_ban = lifts_ban,
+                           .reason = wanted.reason,
+                           .ordered_by = "uid " + std::to_string(request->peer().uid),
+                           .at_ms = wall_ms(),
+                           .epoch = 0};
   node_.store().submit(
       StoreThread::Urgency::kNow, [order](Store& store) { return store.order_renewal(order); },
       [this, request, order](const Expected<PairRecord>& pair) {

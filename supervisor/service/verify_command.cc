@@ -7,7 +7,6 @@
 #include <iterator>
 
 #include "ipc/pack.h"
-#include "supervisor/control/command_arguments.h"
 #include "supervisor/service/commands.h"
 #include "supervisor/service/node.h"
 
@@ -66,11 +65,7 @@ std::string_view state_of(const ipc::StoredKey& key) {
 }  // namespace
 
 /// {} → parts {users: […]}: whoever has a key in the store.
-void Commands::owners(const Request& request, ipc::MapReader& arguments) {
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::owners(const Request& request) {
   node_.store().submit(
       StoreThread::Urgency::kNow, [](Store& store) { return store.key_owners(); },
       [request](const Expected<std::vector<std::string>>& users) {
@@ -92,12 +87,7 @@ void Commands::owners(const Request& request, ipc::MapReader& arguments) {
 }
 
 /// {user, key?} → parts {key, epoch, state, ok, fault, what}, one for each stored epoch.
-void Commands::verify(const Request& request, ipc::MapReader& arguments) {
-  const KeyArguments wanted = key_arguments(arguments);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::verify(const Request& request, const KeyArguments& wanted) {
   node_.store().submit(
       StoreThread::Urgency::kNow,
       [user = wanted.user](Store& store) { return store.intact_keys_of(user); },

@@ -144,7 +144,7 @@ ByteVector Commands::pack_peers() const {
   return peers.finish();
 }
 
-void Commands::status(const Request& request, ipc::MapReader&) {
+void Commands::status(const Request& request) {
   const Registry& registry = node_.pool().registry();
   const RegistryCounters& counts = registry.counters();
   ipc::ArrayPacker degraded;
@@ -212,25 +212,17 @@ void Commands::status(const Request& request, ipc::MapReader&) {
           .finish());
 }
 
-void Commands::metrics(const Request& request, ipc::MapReader& arguments) {
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::metrics(const Request& request) {
   node_.scrape().take([request](const std::string& text) {
     request->succeed(ipc::MapPacker().bytes("text", as_bytes(text)).finish());
   });
 }
 
-void Commands::self_check(const Request& request, ipc::MapReader& arguments) {
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::self_check(const Request& request) {
   node_.self_check().run([request](const ByteVector& body) { request->succeed(body); });
 }
 
-void Commands::cluster(const Request& request, ipc::MapReader&) {
+void Commands::cluster(const Request& request) {
   ipc::ArrayPacker nodes;
   for (const ipc::Peer& peer : node_.config().peers) {
     nodes.next().raw(
@@ -248,15 +240,15 @@ void Commands::cluster(const Request& request, ipc::MapReader&) {
                        .finish());
 }
 
-void Commands::peers(const Request& request, ipc::MapReader&) {
+void Commands::peers(const Request& request) {
   request->succeed(ipc::MapPacker().raw("peers", pack_peers()).finish());
 }
 
-void Commands::version(const Request& request, ipc::MapReader&) {
+void Commands::version(const Request& request) {
   request->succeed(ipc::MapPacker().text("version", COSIGNER_VERSION).finish());
 }
 
-void Commands::users(const Request& request, ipc::MapReader&) {
+void Commands::users(const Request& request) {
   auto views =
       std::make_shared<std::vector<UserView>>(node_.pool().registry().users(monotonic_ms()));
   std::vector<pid_t> pids;
@@ -289,12 +281,7 @@ void Commands::users(const Request& request, ipc::MapReader&) {
               });
 }
 
-void Commands::user(const Request& request, ipc::MapReader& arguments) {
-  const std::string name = arguments.text("user", kMaxUserName);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::user(const Request& request, const std::string& name) {
   const auto view = node_.pool().registry().user(monotonic_ms(), name);
   if (!view) {
     request->fail({.code = ErrorCode::kUnknownUser,
@@ -328,12 +315,7 @@ void Commands::user(const Request& request, ipc::MapReader& arguments) {
   request->succeed(entry.finish());
 }
 
-void Commands::keys(const Request& request, ipc::MapReader& arguments) {
-  const std::string name = arguments.text("user", kMaxUserName);
-  if (const auto ok = arguments.finish(); !ok) {
-    request->fail(ok.error());
-    return;
-  }
+void Commands::keys(const Request& request, const std::string& name) {
   node_.store().submit(
       StoreThread::Urgency::kNow, [name](Store& store) { return store.keys_of(name); },
       [this, request, name](const Expected<std::vector<ipc::StoredKey>>& keys) {

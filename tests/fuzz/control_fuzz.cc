@@ -18,45 +18,51 @@ void read_arguments(const ipc::ControlCall& call) {
   }
   {
     ipc::MapReader none(tree->root(), "arguments");
-    static_cast<void>(none.finish());
+    static_cast<void>(no_arguments(none));
+    fuzz::require(!finish_arguments(none) || tree->root().size() == 0);
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     const std::string user = user_argument(reader);
-    fuzz::require(!reader.finish() || (!user.empty() && user.size() <= 128));
+    fuzz::require(!finish_arguments(reader) || (!user.empty() && user.size() <= 128));
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     static_cast<void>(follow_argument(reader));
-    static_cast<void>(reader.finish());
+    static_cast<void>(finish_arguments(reader));
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     fuzz::require(optional_user_argument(reader).size() <= 128);
-    static_cast<void>(reader.finish());
+    static_cast<void>(finish_arguments(reader));
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     const KeyArguments wanted = key_arguments(reader);
-    fuzz::require(!reader.finish() || (!wanted.user.empty() && wanted.key.size() <= 64));
+    fuzz::require(!finish_arguments(reader) || (!wanted.user.empty() && wanted.key.size() <= 64));
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     const PairArguments pair = pair_arguments(reader);
-    fuzz::require(!reader.finish() ||
+    fuzz::require(!finish_arguments(reader) ||
                   (!pair.user.empty() && !pair.key.empty() && pair.reason.size() <= 1024));
+  }
+  {
+    ipc::MapReader reader(tree->root(), "arguments");
+    const PairArguments pair = unban_arguments(reader);
+    fuzz::require(!finish_arguments(reader) || !pair.reason.empty());
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     const std::string level = level_argument(reader);
     fuzz::require(level.size() <= 16);
-    static_cast<void>(reader.finish());
+    static_cast<void>(finish_arguments(reader));
   }
   {
     ipc::MapReader reader(tree->root(), "arguments");
     const ByteView envelope = envelope_argument(reader);
     fuzz::require(envelope.size() <= call.arguments.size());
-    static_cast<void>(reader.finish());
+    static_cast<void>(finish_arguments(reader));
   }
 }
 

@@ -307,6 +307,23 @@ def test_control_clients_that_misbehave_cost_nobody_else_anything(cluster, key):
     good.close()
 
 
+def test_no_control_command_overlooks_an_argument(cluster):
+    control = Control(cluster.socket(1))
+    whole = {"status": {}, "metrics": {}, "self-check": {}, "cluster": {}, "peers": {}, "version": {}, "users": {}, "bans": {},
+             "owners": {}, "events": {}, "drain": {}, "reload": {}, "log-level": {"level": "info"},
+             **{name: {"user": "alice"} for name in ("user", "keys", "evict", "restart", "quarantine", "clear", "verify")},
+             **{name: {"user": "alice", "key": "k", "peer": "node2", "reason": "a test"} for name in ("unban", "renew")},
+             "submit": {"envelope": b"none"}}
+    for name, arguments in whole.items():
+        assert control.call(name, arguments | {"colour": "red"})[0] == "bad_request", name
+        if "user" in arguments:
+            for bad in ("", "al ice", "a" * 129, 7):
+                assert control.call(name, arguments | {"user": bad})[0] == "bad_request", (name, bad)
+    assert cluster.status()["ready"], "what was refused was not done"
+    assert control.call("user", {"user": "nobody"})[0] == "unknown_user"
+    control.close()
+
+
 def resident_kib(pid):
     return next(int(line.split()[1]) for line in open(f"/proc/{pid}/status") if line.startswith("VmRSS:"))
 

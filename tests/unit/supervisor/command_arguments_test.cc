@@ -20,7 +20,7 @@ bool takes(const ByteVector& bytes, const std::function<void(ipc::MapReader&)>& 
   }
   ipc::MapReader reader(tree->root(), "arguments");
   read(reader);
-  return reader.finish().has_value();
+  return finish_arguments(reader).has_value();
 }
 
 ipc::MapPacker map() {
@@ -38,7 +38,8 @@ const auto read_level = [](ipc::MapReader& reader) { static_cast<void>(level_arg
 const auto read_envelope = [](ipc::MapReader& reader) {
   static_cast<void>(envelope_argument(reader));
 };
-const auto read_nothing = [](ipc::MapReader&) {};
+const auto read_nothing = [](ipc::MapReader& reader) { static_cast<void>(no_arguments(reader)); };
+const auto read_unban = [](ipc::MapReader& reader) { static_cast<void>(unban_arguments(reader)); };
 
 }  // namespace
 
@@ -62,6 +63,28 @@ TEST_CASE("control arguments: a user is an id and nothing else") {
   CHECK(takes({}, read_optional));
   CHECK(takes(map().text("user", "alice").finish(), read_optional));
   CHECK_FALSE(takes(map().text("user", "al ice").finish(), read_optional));
+}
+
+TEST_CASE("control arguments: what is wrong or left over is a typed error that says what to do") {
+  const auto error_of = [](const ByteVector& bytes,
+                           const std::function<void(ipc::MapReader&)>& read) {
+    const auto tree = open_arguments(bytes);
+    REQUIRE(tree);
+    ipc::MapReader reader(tree->root(), "arguments of 'status'");
+    read(reader);
+    const auto whole = finish_arguments(reader);
+    REQUIRE_FALSE(whole);
+    CHECK(whole.error().code == ErrorCode::kBadRequest);
+    return whole.error().message;
+  };
+  CHECK(error_of(map().text("colour", "red").finish(), read_nothing) ==
+        "arguments of 'status': 'colour' is not known; leave it out, or use the cosignerctl of "
+        "this node's release (" COSIGNER_VERSION ")");
+  CHECK(error_of(map().text("user", "al ice").finish(), read_user) ==
+        "arguments of 'status': 'user' is no user id: use 1 to 128 of A-Z a-z 0-9 . _ : @ -");
+  // The field's own error first: what is left over may be a slip of the same hand.
+  CHECK(error_of(map().text("user", "").text("colour", "red").finish(), read_user)
+            .find("is no user id") != std::string::npos);
 }
 
 TEST_CASE("control arguments: a key is of a user, and may be left out") {
@@ -109,6 +132,9 @@ TEST_CASE("control arguments: of a pair each field is demanded and bounded") {
   CHECK_FALSE(takes(packed({.key = ""}), read_pair));
   CHECK_FALSE(takes(packed({.peer = std::string(1000, 'b')}), read_pair));
   CHECK_FALSE(takes(packed({.reason = std::string(1025, 'r')}), read_pair));
+  CHECK(takes(packed({.reason = ""}), read_pair));
+  CHECK(takes(packed({}), read_unban));
+  CHECK_FALSE(takes(packed({.reason = ""}), read_unban));
   const ByteVector bytes = packed({});
   const auto tree = open_arguments(bytes);
   REQUIRE(tree);
