@@ -106,7 +106,8 @@ class Presigner {
     draining_ = true;
     stirred_ = true;
   }
-  /// Answers every request that is still being served, with that error.
+  /// Answers every request that is still being served, with that error and how many were made for
+  /// it until now.
   void end_orders(const Error& error);
 
   /// Once a turn, at its end. `foreground`: sessions running.

@@ -106,5 +106,30 @@ TEST_CASE("drain: a request for presignatures is answered by the deadline") {
   cluster.poke(cluster.node(0));
   REQUIRE(cluster.settle({work}));
   CHECK(cluster.work(work).answered_us <= asked + kSecond + 10 * kMs);
-  CHECK(std::get<Error>(cluster.answer(work).content).code == ErrorCode::kShuttingDown);
+  const Error& error = std::get<Error>(cluster.answer(work).content);
+  CHECK(error.code == ErrorCode::kShuttingDown);
+  CHECK_FALSE(error.may_have_executed);
+}
+
+TEST_CASE("drain: a request that has made presignatures says how many, and that it has") {
+  PresignCluster cluster(6, 3, 2);
+  const SignedRequest request = cluster.sign(cluster.presign_request(300));
+  const auto works = cluster.ask_all(request.envelope);
+  const auto made = [&] { return cluster.node(0).engine->presignatures("k").ready; };
+  for (int turn = 0; turn < 5000 && made() == 0; ++turn) {
+    cluster.run(kMs);
+  }
+  REQUIRE(made() > 0);
+  REQUIRE(cluster.work(works[0]).answers.empty());
+  // Its runs end with nobody: before kTimeoutUs is over the drain's deadline is.
+  cluster.node(1).cut = cluster.node(2).cut = true;
+  cluster.node(0).engine->drain(cluster.clock(), cluster.clock().monotonic_us + kSecond);
+  cluster.poke(cluster.node(0));
+  REQUIRE(cluster.settle({works[0]}));
+  const Error& error = std::get<Error>(cluster.answer(works[0]).content);
+  CHECK(error.code == ErrorCode::kShuttingDown);
+  CHECK(error.may_have_executed);
+  INFO(error.message);
+  CHECK(error.message.find("; " + std::to_string(made()) + " presignatures were made") !=
+        std::string::npos);
 }
