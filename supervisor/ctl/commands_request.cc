@@ -74,6 +74,16 @@ std::unexpected<Failure> after_execution(Failure failure) {
   return std::unexpected(std::move(failure));
 }
 
+/// Of a portion of presignatures that failed when others had been made before it.
+std::unexpected<Failure> after_portions(Failure failure, std::uint64_t made, std::uint32_t wanted) {
+  if (made == 0) {
+    return std::unexpected(std::move(failure));
+  }
+  failure.error.message = "after " + std::to_string(made) + " of " + std::to_string(wanted) +
+                          " presignatures were made: " + failure.error.message;
+  return after_execution(std::move(failure));
+}
+
 /// The result is not of the kind that was asked for: the rules should have seen to that.
 std::unexpected<Failure> strange_result() {
   return after_execution(failed(ExitStatus::kRefused, ErrorCode::kInternal,
@@ -307,16 +317,16 @@ Outcome<void> run_presign(const Context& context, const PresignArguments& argume
     request.count = portion;
     auto prepared = prepare(client->cluster, client->initiator, std::move(request), *key);
     if (!prepared) {
-      return std::unexpected(prepared.error());
+      return after_portions(prepared.error(), made, arguments.count);
     }
     const auto answered = run_request(client->node, std::move(*prepared), arguments.timeout);
     if (!answered) {
       line.keep();
-      return std::unexpected(answered.error());
+      return after_portions(answered.error(), made, arguments.count);
     }
     const auto* result = std::get_if<PresignResult>(&answered->answer.content);
     if (result == nullptr) {
-      return strange_result();
+      return after_portions(strange_result().error(), made, arguments.count);
     }
     asked += portion;
     made += result->made;

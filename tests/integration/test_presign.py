@@ -4,6 +4,7 @@ checklist: presig double use: kill -9 of a worker during presigning and during p
 """
 import os
 import random
+import re
 import signal
 import threading
 
@@ -111,6 +112,18 @@ def test_gone_with_the_process(cluster):
                "what was made with the dead worker to be dropped")
     assert presign(cluster, "ben", 12)["made"] == 12
     sign(cluster, "ben", key)
+
+
+def test_a_portion_that_fails_does_not_hide_what_others_made():
+    limit = 40
+    with Cluster(settings={"sessions.presignature_limit": limit}) as small:
+        small.keygen("eve", scheme=SCHEME)
+        with pytest.raises(CommandFailed) as failed:
+            # In portions of 120, each of which makes one at least or fails: the stocks are full before the last.
+            presign(small, "eve", 12000)
+        assert failed.value.body["may_have_executed"], failed.value.body
+        made = int(re.match(r"after (\d+) of 12000 presignatures were made: ", failed.value.body["message"])[1])
+        assert 0 < made <= 3 * limit // 2, failed.value.body
 
 
 def run_while(cluster, work, rounds, kill):
