@@ -20,7 +20,7 @@ struct Drain {
   COSIGNER_MESSAGE(kDrain, deadline_ms)
 };
 struct Log {
-  std::uint8_t level = 2;  ///< 0 trace, 1 debug, 2 info, 3 warning, 4 error
+  LogLevel level = LogLevel::kInfo;
   std::string message;
   std::string session;  ///< hex, or empty
   COSIGNER_MESSAGE(kLog, level, message, session)

@@ -44,6 +44,11 @@ struct EnumRange<PairRenewal> {
   static constexpr PairRenewal kFirst = PairRenewal::kNone;
   static constexpr PairRenewal kLast = PairRenewal::kStored;
 };
+template <>
+struct EnumRange<LogLevel> {
+  static constexpr LogLevel kFirst = LogLevel::kDebug;
+  static constexpr LogLevel kLast = LogLevel::kError;
+};
 
 template <class T>
 concept HasFields = requires(T& value) { value.fields(); };

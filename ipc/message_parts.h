@@ -71,6 +71,9 @@ struct PairStanding {
   COSIGNER_PART(key, epoch, peer, banned, renewal)
 };
 
+/// How loud a line is that a worker or the gateway has for the node's log.
+enum class LogLevel : std::uint8_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4 };
+
 /// Timings and bounds of sessions and delivery; the same struct serves worker and gateway.
 struct Settings {
   std::uint32_t attempt_timer_ms = 300;

@@ -33,6 +33,20 @@ std::string log_user(std::string_view user) {
   return user_form().hashed ? user_subject_token(user_form().cluster, user) : std::string(user);
 }
 
+spdlog::level::level_enum spdlog_level(ipc::LogLevel level) {
+  switch (level) {
+    case ipc::LogLevel::kDebug:
+      return spdlog::level::debug;
+    case ipc::LogLevel::kInfo:
+      return spdlog::level::info;
+    case ipc::LogLevel::kWarning:
+      return spdlog::level::warn;
+    case ipc::LogLevel::kError:
+      break;
+  }
+  return spdlog::level::err;
+}
+
 LogFields about(std::string_view user, std::uint64_t generation, std::string_view session) {
   LogFields fields;
   if (!user.empty()) {

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ipc/message_parts.h"
+
 namespace cosigner::supervisor {
 
 /// `name` in lower case, as JSON shows it; the journal has it in upper case.
@@ -47,6 +49,9 @@ class LogScope {
  private:
   const LogFields* before_;
 };
+
+/// The only place that knows both names of a level: the processes' and the logger's.
+[[nodiscard]] spdlog::level::level_enum spdlog_level(ipc::LogLevel level);
 
 template <class... Arguments>
 void log_about(const LogFields& fields, spdlog::level::level_enum level,

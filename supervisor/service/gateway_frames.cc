@@ -182,11 +182,8 @@ void GatewayLink::on_broker_state(ipc::BrokerState state) {
 
 void GatewayLink::on_log(const ipc::Log& line) {
   if (log_lines_.take(monotonic_ms(), kLogLinesPerSecond)) {
-    spdlog::log(line.level >= 4   ? spdlog::level::err
-                : line.level == 3 ? spdlog::level::warn
-                : line.level == 2 ? spdlog::level::info
-                                  : spdlog::level::debug,
-                "{}", std::string_view(line.message).substr(0, kMaxLogLine));
+    spdlog::log(spdlog_level(line.level), "{}",
+                std::string_view(line.message).substr(0, kMaxLogLine));
   }
 }
 

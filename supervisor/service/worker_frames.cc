@@ -17,21 +17,6 @@ constexpr std::uint32_t kPresignatureLinesPerSecond = 5000;
 /// How many keys' stocks are remembered of one worker.
 constexpr std::size_t kKeysWithPresignatures = 1024;
 
-spdlog::level::level_enum log_level(std::uint8_t level) {
-  switch (level) {
-    case 0:
-      return spdlog::level::trace;
-    case 1:
-      return spdlog::level::debug;
-    case 2:
-      return spdlog::level::info;
-    case 3:
-      return spdlog::level::warn;
-    default:
-      return spdlog::level::err;
-  }
-}
-
 }  // namespace
 
 template <class Message, class Handle>
@@ -202,7 +187,7 @@ void WorkerPool::on_log(Worker& worker, const ipc::Log& line) {
     return;
   }
   log_about(about(worker.holder.user, worker.holder.generation, line.session),
-            log_level(line.level), "{}", line.message);
+            spdlog_level(line.level), "{}", line.message);
 }
 
 void WorkerPool::on_presignatures(Worker& worker, ipc::PresignatureStock stock) {

@@ -33,7 +33,7 @@ bool Gateway::open(int socket_fd) {
   // Without a supervisor there is nothing to be a gateway of.
   handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(kExitClean); };
   handlers.on_exception = [this](std::string_view what) {
-    log(4, "a handler failed: " + std::string(what));
+    log(ipc::LogLevel::kError, "a handler failed: " + std::string(what));
   };
   auto channel = ipc::FrameChannel::open(loop_, ipc::UniqueFd(socket_fd), std::move(handlers));
   if (!channel) {
@@ -99,7 +99,7 @@ void Gateway::on_frame(const ipc::Frame& frame) {
       drain();
       break;
     default:
-      log(3, "a frame of a type that no gateway takes was dropped");
+      log(ipc::LogLevel::kWarning, "a frame of a type that no gateway takes was dropped");
   }
 }
 
@@ -108,10 +108,10 @@ void Gateway::start(ipc::GatewayStart start) {
   threads_.emplace();
   const auto sandbox = enter_sandbox(start_.broker.url);
   if (!sandbox) {
-    log(4, "the sandbox could not be entered: " + sandbox.error().message);
+    log(ipc::LogLevel::kError, "the sandbox could not be entered: " + sandbox.error().message);
     _exit(kExitSoftware);
   }
-  log(1, sandbox->text());
+  log(ipc::LogLevel::kDebug, sandbox->text());
   prefix_ = "cosigner." + start_.cluster + ".";
   inbox_ = "_INBOX." + start_.node + "." + std::to_string(generation_) + ".";
   const auto certificate = decode_certificate(start_.certificate);
@@ -133,12 +133,12 @@ void Gateway::start(ipc::GatewayStart start) {
     try {
       on_message(message);
     } catch (const std::exception& error) {
-      log(4, std::string("handling a message failed: ") + error.what());
+      log(ipc::LogLevel::kError, std::string("handling a message failed: ") + error.what());
     }
   };
   handlers.on_state = [this](const BrokerStateChange& change) { on_state(change); };
   handlers.on_problem = [this](const BrokerProblem& problem) {
-    log(3, "broker: " + problem.detail);
+    log(ipc::LogLevel::kWarning, "broker: " + problem.detail);
   };
   handlers.on_drained = [this] {
     drained_ = true;
@@ -289,7 +289,7 @@ void Gateway::report(const std::vector<PresenceChange>& changes) {
   }
 }
 
-void Gateway::log(std::uint8_t level, std::string message) {
+void Gateway::log(ipc::LogLevel level, std::string message) {
   ipc::Log line;
   line.level = level;
   line.message = "gateway: " + std::move(message);

@@ -50,7 +50,7 @@ class Gateway {
   void send_beacon(bool bye);
   void send_metrics();
   void report(const std::vector<PresenceChange>& changes);
-  void log(std::uint8_t level, std::string message);
+  void log(ipc::LogLevel level, std::string message);
   [[nodiscard]] std::int64_t now_ms() const { return static_cast<std::int64_t>(uv_now(loop_)); }
   [[nodiscard]] static std::uint64_t wall_ms();
 

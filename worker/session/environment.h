@@ -15,7 +15,7 @@
 
 namespace cosigner::worker {
 
-enum class LogLevel : std::uint8_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4 };
+using ipc::LogLevel;
 
 /// When the supervisor's store failed or did not answer, it is asked again after this long.
 inline constexpr std::int64_t kRetryStoreUs = 1'000'000;
@@ -57,7 +57,7 @@ struct Environment {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(now.wall_ms, 0));
   }
   void log(LogLevel level, std::string message, const SessionId* session = nullptr) {
-    effects.emplace_back(ipc::Log{.level = static_cast<std::uint8_t>(level),
+    effects.emplace_back(ipc::Log{.level = level,
                                   .message = std::move(message),
                                   .session = session == nullptr ? "" : to_hex(*session)});
   }

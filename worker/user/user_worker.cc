@@ -113,11 +113,11 @@ void UserWorker::on_broker_state(const BrokerStateChange& change) {
         send(ipc::WorkerReady{.threads = threads_->count()});
         threads_.reset();
       } else {
-        log(2, "the broker is back");
+        log(ipc::LogLevel::kInfo, "the broker is back");
       }
       break;
     case BrokerState::kDisconnected:
-      log(3, "the broker is away: " + change.detail);
+      log(ipc::LogLevel::kWarning, "the broker is away: " + change.detail);
       break;
     case BrokerState::kClosed:
       channel_->shutdown();  // on_channel_end() follows once everything is written
@@ -125,8 +125,9 @@ void UserWorker::on_broker_state(const BrokerStateChange& change) {
 }
 
 void UserWorker::on_broker_problem(const BrokerProblem& problem) {
-  log(3, "broker: " + problem.detail +
-             (problem.count > 1 ? " (" + std::to_string(problem.count) + " messages)" : ""));
+  log(ipc::LogLevel::kWarning,
+      "broker: " + problem.detail +
+          (problem.count > 1 ? " (" + std::to_string(problem.count) + " messages)" : ""));
 }
 
 // ---- the turns of the loop
@@ -234,7 +235,7 @@ void UserWorker::apply(Publish wanted) {
 
 void UserWorker::apply(const ipc::Answer& answer) {
   if (waiting_.erase(answer.request) == 0) {
-    log(4, "a second answer to one request was held back");
+    log(ipc::LogLevel::kError, "a second answer to one request was held back");
     return;
   }
   COSIGNER_FAULT_POINT("answer.sending");
@@ -273,7 +274,7 @@ void UserWorker::checked(const std::string& key, std::uint64_t epoch, const std:
   send(ipc::Checked{.key = key, .epoch = epoch, .peer = peer});
 }
 
-void UserWorker::log(std::uint8_t level, std::string message, std::string session) {
+void UserWorker::log(ipc::LogLevel level, std::string message, std::string session) {
   const auto held = log_limit_.admit(now().monotonic_us);
   if (!held) {
     return;

@@ -84,7 +84,7 @@ void UserWorker::on_frame(const ipc::Frame& frame) {
       return with<ipc::Drain>(frame, [this](auto& drain) { on_drain(drain); });
     default:
       // From a newer supervisor, perhaps: not ours to understand.
-      log(3, "a frame of a type that workers do not take was ignored");
+      log(ipc::LogLevel::kWarning, "a frame of a type that workers do not take was ignored");
   }
 }
 
@@ -113,10 +113,10 @@ void UserWorker::on_start(ipc::WorkerStart start) {
   threads_.emplace();
   const auto sandbox = enter_sandbox(start.broker.url);
   if (!sandbox) {
-    log(4, "the sandbox could not be entered: " + sandbox.error().message);
+    log(ipc::LogLevel::kError, "the sandbox could not be entered: " + sandbox.error().message);
     leave_now(kExitSoftware);
   }
-  log(1, sandbox->text());
+  log(ipc::LogLevel::kDebug, sandbox->text());
   send(ipc::Sandboxed{.landlock = sandbox->landlock.version,
                       .landlock_refused = sandbox->landlock.refused,
                       .relaxed = sandbox->relaxed});

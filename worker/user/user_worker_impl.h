@@ -99,10 +99,12 @@ class UserWorker final : public CheckNotices {
     } catch (const std::bad_alloc&) {
       leave_now(kExitOutOfMemory);
     } catch (const std::exception& error) {
-      log(4, std::string("exception in ") + std::string(what) + ": " + typeid(error).name() + ": " +
-                 error.what() + "\n" + last_throw_trace());
+      log(ipc::LogLevel::kError, std::string("exception in ") + std::string(what) + ": " +
+                                     typeid(error).name() + ": " + error.what() + "\n" +
+                                     last_throw_trace());
     } catch (...) {
-      log(4, "exception of an unknown type in " + std::string(what) + "\n" + last_throw_trace());
+      log(ipc::LogLevel::kError,
+          "exception of an unknown type in " + std::string(what) + "\n" + last_throw_trace());
     }
     return false;
   }
@@ -144,7 +146,7 @@ class UserWorker final : public CheckNotices {
     }
   }
 
-  void log(std::uint8_t level, std::string message, std::string session = {});
+  void log(ipc::LogLevel level, std::string message, std::string session = {});
   void leave();
 
   // The kernel closes, frees and forgets; destructors would only wait for threads.

@@ -206,7 +206,9 @@ TEST_CASE("integers outside their type, unknown enumerators, oversized and unpri
   CHECK(with(ZygoteReady{}, 0, [](Packer& p) { p.signed_integer(-(1LL << 31)); }));
   CHECK_FALSE(with(WorkerReady{}, 0, [](Packer& p) { p.unsigned_integer(1ULL << 32U); }));
   CHECK(with(WorkerReady{}, 0, [](Packer& p) { p.unsigned_integer((1ULL << 32U) - 1); }));
-  CHECK_FALSE(with(Log{}, 0, [](Packer& p) { p.unsigned_integer(256); }));
+  CHECK_FALSE(with(Log{}, 0, [](Packer& p) { p.unsigned_integer(0); }));
+  CHECK(with(Log{}, 0, [](Packer& p) { p.unsigned_integer(4); }));
+  CHECK_FALSE(with(Log{}, 0, [](Packer& p) { p.unsigned_integer(5); }));
   CHECK_FALSE(with(ForkOrder{}, 1, [](Packer& p) { p.unsigned_integer(0); }));
   CHECK_FALSE(with(ForkOrder{}, 1, [](Packer& p) { p.unsigned_integer(3); }));
   CHECK_FALSE(with(WorkerHello{}, 0, [](Packer& p) { p.bytes(ByteVector(31)); }));

@@ -50,6 +50,13 @@ TEST_CASE("the journal gets fields of its own names, and line breaks as they are
                                           "USER_ID=alice", "GENERATION=7", "SESSION_ID=ab"});
 }
 
+TEST_CASE("a process's level of a line is the logger's") {
+  CHECK(spdlog_level(ipc::LogLevel::kDebug) == spdlog::level::debug);
+  CHECK(spdlog_level(ipc::LogLevel::kInfo) == spdlog::level::info);
+  CHECK(spdlog_level(ipc::LogLevel::kWarning) == spdlog::level::warn);
+  CHECK(spdlog_level(ipc::LogLevel::kError) == spdlog::level::err);
+}
+
 TEST_CASE("hashed users: the token of the broker's subjects, and never the name") {
   set_log_users(true, "demo");
   CHECK(log_user("alice") == user_subject_token("demo", "alice"));

@@ -354,7 +354,7 @@ TEST_CASE("a user with a thousand large keys starts: they come in parts, each ac
     const ipc::Frame frame = worker.next();
     if (const auto line = ipc::decode<ipc::Log>(frame)) {
       INFO(line->message);
-      CHECK(line->level < 3);
+      CHECK(line->level < ipc::LogLevel::kWarning);
     }
     if (const auto sandboxed = ipc::decode<ipc::Sandboxed>(frame)) {
 #ifndef COSIGNER_SANITIZED
