@@ -11,8 +11,8 @@
 #include <cstring>
 #include <exception>
 
+#include "ipc/worker_exit.h"
 #include "worker/crash/crash_handler.h"
-#include "worker/exit_status.h"
 #include "worker/fault_point.h"
 #include "worker/gateway/gateway.h"
 #include "worker/sandbox/sandbox.h"
@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
       return zygote();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "cosigner-worker: %s\n", error.what());
-      return cosigner::worker::kExitSoftware;
+      return cosigner::ipc::kExitSoftware;
     }
   }
   std::fputs(kHelp, stderr);

@@ -10,11 +10,10 @@
 #include <iterator>
 #include <limits>
 
+#include "ipc/worker_exit.h"
+
 namespace cosigner::supervisor {
 namespace {
-
-/// worker/exit_status.h: it refused to start.
-constexpr int kExitSelfTest = 73;
 
 /// A zygote has no user to blame: it is tried again for ever, at most every five seconds.
 constexpr BudgetLimits kZygoteBudget{
@@ -307,7 +306,7 @@ void ProcessTree::exited(Zygote* which, ExitStatus status) {
   }
   ++restarts_;
   const std::int64_t delay = budget_.note_death(kZygoteBudget, monotonic_ms(), random_);
-  if (!status.signalled && status.code == kExitSelfTest) {
+  if (!status.signalled && status.code == ipc::kExitSelfTest) {
     spdlog::error(
         "zygote: the self-test of its cryptography failed, so this node serves nobody; the line "
         "before this one says what computes wrongly (a library of another version, or the "

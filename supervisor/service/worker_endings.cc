@@ -3,6 +3,7 @@
 
 #include <csignal>
 
+#include "ipc/worker_exit.h"
 #include "supervisor/log/log.h"
 #include "supervisor/service/worker_pool.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 /// After a process is gone its socket ends at once, unless somebody holds a copy of it.
 constexpr std::uint64_t kSocketGraceMs = 1000;
-/// worker/exit_status.h: an allocation failed.
-constexpr int kExitOutOfMemory = 72;
 
 bool suspicious(const ExitStatus& status) {
   if (!status.signalled) {
@@ -36,7 +35,7 @@ ExitCause exit_cause(const ExitStatus& status) {
   if (status.signalled) {
     return {.kind = ExitKind::kSignal, .value = status.code, .crash = {}};
   }
-  if (status.code == kExitOutOfMemory) {
+  if (status.code == ipc::kExitOutOfMemory) {
     return {.kind = ExitKind::kOutOfMemory, .value = status.code, .crash = {}};
   }
   return {.kind = ExitKind::kExited, .value = status.code, .crash = {}};

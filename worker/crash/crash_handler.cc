@@ -17,9 +17,9 @@
 #include <string_view>
 
 #include "ipc/crash_record.h"
+#include "ipc/worker_exit.h"
 #include "worker/crash/activity.h"
 #include "worker/crash/code_place.h"
-#include "worker/exit_status.h"
 
 namespace cosigner::worker {
 namespace {
@@ -218,7 +218,7 @@ extern "C" void on_crash(int signal, siginfo_t* info, void* context) {
     wait_for_the_end();
   }
   report(crash_so_far(ipc::CrashKind::kOutOfMemory), 0);
-  ::_exit(kExitOutOfMemory);
+  ::_exit(ipc::kExitOutOfMemory);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // The crash handler of workers and gateways: on SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT
 // and SIGSYS it writes a crash record (ipc/crash_record.h) into the crash pipe and lets the process
 // die of the same signal. A refused allocation leaves a record too and ends the process with
-// kExitOutOfMemory, wherever it happens: nothing of ours can go on without memory.
+// ipc::kExitOutOfMemory, wherever it happens: nothing of ours can go on without memory.
 //
 // Async-signal-safe: memory that is there already, write(2), and libgcc's unwinder, which takes no
 // lock with glibc 2.35 and later (_dl_find_object) and is loaded beforehand. It runs on a stack of

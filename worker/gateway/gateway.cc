@@ -11,7 +11,7 @@
 #include "crypto/identity/certificate.h"
 #include "ipc/metrics_messages.h"
 #include "ipc/names.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 #include "worker/gateway/gateway_impl.h"
 #include "worker/sandbox/sandbox.h"
 
@@ -31,7 +31,7 @@ bool Gateway::open(int socket_fd) {
   ipc::FrameChannel::Handlers handlers;
   handlers.on_frame = [this](const ipc::Frame& frame) { on_frame(frame); };
   // Without a supervisor there is nothing to be a gateway of.
-  handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(kExitClean); };
+  handlers.on_close = [](ipc::CloseReason, std::string_view) { _exit(ipc::kExitClean); };
   handlers.on_exception = [this](std::string_view what) {
     log(ipc::LogLevel::kError, "a handler failed: " + std::string(what));
   };
@@ -109,7 +109,7 @@ void Gateway::start(ipc::GatewayStart start) {
   const auto sandbox = enter_sandbox(start_.broker.url);
   if (!sandbox) {
     log(ipc::LogLevel::kError, "the sandbox could not be entered: " + sandbox.error().message);
-    _exit(kExitSoftware);
+    _exit(ipc::kExitSoftware);
   }
   log(ipc::LogLevel::kDebug, sandbox->text());
   prefix_ = "cosigner." + start_.cluster + ".";
@@ -219,7 +219,7 @@ void Gateway::drain() {
     broker_->drain();  // kClosed ends the process
   } else {
     finish();
-    _exit(kExitClean);
+    _exit(ipc::kExitClean);
   }
 }
 
@@ -305,14 +305,14 @@ std::uint64_t Gateway::wall_ms() {
 int run_gateway(int socket_fd, std::uint64_t generation) {
   uv_loop_t loop;
   if (uv_loop_init(&loop) != 0) {
-    return kExitSoftware;
+    return ipc::kExitSoftware;
   }
   Gateway gateway(&loop, generation);
   if (!gateway.open(socket_fd)) {
-    return kExitSoftware;
+    return ipc::kExitSoftware;
   }
   uv_run(&loop, UV_RUN_DEFAULT);
-  return kExitClean;
+  return ipc::kExitClean;
 }
 
 }  // namespace cosigner::worker

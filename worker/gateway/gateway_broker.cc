@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 #include "worker/gateway/gateway_impl.h"
 
 namespace cosigner::worker {
@@ -49,7 +49,7 @@ void Gateway::on_message(const BrokerMessage& message) {
 void Gateway::on_state(const BrokerStateChange& change) {
   if (change.state == BrokerState::kClosed) {
     finish();
-    _exit(kExitClean);
+    _exit(ipc::kExitClean);
   }
   const bool connected = change.state == BrokerState::kSubscribed;
   ipc::BrokerState state;

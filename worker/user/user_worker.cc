@@ -30,7 +30,7 @@ constexpr std::uint64_t kForgetMs = Results::kKeepFinishedUs / 1000 + 1000;
 template <class Handle>
 void UserWorker::init_handle(int status, Handle& handle) {
   if (status != 0) {
-    ::_exit(kExitSoftware);
+    ::_exit(ipc::kExitSoftware);
   }
   handle.data = this;
 }
@@ -54,7 +54,7 @@ UserWorker::UserWorker(int socket, std::uint64_t generation) : generation_(gener
        .on_close = [this](ipc::CloseReason reason, std::string_view) { on_channel_end(reason); },
        .on_exception = {}});
   if (!channel) {
-    ::_exit(kExitSoftware);
+    ::_exit(ipc::kExitSoftware);
   }
   channel_ = std::move(*channel);
   channel_->set_generation(generation_);
@@ -71,7 +71,7 @@ int UserWorker::run() {
                         .broker_key = ed25519_public_key(broker_key_)});
   keys_ = std::move(keys);
   uv_run(&loop_, UV_RUN_DEFAULT);
-  return kExitClean;
+  return ipc::kExitClean;
 }
 
 Now UserWorker::now() {
@@ -297,7 +297,7 @@ void UserWorker::leave() {
   uv_timer_stop(&drain_timer_);
   uv_timer_stop(&rest_timer_);
   if (!broker_) {
-    leave_now(kExitClean);
+    leave_now(ipc::kExitClean);
   }
   broker_->close();
 }

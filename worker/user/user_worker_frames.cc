@@ -26,7 +26,7 @@ template <class Message, class F>
 void UserWorker::with(const ipc::Frame& frame, F&& use) {
   auto message = ipc::decode<Message>(frame);
   if (!message) {
-    leave_now(kExitSoftware);
+    leave_now(ipc::kExitSoftware);
   }
   use(*message);
 }
@@ -97,7 +97,7 @@ void UserWorker::on_keys(ipc::StartKeys part) {
     early_keys_.push_back(std::move(key));
   }
   if (early_bytes_ > ipc::kMaxStartBytes) {
-    leave_now(kExitSoftware);  // its supervisor splits by the same bound
+    leave_now(ipc::kExitSoftware);  // its supervisor splits by the same bound
   }
   send(ipc::StartKeysTaken{.keys = static_cast<std::uint32_t>(early_keys_.size())});
 }
@@ -114,7 +114,7 @@ void UserWorker::on_start(ipc::WorkerStart start) {
   const auto sandbox = enter_sandbox(start.broker.url);
   if (!sandbox) {
     log(ipc::LogLevel::kError, "the sandbox could not be entered: " + sandbox.error().message);
-    leave_now(kExitSoftware);
+    leave_now(ipc::kExitSoftware);
   }
   log(ipc::LogLevel::kDebug, sandbox->text());
   send(ipc::Sandboxed{.landlock = sandbox->landlock.version,
@@ -225,7 +225,7 @@ void UserWorker::on_drain(const ipc::Drain& drain) {
 
 void UserWorker::on_channel_end(ipc::CloseReason reason) {
   // Nobody is left to work for. Everything of ours goes with the process.
-  leave_now(reason == ipc::CloseReason::kProtocol ? kExitSoftware : kExitClean);
+  leave_now(reason == ipc::CloseReason::kProtocol ? ipc::kExitSoftware : ipc::kExitClean);
 }
 
 }  // namespace cosigner::worker

@@ -20,7 +20,7 @@
 #include "crypto/identity/ed25519_key.h"
 #include "ipc/start_keys.h"
 #include "ipc/uv_stream.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 #include "worker/nats/broker_connection.h"
 #include "worker/process.h"
 #include "worker/session/check_notices.h"
@@ -82,7 +82,7 @@ class UserWorker final : public CheckNotices {
   template <class F>
   void input(std::string_view what, F&& handle) {
     if (!attempt(what, std::forward<F>(handle))) {
-      leave_now(kExitSoftware);
+      leave_now(ipc::kExitSoftware);
     }
   }
 
@@ -97,7 +97,7 @@ class UserWorker final : public CheckNotices {
       handle();
       return true;
     } catch (const std::bad_alloc&) {
-      leave_now(kExitOutOfMemory);
+      leave_now(ipc::kExitOutOfMemory);
     } catch (const std::exception& error) {
       log(ipc::LogLevel::kError, std::string("exception in ") + std::string(what) + ": " +
                                      typeid(error).name() + ": " + error.what() + "\n" +
@@ -138,11 +138,11 @@ class UserWorker final : public CheckNotices {
       case ipc::SendStatus::kQueued:
         return;
       case ipc::SendStatus::kClosed:
-        leave_now(kExitClean);
+        leave_now(ipc::kExitClean);
       case ipc::SendStatus::kFull:
-        leave_now(kExitUnread);
+        leave_now(ipc::kExitUnread);
       case ipc::SendStatus::kTooLarge:
-        leave_now(kExitSoftware);
+        leave_now(ipc::kExitSoftware);
     }
   }
 
@@ -150,7 +150,7 @@ class UserWorker final : public CheckNotices {
   void leave();
 
   // The kernel closes, frees and forgets; destructors would only wait for threads.
-  [[noreturn]] void leave_now(ExitStatus status) { ::_exit(status); }
+  [[noreturn]] void leave_now(ipc::WorkerExit status) { ::_exit(status); }
 
   const std::uint64_t generation_;
   uv_loop_t loop_{};

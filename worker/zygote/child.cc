@@ -12,8 +12,8 @@
 #include <cstring>
 #include <span>
 
+#include "ipc/worker_exit.h"
 #include "worker/crash/crash_handler.h"
-#include "worker/exit_status.h"
 #include "worker/zygote/warm_up.h"
 
 namespace cosigner::worker {
@@ -38,7 +38,7 @@ void await_parent(pid_t supervisor) {
       ::nanosleep(&half_millisecond, nullptr);
     }
   }
-  ::_exit(kExitOrphan);
+  ::_exit(ipc::kExitOrphan);
 }
 
 void reset_signals() {
@@ -118,7 +118,7 @@ void enter_child(const ipc::ForkOrder& order, int socket, int crash_pipe, pid_t 
   await_parent(supervisor);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::getppid() != supervisor) {  // it died between the two: no signal would come any more
-    ::_exit(kExitOrphan);
+    ::_exit(ipc::kExitOrphan);
   }
   give_up_rights();
   set_process_title(order.role == ipc::Role::kGateway

@@ -14,7 +14,7 @@
 #include "crypto/ed25519/self_test.h"
 #include "crypto/identity/ed25519_key.h"
 #include "crypto/secp256k1/context.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 
 namespace cosigner::worker {
 namespace {
@@ -26,7 +26,7 @@ constexpr std::size_t kThreadStackBytes = 256U << 10;
 
 [[noreturn]] void refuse(const std::string& why) {
   std::fprintf(stderr, "cosigner-worker: self-test failed: %s\n", why.c_str());
-  ::_exit(kExitSelfTest);
+  ::_exit(ipc::kExitSelfTest);
 }
 void require(bool works, const char* what) {
   if (!works) {

@@ -11,8 +11,8 @@ void configure_memory();
 
 /// Uses every primitive once: libsodium (and its self-test, crypto/ed25519/self_test.h), OpenSSL
 /// (fetches of crypto/base/seal.h), libsecp256k1. If one of them does not work, says which on
-/// stderr and ends the process with kExitSelfTest: the node starts no worker then. Touches neither
-/// nats.c nor libuv, which must be new in each child.
+/// stderr and ends the process with ipc::kExitSelfTest: the node starts no worker then. Touches
+/// neither nats.c nor libuv, which must be new in each child.
 void warm_up();
 
 /// In a child: new randomness for every generator that keeps a state, since that state was copied.

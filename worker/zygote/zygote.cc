@@ -12,7 +12,7 @@
 #include <new>
 
 #include "ipc/seqpacket.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 #include "worker/zygote/child.h"
 #include "worker/zygote/clone_into.h"
 
@@ -43,7 +43,7 @@ class SharedPid {
 // What the worker's own code lets through is a bug of ours: say so and end this process alone.
 [[noreturn]] void run_child(const ipc::ForkOrder& order, const ipc::Packet& packet,
                             pid_t supervisor, const ChildMain& child_main) {
-  int status = kExitSoftware;
+  int status = ipc::kExitSoftware;
   try {
     enter_child(order, packet.fd.get(), packet.second.get(), supervisor);
     status = child_main(order, kSocketFd);
@@ -100,31 +100,31 @@ int run_zygote(int socket, const ChildMain& child_main, const std::string& cgrou
   ::signal(SIGPIPE, SIG_IGN);
   SharedPid shared;
   if (!send(socket, ipc::ZygoteReady{.pid = ::getpid()})) {
-    return kExitSoftware;
+    return ipc::kExitSoftware;
   }
   for (;;) {
     auto received = ipc::receive_packet(socket);
     if (!received) {
       std::fprintf(stderr, "cosigner zygote: %s\n", received.error().message.c_str());
-      return kExitSoftware;
+      return ipc::kExitSoftware;
     }
     if (received->status == ipc::ReceiveStatus::kEnd) {
       return 0;
     }
     if (received->status == ipc::ReceiveStatus::kWouldBlock) {
       std::fprintf(stderr, "cosigner zygote: the socket must be blocking\n");
-      return kExitSoftware;
+      return ipc::kExitSoftware;
     }
     const auto order = ipc::decode<ipc::ForkOrder>(received->packet.frame);
     if (!order || !received->packet.fd) {
       std::fprintf(stderr, "cosigner zygote: an order that is none\n");
-      return kExitSoftware;
+      return ipc::kExitSoftware;
     }
     const std::string cgroup =
         cgroups.empty() ? std::string() : cgroups + "/worker-" + std::to_string(order->generation);
     if (!send(socket,
               fork_worker(*order, received->packet, supervisor, shared, cgroup, child_main))) {
-      return kExitSoftware;
+      return ipc::kExitSoftware;
     }
   }
 }

@@ -22,9 +22,9 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/worker_exit.h"
 #include "supervisor/process/crash_pipe.h"
 #include "worker/crash/activity.h"
-#include "worker/exit_status.h"
 #include "worker/sandbox/sandbox.h"
 
 #ifndef COSIGNER_SANITIZED  // sanitizers have handlers of their own
@@ -247,7 +247,7 @@ TEST_CASE("a crash while another thread holds the loader's lock leaves its recor
 TEST_CASE("a refused allocation ends the worker with its own status and a record") {
   const Death death = death_of("memory");
   CHECK(WIFEXITED(death.status));
-  CHECK(WEXITSTATUS(death.status) == kExitOutOfMemory);
+  CHECK(WEXITSTATUS(death.status) == ipc::kExitOutOfMemory);
   REQUIRE(death.record);
   CHECK(death.record->kind == CrashKind::kOutOfMemory);
   CHECK(death.record->request == 17);

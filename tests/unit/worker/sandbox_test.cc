@@ -20,13 +20,13 @@
 #include <thread>
 #include <vector>
 
+#include "ipc/worker_exit.h"
 #include "ipc/zygote_messages.h"
 #include "nats_server.h"
 #include "supervisor/process/crash_pipe.h"
 #include "test_supervisor.h"
 #include "tests/support/refused_call.h"
 #include "worker/crash/crash_handler.h"
-#include "worker/exit_status.h"
 #include "worker/nats/broker_connection.h"
 
 using namespace cosigner;
@@ -331,7 +331,7 @@ TEST_CASE("memory beyond the limit is refused to that worker alone") {
   });
   const int status = supervisor.fork().reap();
   CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == kExitOutOfMemory);
+  CHECK(WEXITSTATUS(status) == ipc::kExitOutOfMemory);
 }
 
 #endif

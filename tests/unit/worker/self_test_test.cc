@@ -10,7 +10,7 @@
 #include <string>
 
 #include "ipc/seqpacket.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 
 using namespace cosigner;
 
@@ -69,7 +69,7 @@ TEST_CASE("a zygote whose libsodium takes points of mixed order refuses to start
   const Ended refused = run_zygote("lying-sodium.so");
   CHECK_FALSE(refused.announced);
   CHECK(WIFEXITED(refused.status));
-  CHECK(WEXITSTATUS(refused.status) == worker::kExitSelfTest);
+  CHECK(WEXITSTATUS(refused.status) == ipc::kExitSelfTest);
   CHECK(refused.said.find("self-test failed: libsodium") != std::string::npos);
   CHECK(refused.said.find("accepts as valid: identity") != std::string::npos);
 }

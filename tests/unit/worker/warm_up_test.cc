@@ -11,7 +11,7 @@
 #include <string>
 
 #include "ipc/unique_fd.h"
-#include "worker/exit_status.h"
+#include "ipc/worker_exit.h"
 
 namespace {
 bool vulnerable = false;  // set in forked children only
@@ -62,6 +62,6 @@ TEST_CASE("a zygote does not start on a libsodium that accepts points of mixed o
   CHECK(silence.empty());
   const auto [status, said] = warm_up_with(true);
   REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == cosigner::worker::kExitSelfTest);
+  CHECK(WEXITSTATUS(status) == cosigner::ipc::kExitSelfTest);
   CHECK(said.find("CVE-2025-69277") != std::string::npos);
 }

@@ -1,10 +1,10 @@
 #pragma once
-// How a worker or gateway ends by itself (sysexits.h where it has a word for it). Any other end is
-// a signal.
+// How a zygote, worker or gateway ends by itself (sysexits.h where it has a word for it), for those
+// that end and for the supervisor that reads it. Any other end is a signal.
 
-namespace cosigner::worker {
+namespace cosigner::ipc {
 
-enum ExitStatus : int {
+enum WorkerExit : int {
   kExitClean = 0,         ///< evicted, drained, or the supervisor is gone
   kExitSoftware = 70,     ///< a bug of ours: an exception outside any request, a frame that is none
   kExitOrphan = 71,       ///< forked, but the supervisor was gone already
@@ -13,4 +13,4 @@ enum ExitStatus : int {
   kExitUnread = 74     ///< the supervisor does not read: its queue of frames is full
 };
 
-}  // namespace cosigner::worker
+}  // namespace cosigner::ipc
