@@ -72,6 +72,11 @@ def test_a_first_bundle_is_believed_only_when_its_authority_was_compared():
         assert operator["public_key"] in (fresh.home / "initiators.toml").read_text()
         assert [one["status"] for one in fresh.imports(bundle)["initiators"]] == ["known"]
         assert fresh.ctl("peers", "export", "--dir", fresh.home)["authority"] == genuine["authority"]
+        card = fresh.home / "card.copy"
+        assert fresh.ctl("peers", "export", "--dir", fresh.home, "--out", card)["card"] == card.read_text()
+        for out, why in (("/dev/full", "No space left on device"), (fresh.home / "none" / "card", "No such file or directory")):
+            failure = fresh.ctl("peers", "export", "--dir", fresh.home, "--out", out, status=73)
+            assert failure["error"] == "storage_failed" and why in failure["message"], failure
         # Whoever empties the list of initiators is asked before the bundle fills it again.
         (fresh.home / "initiators.toml").write_text("# nobody\n")
         assert f"initiator operator {genuine['initiator']}" in refused(fresh, bundle)

@@ -1,10 +1,10 @@
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 
 #include "ipc/joined.h"
 #include "supervisor/ctl/json.h"
+#include "supervisor/ctl/message_io.h"
 #include "supervisor/ctl/setup/authority.h"
 #include "supervisor/ctl/setup/commands.h"
 #include "supervisor/ctl/setup/import_plan.h"
@@ -218,10 +218,10 @@ Outcome<void> run_peers_export(const Context& context, const std::string& root, 
                   bundle ? "this node knows no bundle: import one first." : text.error().message);
   }
   if (!out_file.empty()) {
-    std::ofstream file(out_file);
-    if (!(file << *text) || !file.flush()) {
-      return failed(ExitStatus::kCannotWrite, ErrorCode::kStorageFailed,
-                    out_file + " cannot be written.");
+    if (auto written = write_file(out_file, *text); !written) {
+      // As the set-up commands name it for all files of a node.
+      written.error().error.code = ErrorCode::kStorageFailed;
+      return written;
     }
   }
   if (context.json) {
