@@ -302,18 +302,27 @@ TEST_CASE("an idle worker's private memory and the time to ready") {
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
             .count());
   }
-  ::usleep(200'000);
-  std::size_t total = 0;
-  for (const TestChild& worker : workers) {
-    total += private_kib(worker.pid());
+  const auto mean_kib = [&] {
+    std::size_t total = 0;
+    for (const TestChild& worker : workers) {
+      total += private_kib(worker.pid());
+    }
+    return total / workers.size();
+  };
+  // What a start takes, a worker at rest has given back; that it is at rest, nobody is told.
+  std::size_t mean = mean_kib();
+#if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
+  constexpr std::size_t kPromisedKib = 512;  // measured on this kind of machine: 368
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (mean > kPromisedKib && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    mean = mean_kib();
   }
+  CHECK(mean <= kPromisedKib);
+#endif
   std::ranges::sort(ready_ms);
-  const std::size_t mean = total / workers.size();
   std::cout << "idle worker: private " << mean << " KiB; order to ready p50 "
             << ready_ms[ready_ms.size() / 2] << " ms, worst " << ready_ms.back() << " ms\n";
-#if !defined(COSIGNER_SANITIZED) && defined(__OPTIMIZE__)
-  CHECK(mean <= 512);  // KiB: what the project promises (measured on this kind of machine: 368)
-#endif
 }
 
 TEST_CASE("a user with a thousand large keys starts: they come in parts, each acknowledged") {
