@@ -37,16 +37,4 @@ class SystemRandom final : public Random {
   void fill(std::span<std::uint8_t> out) override;
 };
 
-/// ChaCha20 keystream of a 64-bit seed: for tests and simulations only.
-class SeededRandom final : public Random {
- public:
-  explicit SeededRandom(std::uint64_t seed) : seed_(seed) {}
-  void fill(std::span<std::uint8_t> out) override;
-  std::uint64_t next_u64();
-
- private:
-  std::uint64_t seed_;
-  std::uint64_t counter_ = 0;
-};
-
 }  // namespace cosigner

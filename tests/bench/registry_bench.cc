@@ -19,8 +19,8 @@
 #include <string>
 #include <vector>
 
-#include "crypto/base/random.h"
 #include "supervisor/registry/registry.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::supervisor;

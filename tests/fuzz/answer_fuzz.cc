@@ -3,6 +3,7 @@
 #include "ipc/answer.h"
 #include "ipc/client_rules.h"
 #include "tests/fuzz/require.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 

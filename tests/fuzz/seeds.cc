@@ -13,6 +13,7 @@
 #include "ipc/request.h"
 #include "tests/support/all_messages.h"
 #include "tests/support/crash_record_bytes.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/session_messages.h"
 #include "worker/session/packet.h"
 

@@ -23,6 +23,7 @@
 #include "ipc/key_record.h"
 #include "ipc/request.h"
 #include "tests/support/durations.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/simulated_store.h"
 #include "worker/session/check_notices.h"
 #include "worker/session/counters.h"

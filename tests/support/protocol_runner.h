@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "crypto/protocol/protocol.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::test {
 

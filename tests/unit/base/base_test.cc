@@ -7,6 +7,7 @@
 #include "crypto/base/hash.h"
 #include "crypto/base/seal.h"
 #include "crypto/base/wire.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 

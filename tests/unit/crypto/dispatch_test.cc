@@ -8,6 +8,7 @@
 #include "crypto/frost/ed25519_suite.h"
 #include "crypto/frost/lagrange.h"
 #include "tests/support/ed25519_encodings.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 
 using namespace cosigner;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "crypto/protocol/inbox.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 #include "tests/unit/crypto/field_mutations.h"
 

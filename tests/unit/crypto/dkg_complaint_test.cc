@@ -7,6 +7,7 @@
 
 #include "crypto/dkg/dkg.h"
 #include "crypto/ed25519/group.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 #include "tests/unit/crypto/field_mutations.h"
 

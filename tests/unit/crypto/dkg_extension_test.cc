@@ -4,6 +4,7 @@
 
 #include "crypto/dkg/dkg.h"
 #include "crypto/ed25519/group.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 
 using namespace cosigner;

@@ -9,6 +9,7 @@
 #include "crypto/dkg/polynomial.h"
 #include "crypto/ed25519/group.h"
 #include "crypto/ed25519/sha512.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using Group = Ed25519Group;

@@ -7,6 +7,7 @@
 #include "crypto/ed25519/self_test.h"
 #include "tests/support/ed25519_encodings.h"
 #include "tests/support/protocol_runner.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using ed25519::Group;

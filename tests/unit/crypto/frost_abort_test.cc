@@ -5,6 +5,7 @@
 #include "crypto/ed25519/group.h"
 #include "crypto/frost/ed25519_suite.h"
 #include "crypto/frost/nonce.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 #include "tests/unit/crypto/field_mutations.h"
 

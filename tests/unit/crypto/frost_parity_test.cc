@@ -6,6 +6,7 @@
 #include "crypto/ed25519/group.h"
 #include "crypto/frost/ed25519_suite.h"
 #include "crypto/frost/session.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 

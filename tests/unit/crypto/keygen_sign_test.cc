@@ -10,6 +10,7 @@
 #include "crypto/frost/lagrange.h"
 #include "crypto/protocol/key_share.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 
 using namespace cosigner;

@@ -7,6 +7,7 @@
 #include "crypto/frost/share_message.h"
 #include "crypto/protocol/key_share.h"
 #include "tests/support/canaries.h"
+#include "tests/support/seeded_random.h"
 #include "tests/support/threshold_cluster.h"
 
 using namespace cosigner;

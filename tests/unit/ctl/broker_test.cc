@@ -9,6 +9,7 @@
 #include "supervisor/devcluster/broker_config.h"
 #include "supervisor/devcluster/ports.h"
 #include "supervisor/devcluster/process.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/ctl/nats_probe.h"
 #include "tests/unit/ctl/temporary_directory.h"
 

@@ -8,6 +8,7 @@
 #include "supervisor/broker/jwt.h"
 #include "supervisor/ctl/setup/credentials_end.h"
 #include "supervisor/ctl/setup/tls_authority.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/ctl/temporary_directory.h"
 
 namespace cosigner::ctl::test {

@@ -6,6 +6,7 @@
 
 #include "ipc/map_reader.h"
 #include "ipc/pack.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/ctl/fake_node.h"
 
 namespace cosigner {

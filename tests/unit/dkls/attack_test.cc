@@ -8,6 +8,7 @@
 #include "crypto/dkls23/vole.h"
 #include "crypto/protocol/key_share.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

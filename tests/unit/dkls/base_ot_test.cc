@@ -8,6 +8,7 @@
 #include "crypto/dkls23/hash_to_curve.h"
 #include "crypto/dkls23/pprf.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/pair_fixture.h"
 
 using namespace cosigner;

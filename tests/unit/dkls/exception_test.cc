@@ -2,6 +2,7 @@
 // is blamed for what the exception left half done.
 #include <catch2/catch.hpp>
 
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

@@ -9,6 +9,7 @@
 #include "crypto/dkls23/pair_setup.h"
 #include "crypto/dkls23/sign_messages.h"
 #include "tests/support/secp256k1_encodings.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/crypto/field_mutations.h"
 #include "tests/unit/dkls/fixture.h"
 

@@ -13,6 +13,7 @@
 #include "crypto/dkls23/key_state.h"
 #include "crypto/secp256k1/group.h"
 #include "tests/support/protocol_runner.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::dkls23::test {
 

@@ -7,6 +7,7 @@
 #include "crypto/dkls23/pprf.h"
 #include "crypto/ed25519/group.h"
 #include "tests/support/secp256k1_encodings.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

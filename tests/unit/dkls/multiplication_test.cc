@@ -4,6 +4,7 @@
 
 #include "crypto/dkls23/gf128.h"
 #include "crypto/dkls23/session_hash.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/pair_fixture.h"
 
 using namespace cosigner;

@@ -3,6 +3,7 @@
 
 #include "crypto/dkls23/pair_setup.h"
 #include "crypto/dkls23/vole.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 namespace cosigner::dkls23::test {

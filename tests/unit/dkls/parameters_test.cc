@@ -2,6 +2,7 @@
 // factories that lead past it.
 #include <catch2/catch.hpp>
 
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

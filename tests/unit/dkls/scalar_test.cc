@@ -9,6 +9,7 @@
 
 #include "crypto/secp256k1/context.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::secp256k1;

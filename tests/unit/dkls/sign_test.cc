@@ -10,6 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

@@ -5,6 +5,7 @@
 
 #include "crypto/dkls23/sign_messages.h"
 #include "crypto/protocol/key_share.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

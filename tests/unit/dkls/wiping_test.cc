@@ -9,6 +9,7 @@
 
 #include "crypto/protocol/key_share.h"
 #include "tests/support/canaries.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/dkls/fixture.h"
 
 using namespace cosigner;

@@ -8,6 +8,7 @@
 #include "crypto/identity/certificate.h"
 #include "crypto/identity/statement.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 

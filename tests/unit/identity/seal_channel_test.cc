@@ -8,6 +8,7 @@
 #include "crypto/dkg/share_box.h"
 #include "crypto/identity/share_seal.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 

@@ -6,9 +6,9 @@
 #include <functional>
 #include <set>
 
-#include "crypto/base/random.h"
 #include "ipc/frame.h"
 #include "tests/support/all_messages.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::ipc;

@@ -4,8 +4,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "crypto/base/random.h"
 #include "tests/support/crash_record_bytes.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::ipc;

@@ -2,9 +2,9 @@
 
 #include <catch2/catch.hpp>
 
-#include "crypto/base/random.h"
 #include "ipc/worker_messages.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::ipc;

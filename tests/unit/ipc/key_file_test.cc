@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/seeded_random.h"
+
 using namespace cosigner;
 
 namespace {

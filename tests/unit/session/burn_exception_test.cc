@@ -4,6 +4,7 @@
 #include <new>
 
 #include "tests/support/ecdsa_cluster.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::test;

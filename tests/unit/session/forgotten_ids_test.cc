@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "crypto/base/random.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;

@@ -5,6 +5,7 @@
 #include "tests/support/double_agent.h"
 #include "tests/support/impostor.h"
 #include "tests/support/presign_cluster.h"
+#include "tests/support/seeded_random.h"
 #include "worker/session/early_bytes.h"
 #include "worker/session/presign_messages.h"
 

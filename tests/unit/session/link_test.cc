@@ -7,6 +7,7 @@
 
 #include "tests/support/durations.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;

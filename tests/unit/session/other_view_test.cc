@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/presign_cluster.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::test;

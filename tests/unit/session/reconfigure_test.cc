@@ -4,6 +4,7 @@
 
 #include "tests/support/engine_cluster.h"
 #include "tests/support/request_answers.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::test;

@@ -5,8 +5,8 @@
 #include <catch2/catch.hpp>
 #include <memory_resource>
 
-#include "crypto/base/random.h"
 #include "tests/support/durations.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;

@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <numeric>
 
-#include "crypto/base/random.h"
+#include "tests/support/seeded_random.h"
 
 using namespace cosigner;
 using namespace cosigner::worker;

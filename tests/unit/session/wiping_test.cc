@@ -7,6 +7,7 @@
 #include "crypto/secp256k1/scalar.h"
 #include "tests/support/presign_cluster.h"
 #include "tests/support/secret_patterns.h"
+#include "tests/support/seeded_random.h"
 
 #ifndef COSIGNER_SANITIZED  // a sanitizer keeps freed memory to itself
 using namespace cosigner;

@@ -11,6 +11,7 @@
 #include "ipc/key_file.h"
 #include "supervisor/broker/nkey.h"
 #include "supervisor/config/config.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::supervisor::test {
 

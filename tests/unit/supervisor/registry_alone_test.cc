@@ -1,5 +1,6 @@
 // The registry without a world around it: deadlines to the millisecond, errors word by word.
 
+#include "tests/support/seeded_random.h"
 #include "tests/unit/supervisor/registry_warm.h"
 
 namespace cosigner::supervisor::test {

@@ -7,10 +7,10 @@
 #include <map>
 #include <set>
 
-#include "crypto/base/random.h"
 #include "supervisor/registry/deadline_heap.h"
 #include "supervisor/registry/slot_list.h"
 #include "supervisor/registry/tagged_table.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::supervisor {
 namespace {

@@ -1,5 +1,6 @@
 // The registry's rules one by one.
 
+#include "tests/support/seeded_random.h"
 #include "tests/unit/supervisor/registry_warm.h"
 
 namespace cosigner::supervisor::test {

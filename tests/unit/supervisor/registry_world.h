@@ -10,6 +10,7 @@
 #include <set>
 
 #include "supervisor/registry/registry.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::supervisor::test {
 

@@ -10,6 +10,7 @@
 #include "supervisor/service/clock.h"
 #include "supervisor/store/store_thread.h"
 #include "tests/support/full.h"
+#include "tests/support/seeded_random.h"
 #include "tests/unit/supervisor/store_fixture.h"
 
 namespace cosigner::supervisor::test {

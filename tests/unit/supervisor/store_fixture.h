@@ -9,6 +9,7 @@
 
 #include "ipc/key_record.h"
 #include "supervisor/store/store.h"
+#include "tests/support/seeded_random.h"
 
 namespace cosigner::supervisor::test {
 

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "crypto/identity/certificate.h"
+#include "tests/support/seeded_random.h"
 #include "worker/gateway/presence.h"
 #include "worker/gateway/request_gate.h"
 
