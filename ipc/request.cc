@@ -252,14 +252,6 @@ Expected<EnvelopeView> view_envelope(ByteView bytes, std::size_t max_bytes) {
   return out;
 }
 
-Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes) {
-  auto view = view_envelope(bytes, max_bytes);
-  if (!view) {
-    return std::unexpected(view.error());
-  }
-  return Envelope{.request = to_vector(view->request), .signatures = std::move(view->signatures)};
-}
-
 Expected<SignedRequest> sign_request(const Request& request, const IdentityKey& key) {
   if (const auto valid = validate_request(request); !valid) {
     return std::unexpected(valid.error());

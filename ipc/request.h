@@ -86,7 +86,6 @@ struct Envelope {
   std::vector<RequestSignature> signatures;
 };
 [[nodiscard]] ByteVector encode_envelope(const Envelope& envelope);
-[[nodiscard]] Expected<Envelope> decode_envelope(ByteView bytes, std::size_t max_bytes);
 
 /// An envelope read where it lies: `request` points into what was read. At 2 MiB a copy is 512 page
 /// faults, as dear as the hash (1.5 ms against 1.2 ms), and nothing that a node does needs one.

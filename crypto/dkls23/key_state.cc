@@ -158,14 +158,6 @@ std::vector<std::pair<ParticipantIndex, Digest>> pair_ids(ByteView key_secret) {
   return out;
 }
 
-std::vector<ParticipantIndex> live_pairs(ByteView key_secret) {
-  std::vector<ParticipantIndex> out;
-  for (const auto& [peer, id] : pair_ids(key_secret)) {
-    out.push_back(peer);
-  }
-  return out;
-}
-
 Digest direction_sid(const Digest& sid, ParticipantIndex sender, ParticipantIndex receiver) {
   return TaggedHash(tag::kPair).part(sid).part_u16(sender).part_u16(receiver).finish();
 }

@@ -49,7 +49,6 @@ using PairStates = std::map<ParticipantIndex, std::optional<PairState>>;
                                                      ParticipantIndex peer);
 /// The peers whose state the key secret still holds, ascending, each with its set-up's public id.
 [[nodiscard]] std::vector<std::pair<ParticipantIndex, Digest>> pair_ids(ByteView key_secret);
-[[nodiscard]] std::vector<ParticipantIndex> live_pairs(ByteView key_secret);
 
 /// The session id of one pair and direction, `sender` being the VOLE sender: no two pairs or
 /// directions of a session share one.

@@ -52,12 +52,6 @@ ByteVector EcdsaSignature::der() const {
   return out;
 }
 
-bool ecdsa_verify_vartime(const Point& key, const MessageDigest& digest,
-                          const EcdsaSignature& signature) {
-  const std::optional<secp256k1_ecdsa_signature> parsed = raw(signature);
-  return parsed && secp256k1_ecdsa_verify(context(), &*parsed, digest.data.data(), &key.raw()) == 1;
-}
-
 std::optional<Point> ecdsa_recover_vartime(const MessageDigest& digest,
                                            const EcdsaSignature& signature) {
   std::array<std::uint8_t, 64> compact;

@@ -1,5 +1,5 @@
 #pragma once
-// ECDSA signatures as the outside world sees them: verification and public-key recovery by
+// ECDSA signatures as the outside world sees them: verification by public-key recovery in
 // libsecp256k1, and the three encodings. All public data, variable time.
 
 #include <optional>
@@ -25,9 +25,6 @@ struct EcdsaSignature {
   friend bool operator==(const EcdsaSignature&, const EcdsaSignature&) = default;
 };
 
-/// False for high s as well, since libsecp256k1 refuses it. 34 µs.
-[[nodiscard]] bool ecdsa_verify_vartime(const Point& key, const MessageDigest& digest,
-                                        const EcdsaSignature& signature);
 [[nodiscard]] std::optional<Point> ecdsa_recover_vartime(const MessageDigest& digest,
                                                          const EcdsaSignature& signature);
 /// The signature is well-formed with low s, and recovers exactly `key`.

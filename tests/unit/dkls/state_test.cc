@@ -30,7 +30,7 @@ TEST_CASE(
     const std::array<ParticipantIndex, 3> everyone{1, 2, 3};
     states[index] = decode_states(as_view(share->state), everyone).value();
     CHECK(states[index].size() == 2);
-    CHECK(live_pairs(as_view(own.secret)).size() == 2);
+    CHECK(pair_ids(as_view(own.secret)).size() == 2);
   }
   for (const auto& [a, peers] : states) {
     for (const auto& [b, state] : peers) {
@@ -92,7 +92,7 @@ TEST_CASE("the key secret: damage is refused, erasing and replacing touch one pa
   for (const std::size_t cut :
        {std::size_t{0}, std::size_t{1}, std::size_t{34}, std::size_t{36}, secret.size() - 1}) {
     CHECK_FALSE(erase_pair(secret.first(cut), 2));
-    CHECK(live_pairs(secret.first(cut)).empty());
+    CHECK(pair_ids(secret.first(cut)).empty());
   }
   CHECK_FALSE(erase_pair(secret, 1));
   CHECK_FALSE(erase_pair(secret, 9));
@@ -102,7 +102,7 @@ TEST_CASE("the key secret: damage is refused, erasing and replacing touch one pa
   CHECK(erase_pair(as_view(*erased), 2) == erased);  // again: nothing more to do
   const auto none = erase_pair(as_view(*erased), 3);
   REQUIRE(none);
-  CHECK(live_pairs(as_view(*none)).empty());
+  CHECK(pair_ids(as_view(*none)).empty());
   // A trailing byte, a wrong version, an unsorted list.
   SecretVector bad = key.at(1).secret;
   bad.push_back(0);
@@ -130,7 +130,7 @@ TEST_CASE("renewal gives a burnt pair new OT state, and the pair signs again") {
     REQUIRE_FALSE(report.at(i).abort);
     CHECK(report.key(i).record == key.at(i).record);
     renewed.emplace(i, std::get<KeyOutcome>(std::move(*report.at(i).outcome)));
-    CHECK(live_pairs(as_view(renewed.at(i).secret)).size() == 2);
+    CHECK(pair_ids(as_view(renewed.at(i).secret)).size() == 2);
   }
   CHECK(verify_signature_vartime(Scheme::kEcdsaSecp256k1, key.at(1).record.public_key, digest,
                                  run_sign(renewed, {1, 3}, digest, random).signature(1)));

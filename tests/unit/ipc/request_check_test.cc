@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 
+#include "tests/support/owned_envelope.h"
 #include "tests/unit/ipc/request_examples.h"
 
 using namespace cosigner;
@@ -107,7 +108,7 @@ TEST_CASE("who may ask for what, and when: the order of the checks") {
   CHECK(code_of(check_expiry(request, kNow + 60'000)) == ErrorCode::kExpired);
 
   // Signatures: none, the wrong first, a stranger's beside, twice the same, one that is no good.
-  Envelope envelope = *decode_envelope(good, kMaxEnvelopeBytes);
+  Envelope envelope = envelope_of(good);
   const SessionId session = session_id(envelope.request);
   const RequestSignature own = envelope.signatures[0];
   const RequestSignature foreign{stranger.public_key(), stranger.sign(session)};
@@ -127,7 +128,7 @@ TEST_CASE("who may ask for what, and when: the order of the checks") {
   CHECK(code(with({own, own}), both) == "bad_request");
   CHECK(code(with({own, {stranger.public_key(), own.signature}}), both) == "unauthorized");
   CHECK(code(with(std::vector<RequestSignature>(17, own)), both) == "bad_request");
-  CHECK(code_of(decode_envelope(good, good.size() - 1)) == ErrorCode::kBadRequest);
+  CHECK(code_of(view_envelope(good, good.size() - 1)) == ErrorCode::kBadRequest);
   CHECK(code_of(sign_request(request, stranger)) == ErrorCode::kBadRequest);
 
   CHECK(session_of_refused(good) == session);

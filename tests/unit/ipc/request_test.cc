@@ -7,6 +7,7 @@
 #include "crypto/base/hash.h"
 #include "ipc/names.h"
 #include "ipc/pack.h"
+#include "tests/support/owned_envelope.h"
 #include "tests/unit/ipc/request_examples.h"
 
 using namespace cosigner;
@@ -97,11 +98,11 @@ TEST_CASE("every field that is altered after signing is unauthorized") {
   };
   const Request good = keygen_example(key);
   const auto signed_request = sign_request(good, key);
-  const auto envelope = decode_envelope(signed_request->envelope, kMaxEnvelopeBytes);
+  const auto envelope = envelope_of(signed_request->envelope);
   for (const auto& alter : alterations) {
     Request bad = good;
     alter(bad);
-    Envelope other = *envelope;
+    Envelope other = envelope;
     other.request = encode_request(bad);
     CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table)) ==
           ErrorCode::kUnauthorized);
@@ -112,13 +113,13 @@ TEST_CASE("the path is signed: altered, lengthened, shortened or left out, it is
   const IdentityKey key = key_of(1);
   const InitiatorTable table = table_of(key);
   const Request good = path_example(key);
-  const auto envelope = decode_envelope(sign_request(good, key)->envelope, kMaxEnvelopeBytes);
+  const auto envelope = envelope_of(sign_request(good, key)->envelope);
   for (const bip32::Path& path :
        {bip32::Path{44, 60, 0, 0, 6}, bip32::Path{44, 60, 0, 0}, bip32::Path{44, 60, 0, 0, 5, 0},
         bip32::Path{60, 44, 0, 0, 5}, bip32::Path{}}) {
     Request bad = good;
     bad.path = path;
-    Envelope other = *envelope;
+    Envelope other = envelope;
     other.request = encode_request(bad);
     CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table)) ==
           ErrorCode::kUnauthorized);
@@ -130,7 +131,7 @@ TEST_CASE("a request for presignatures: every field is signed, and who may ask i
   const Request good = presign_example(key);
   CHECK(decode_request(encode_request(good)) == good);
   const auto signed_request = sign_request(good, key);
-  const auto envelope = decode_envelope(signed_request->envelope, kMaxEnvelopeBytes);
+  const auto envelope = envelope_of(signed_request->envelope);
   const std::vector<std::function<void(Request&)>> alterations = {
       [](Request& r) { r.count = 101; },
       [](Request& r) { r.key = "other"; },
@@ -143,7 +144,7 @@ TEST_CASE("a request for presignatures: every field is signed, and who may ask i
   for (const auto& alter : alterations) {
     Request bad = good;
     alter(bad);
-    Envelope other = *envelope;
+    Envelope other = envelope;
     other.request = encode_request(bad);
     CHECK(code_of(check_request(encode_envelope(other), "demo", kNow, table_of(key))) ==
           ErrorCode::kUnauthorized);

@@ -1,6 +1,7 @@
 // What the engine refuses: ids used twice, what cannot be done, and more than it may do at once.
 #include <catch2/catch.hpp>
 
+#include "tests/support/owned_envelope.h"
 #include "tests/unit/session/engine_answers.h"
 
 using namespace cosigner;
@@ -86,12 +87,12 @@ TEST_CASE("what cannot be done is refused at once, with its name", "[engine]") {
     CHECK(refused({1, 2, 3}) == ErrorCode::kBadRequest);
   }
   SECTION("altered signature") {
-    Envelope envelope = decode_envelope(cluster.sign(request).envelope, kMaxEnvelopeBytes).value();
+    Envelope envelope = envelope_of(cluster.sign(request).envelope);
     envelope.signatures[0].signature.data[5] ^= 1U;
     CHECK(refused(encode_envelope(envelope)) == ErrorCode::kUnauthorized);
   }
   SECTION("altered request") {
-    Envelope envelope = decode_envelope(cluster.sign(request).envelope, kMaxEnvelopeBytes).value();
+    Envelope envelope = envelope_of(cluster.sign(request).envelope);
     Request other = request;
     other.message = {9};
     envelope.request = encode_request(other);
