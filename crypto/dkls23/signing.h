@@ -1,5 +1,6 @@
 #pragma once
-// Signing and presigning: DKLs23 protocol 3.6 with the nonces and commitments in the rendezvous.
+// Signing and presigning: DKLs23 (ePrint 2023/765) protocol 3.6 with the nonces and commitments in
+// the rendezvous.
 //
 // Order of checks, which decides what a failure costs (crypto/base/abort.h):
 //   start    own hello, set of exactly t, lengths, OT state with everyone      recoverable
