@@ -215,8 +215,7 @@ std::size_t Presigner::running_for(const SessionId& order) const {
 void Presigner::end_orders(const Error& error) {
   for (const auto& [id, order] : orders_) {
     Error ended = error;
-    // Of a run under way only its peers know how far it came.
-    ended.may_have_executed = order.made > 0 || running_for(id) > 0;
+    ended.may_have_executed = order.made > 0;
     if (order.made > 0) {
       ended.message += "; " + std::to_string(order.made) +
                        " presignatures were made for it here, and go with this process";
