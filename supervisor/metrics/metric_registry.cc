@@ -73,8 +73,8 @@ void MetricFamily::set(Values values, double value) {
 
 void MetricFamily::observe(Values values, std::uint64_t microseconds) {
   Series& one = series(values);
-  ++one.buckets[ipc::duration_bucket(microseconds)];
-  one.total_us += microseconds;
+  add_to(one.buckets[ipc::duration_bucket(microseconds)], 1);
+  add_to(one.total_us, microseconds);
 }
 
 void MetricFamily::merge(Values values, std::span<const std::uint64_t> buckets,
@@ -82,9 +82,9 @@ void MetricFamily::merge(Values values, std::span<const std::uint64_t> buckets,
   assert(buckets.size() == ipc::kDurationBuckets);
   Series& one = series(values);
   for (std::size_t i = 0; i < buckets.size(); ++i) {
-    one.buckets[i] += buckets[i];
+    add_to(one.buckets[i], buckets[i]);
   }
-  one.total_us += total_us;
+  add_to(one.total_us, total_us);
 }
 
 void MetricFamily::write_line(std::string& out, std::string_view suffix, const Series& series,
@@ -121,7 +121,7 @@ void MetricFamily::write(std::string& out) const {
     }
     std::uint64_t so_far = 0;
     for (std::size_t i = 0; i < one.buckets.size(); ++i) {
-      so_far += one.buckets[i];
+      add_to(so_far, one.buckets[i]);
       write_line(out, "_bucket", one,
                  i < ipc::kDurationBucketEndsUs.size() ? seconds(ipc::kDurationBucketEndsUs[i])
                                                        : std::string("+Inf"),

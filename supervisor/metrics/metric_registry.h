@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <initializer_list>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -31,7 +32,8 @@ class MetricFamily {
 
   /// Exposes the series from now on, at 0 if it is new.
   void declare(Values values) { series(values); }
-  void add(Values values, std::uint64_t count = 1) { series(values).count += count; }
+  /// Sums stay at 2^64−1 once they are there: what a process reports never makes one go down.
+  void add(Values values, std::uint64_t count = 1) { add_to(series(values).count, count); }
   /// A gauge, or a counter whose count is kept elsewhere.
   void set(Values values, double value);
   void observe(Values values, std::uint64_t microseconds);
@@ -53,6 +55,11 @@ class MetricFamily {
     std::uint64_t total_us = 0;
   };
   Series& series(Values values);
+  static void add_to(std::uint64_t& sum, std::uint64_t count) {
+    sum = count > std::numeric_limits<std::uint64_t>::max() - sum
+              ? std::numeric_limits<std::uint64_t>::max()
+              : sum + count;
+  }
   void write_line(std::string& out, std::string_view suffix, const Series& series,
                   std::string_view le, std::string_view value) const;
 

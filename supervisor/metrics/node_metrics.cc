@@ -39,6 +39,31 @@ string_view operation_label(string_view operation) {
   return operation.empty() ? string_view("unknown") : operation;
 }
 
+bool possible(std::uint64_t count) {
+  return count <= ipc::kMaxCounted;
+}
+template <class Events>
+bool all_possible(const Events& events) {
+  return std::ranges::all_of(ipc::counters_of(events),
+                             [](const std::uint64_t* count) { return possible(*count); });
+}
+
+template <class Events>
+void declare_events(MetricFamily& family) {
+  for (const string_view event : ipc::kCounterNames<Events>) {
+    family.declare({event});
+  }
+}
+template <class Events>
+void add_events(MetricFamily& family, const Events& events) {
+  const auto counts = ipc::counters_of(events);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (*counts[i] > 0) {
+      family.add({ipc::kCounterNames<Events>[i]}, *counts[i]);
+    }
+  }
+}
+
 }  // namespace
 
 NodeMetrics::NodeMetrics(const Identity& identity)
@@ -99,6 +124,12 @@ NodeMetrics::NodeMetrics(const Identity& identity)
                                       "checks that a peer's message failed", {"node"})),
       unattributable_(registry_.counter("cosigner_unattributable_failures_total",
                                         "failed checks of which nobody can be named as the cause")),
+      session_events_(registry_.counter("cosigner_session_events_total",
+                                        "what the workers' session engines counted", {"event"})),
+      gateway_events_(registry_.counter("cosigner_gateway_events_total",
+                                        "what the gateway dropped besides requests, and could not "
+                                        "publish",
+                                        {"event"})),
       bans_(registry_.gauge("cosigner_bans", "pairs banned until their OT state is renewed")),
       presignatures_(
           registry_.gauge("cosigner_presignatures", "presignatures in stock", {"scheme"})),
@@ -153,6 +184,8 @@ NodeMetrics::NodeMetrics(const Identity& identity)
   for (const string_view role : kRoles) {
     memory_.declare({role});
   }
+  declare_events<ipc::SessionEvents>(session_events_);
+  declare_events<ipc::GatewayEvents>(gateway_events_);
   set_peers(identity.peers);
 }
 
@@ -176,17 +209,19 @@ bool NodeMetrics::absorb(const ipc::WorkerMetrics& worker) {
   const auto good_request = [](const ipc::RequestTally& tally) {
     return in(kOperations, operation_label(tally.operation)) &&
            (tally.scheme.empty() || in(kSchemes, tally.scheme)) && is_outcome(tally.outcome) &&
-           tally.buckets.size() == ipc::kDurationBuckets;
+           tally.buckets.size() == ipc::kDurationBuckets &&
+           std::ranges::all_of(tally.buckets, possible);
   };
   const auto good_attempt = [](const ipc::AttemptTally& tally) {
-    return in(kOperations, operation_label(tally.operation));
+    return in(kOperations, operation_label(tally.operation)) && possible(tally.attempts) &&
+           possible(tally.failovers);
   };
   const auto good_peer = [this](const ipc::PeerTally& tally) {
-    return std::ranges::find(peers_, tally.node) != peers_.end();
+    return std::ranges::find(peers_, tally.node) != peers_.end() && possible(tally.misbehaviours);
   };
   if (!std::ranges::all_of(worker.requests, good_request) ||
       !std::ranges::all_of(worker.attempts, good_attempt) ||
-      !std::ranges::all_of(worker.peers, good_peer)) {
+      !std::ranges::all_of(worker.peers, good_peer) || !all_possible(worker.events)) {
     return false;
   }
   for (const ipc::RequestTally& tally : worker.requests) {
@@ -208,15 +243,20 @@ bool NodeMetrics::absorb(const ipc::WorkerMetrics& worker) {
   for (const ipc::PeerTally& tally : worker.peers) {
     misbehaviour_.add({tally.node}, tally.misbehaviours);
   }
-  retried_.add({}, worker.retransmissions);
-  unattributable_.add({}, worker.unattributable);
+  retried_.add({}, worker.events.retransmissions);
+  unattributable_.add({}, worker.events.unattributable);
+  add_events(session_events_, worker.events);
   return true;
 }
 
 bool NodeMetrics::absorb(const ipc::GatewayMetrics& gateway) {
-  if (!std::ranges::all_of(gateway.refused, [](const ipc::RefusalTally& tally) {
-        return tally.error != kOk && is_outcome(tally.error);
-      })) {
+  if (!std::ranges::all_of(gateway.refused,
+                           [](const ipc::RefusalTally& tally) {
+                             return tally.error != kOk && is_outcome(tally.error) &&
+                                    possible(tally.count);
+                           }) ||
+      !possible(gateway.dropped_refusals) || !possible(gateway.dropped_repeats) ||
+      !possible(gateway.dropped_strangers) || !all_possible(gateway.events)) {
     return false;
   }
   for (const ipc::RefusalTally& tally : gateway.refused) {
@@ -225,6 +265,7 @@ bool NodeMetrics::absorb(const ipc::GatewayMetrics& gateway) {
   dropped_.add({"refusal_rate"}, gateway.dropped_refusals);
   dropped_.add({"repeat"}, gateway.dropped_repeats);
   dropped_.add({"stranger"}, gateway.dropped_strangers);
+  add_events(gateway_events_, gateway.events);
   return true;
 }
 

@@ -36,7 +36,8 @@ class NodeMetrics {
   void spawned(std::uint64_t microseconds) { spawn_seconds_.observe({}, microseconds); }
   void stored(StoreOperation operation, std::uint64_t microseconds);
   void control_refused() { control_refused_.add({}); }
-  /// False, and nothing is counted, if a name or a histogram in it is none.
+  /// False, and nothing is counted, if a name or a histogram in it is none, or a count is one that
+  /// no process comes to.
   [[nodiscard]] bool absorb(const ipc::WorkerMetrics& worker);
   [[nodiscard]] bool absorb(const ipc::GatewayMetrics& gateway);
   /// The peers changed (reload): counts of those that stay, stay.
@@ -105,6 +106,8 @@ class NodeMetrics {
   MetricFamily& retried_;
   MetricFamily& misbehaviour_;
   MetricFamily& unattributable_;
+  MetricFamily& session_events_;
+  MetricFamily& gateway_events_;
   MetricFamily& bans_;
   MetricFamily& presignatures_;
   MetricFamily& store_latency_;

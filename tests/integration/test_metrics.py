@@ -95,6 +95,9 @@ def test_work_is_counted(cluster):
     assert moves.of(duration.format("count", "")) == moves.of(duration.format("bucket", ',le="+Inf"')) >= 2
     assert 0 < moves.of(duration.format("sum", "")) < 60
     assert moves.of('cosigner_session_attempts_total{operation="sign"}') >= 2
+    moves.wait('cosigner_session_events_total{event="sessions_succeeded"}')
+    assert moves.of('cosigner_session_events_total{event="certificate_verifications"}') >= 1
+    assert moves.of('cosigner_session_events_total{event="exceptions"}') == 0
     assert moves.of("cosigner_worker_spawns_total") == 1
     assert moves.of("cosigner_worker_spawn_seconds_count") == 1
     assert moves.of("cosigner_queue_wait_seconds_count") >= 4  # a peer's wake-up waits as a request does

@@ -268,7 +268,10 @@ void Gateway::send_metrics() {
   metrics.dropped_refusals = counted.dropped_refusals;
   metrics.dropped_repeats = counted.dropped_repeats;
   metrics.dropped_strangers = counted.dropped_strangers;
-  if (!metrics.refused.empty() || counted.dropped() > 0) {
+  events_.publishes_refused = broker_->refused();
+  const bool happened = events_ != told_events_;
+  metrics.events = ipc::take_since(told_events_, events_);
+  if (!metrics.refused.empty() || counted.dropped() > 0 || happened) {
     supervisor_->send(metrics);
   }
 }

@@ -42,7 +42,7 @@ void Gateway::on_message(const BrokerMessage& message) {
   } else if (const auto peer = tail(message.subject, "gateway." + start_.node + ".")) {
     on_request(*peer, message);
   } else {
-    ++dropped_packets_;
+    ++events_.packets_stray;
   }
 }
 
@@ -73,7 +73,7 @@ void Gateway::on_request(std::string_view woken_by, const BrokerMessage& message
   // Answers go to inboxes only: a reply subject cannot make this gateway publish anywhere else.
   const bool wants_answer = message.reply.starts_with("_INBOX.");
   if (woken_by.empty() && !wants_answer) {
-    ++dropped_packets_;
+    ++events_.requests_unanswerable;
     return;
   }
   auto verdict = gate_->check(now_ms(), wall_ms(), woken_by, message.payload);
@@ -145,7 +145,7 @@ void Gateway::on_inbox(std::string_view token, const BrokerMessage& message) {
 void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
   const auto change = presence_->on_beacon(now_ms(), wall_ms() / 1000, node, message.payload);
   if (!change) {
-    ++dropped_packets_;
+    ++events_.beacons_refused;
     return;
   }
   if (*change) {
@@ -158,7 +158,7 @@ void Gateway::on_beacon(std::string_view node, const BrokerMessage& message) {
 
 void Gateway::on_discovery(const BrokerMessage& message) {
   if (!message.reply.starts_with("_INBOX.") || !discoveries_.take(now_ms())) {
-    ++dropped_packets_;
+    ++events_.discoveries_refused;
     return;
   }
   if (const auto text = discovery_->answer(message.subject)) {

@@ -15,6 +15,7 @@
 
 #include "ipc/child_messages.h"
 #include "ipc/gateway_messages.h"
+#include "ipc/metrics_messages.h"
 #include "ipc/uv_stream.h"
 #include "worker/gateway/discovery.h"
 #include "worker/gateway/presence.h"
@@ -97,7 +98,8 @@ class Gateway {
   TokenBucket discoveries_{kDiscoveriesPerSecond};
   std::set<std::uint64_t> publishes_;  ///< control-socket requests that still want answers
   std::uint64_t beacons_ = 0;
-  std::uint64_t dropped_packets_ = 0;
+  ipc::GatewayEvents events_;  ///< since the start
+  ipc::GatewayEvents told_events_;
 };
 
 }  // namespace cosigner::worker

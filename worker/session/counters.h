@@ -1,58 +1,10 @@
 #pragma once
-// What the engine counts. Nothing a peer sends is dropped without one of these going up.
+// What the engine counts, as it travels to the supervisor: the struct is the list.
 
-#include <cstdint>
+#include "ipc/session_events.h"
 
 namespace cosigner::worker {
 
-struct Counters {
-  // packets
-  std::uint64_t packets_malformed = 0;  ///< not one of our packets, or not readable to its end
-  std::uint64_t packets_duplicate = 0;  ///< a sequence number seen before
-  std::uint64_t packets_unopened = 0;   ///< sealed, but not by the channel it claims
-  std::uint64_t packets_unknown = 0;    ///< sealed by a worker whose certificate is not known here
-  std::uint64_t packets_other_worker = 0;  ///< for another generation of this worker
-  std::uint64_t certificates_refused = 0;
-  std::uint64_t stale_generation = 0;  ///< from a generation that a later one has replaced
-  std::uint64_t retransmissions = 0;
-  std::uint64_t undelivered = 0;  ///< given up after the last attempt
-  std::uint64_t queue_full = 0;   ///< messages not sent because a peer's queue was full
-  // messages
-  std::uint64_t messages_malformed = 0;
-  std::uint64_t messages_stray = 0;        ///< of a session that is not running here
-  std::uint64_t messages_late = 0;         ///< of an attempt that is over
-  std::uint64_t messages_early = 0;        ///< of an attempt this node is not in
-  std::uint64_t messages_refused = 0;      ///< from a node that has no business sending them
-  std::uint64_t hellos_refused = 0;        ///< bad signature, other key, other epoch, unknown node
-  std::uint64_t hellos_other_version = 0;  ///< signed, of a release without a common version
-  std::uint64_t hellos_dropped = 0;        ///< early ones that did not fit the bounds or grew old
-  std::uint64_t equivocations = 0;
-  std::uint64_t misbehaviours = 0;
-  // sessions
-  std::uint64_t sessions_started = 0;
-  std::uint64_t sessions_succeeded = 0;
-  std::uint64_t sessions_failed = 0;
-  std::uint64_t attempts = 0;
-  std::uint64_t attempts_failed = 0;
-  std::uint64_t requests_refused = 0;
-  std::uint64_t requests_joined = 0;
-  std::uint64_t results_served = 0;
-  std::uint64_t wakes = 0;
-  std::uint64_t exceptions = 0;
-  // presignatures
-  std::uint64_t presign_runs = 0;     ///< begun, or joined
-  std::uint64_t presign_refused = 0;  ///< proposals of peers
-  std::uint64_t presign_failed = 0;
-  std::uint64_t presignatures_made = 0;     ///< own and held
-  std::uint64_t presignatures_named = 0;    ///< taken for an attempt, here or by a peer's start
-  std::uint64_t presignatures_missing = 0;  ///< a start named one that is not held here
-  std::uint64_t burns = 0;                  ///< class C failures: pairs banned
-  std::uint64_t unattributable = 0;         ///< class D failures: nobody can be named
-  std::uint64_t renewals = 0;               ///< of pairs' OT state, made durable here
-  // cost
-  std::uint64_t hello_signatures = 0;
-  std::uint64_t hello_verifications = 0;
-  std::uint64_t certificate_verifications = 0;
-};
+using Counters = ipc::SessionEvents;
 
 }  // namespace cosigner::worker

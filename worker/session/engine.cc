@@ -254,6 +254,9 @@ void SessionEngine::on_no_responders(Now now, std::string_view node, std::uint64
   impl_->at(now);
   impl_->on_no_responders(node, packet);
 }
+void SessionEngine::on_publish_refused() {
+  ++impl_->environment().counters.publishes_refused;
+}
 void SessionEngine::on_presence(Now now, std::string_view node, bool present) {
   impl_->at(now);
   impl_->on_presence(node, present);
@@ -318,14 +321,14 @@ SessionEngine::Presignatures SessionEngine::presignatures(std::string_view key) 
 }
 bool SessionEngine::counted() const {
   const Environment& environment = impl_->environment();
-  return !impl_->muted() && !environment.tally.empty(environment.counters.retransmissions);
+  return !impl_->muted() && !environment.tally.empty(environment.counters);
 }
 std::optional<ipc::WorkerMetrics> SessionEngine::take_metrics() {
   if (!counted()) {
     return std::nullopt;
   }
   Environment& environment = impl_->environment();
-  return environment.tally.take(environment.counters.retransmissions);
+  return environment.tally.take(environment.counters);
 }
 const Counters& SessionEngine::counters() const {
   return impl_->environment().counters;

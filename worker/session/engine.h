@@ -17,6 +17,7 @@
 #include "ipc/pair_messages.h"
 #include "ipc/store_messages.h"
 #include "ipc/worker_messages.h"
+#include "worker/session/counters.h"
 
 namespace cosigner::worker {
 
@@ -48,7 +49,6 @@ using Effect =
                  ipc::StoreRenewed, ipc::LiftBan, ipc::Wake, ipc::RenewAsk, ipc::PresignatureStock,
                  ipc::PresignatureUsed, ipc::Log>;
 
-struct Counters;        // counters.h
 class ProtocolFactory;  // protocol_factory.h
 class CheckNotices;     // check_notices.h
 
@@ -68,6 +68,9 @@ class SessionEngine {
   /// `from` is what the subject says; the payload must prove it (certificate, signature or seal).
   void on_packet(Now now, std::string_view from, ByteView payload);
   void on_no_responders(Now now, std::string_view node, std::uint64_t packet);
+  /// The broker's connection did not take a Publish. No more than a lost packet: it is counted, and
+  /// sent again in its time.
+  void on_publish_refused();
   void on_presence(Now now, std::string_view node, bool present);
   void on_stored(Now now, const ipc::Stored& stored);
   void on_result_found(Now now, const ipc::ResultFound& found);

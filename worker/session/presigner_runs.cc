@@ -205,7 +205,6 @@ void Presigner::review(const SessionId& id) {
     const bool unattributable = abort.abort_class == AbortClass::kUnattributable;
     if (unattributable) {
       ++environment_.counters.unattributable;
-      environment_.tally.unattributable();
     }
     environment_.log(unattributable ? LogLevel::kError : LogLevel::kInfo,
                      "a presignature could not be made: " + abort.reason);

@@ -127,7 +127,6 @@ void Session::protocol_failed(const Abort& abort) {
   }
   if (abort.abort_class == AbortClass::kUnattributable) {
     ++environment_.counters.unattributable;
-    environment_.tally.unattributable();
   }
   if (culprit.empty()) {
     count_failed_set();

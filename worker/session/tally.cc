@@ -23,7 +23,7 @@ void Tally::attempt(std::string_view operation, bool again) {
   tally.failovers += again ? 1U : 0U;
 }
 
-ipc::WorkerMetrics Tally::take(std::uint64_t retransmissions) {
+ipc::WorkerMetrics Tally::take(const Counters& counted) {
   ipc::WorkerMetrics out;
   for (auto& [kind, tally] : std::exchange(requests_, {})) {
     std::tie(tally.operation, tally.scheme, tally.outcome) = kind;
@@ -39,8 +39,7 @@ ipc::WorkerMetrics Tally::take(std::uint64_t retransmissions) {
     tally.misbehaviours = count;
     out.peers.push_back(std::move(tally));
   }
-  out.unattributable = std::exchange(unattributable_, 0);
-  out.retransmissions = retransmissions - std::exchange(told_retransmissions_, retransmissions);
+  out.events = ipc::take_since(told_, counted);
   return out;
 }
 

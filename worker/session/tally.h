@@ -1,7 +1,6 @@
 #pragma once
 // What a worker has done since it was last asked, for its node's metrics: requests answered by
-// kind, outcome and duration, attempts, retransmissions, peers that misbehaved, failures that name
-// nobody.
+// kind, outcome and duration, attempts, peers that misbehaved, and every event that is counted.
 
 #include <map>
 #include <string>
@@ -9,6 +8,7 @@
 #include <tuple>
 
 #include "ipc/metrics_messages.h"
+#include "worker/session/counters.h"
 
 namespace cosigner::worker {
 
@@ -21,15 +21,12 @@ class Tally {
   /// `again`: not the session's first.
   void attempt(std::string_view operation, bool again);
   void misbehaviour(const std::string& node) { ++misbehaviours_[node]; }
-  /// Class D: somebody among the signers lied, and nobody can be named (crypto/base/abort.h).
-  void unattributable() { ++unattributable_; }
 
-  /// Everything since the last call. `retransmissions`: of the worker's whole life.
-  [[nodiscard]] ipc::WorkerMetrics take(std::uint64_t retransmissions);
+  /// Everything since the last call. `counted`: in the worker's whole life.
+  [[nodiscard]] ipc::WorkerMetrics take(const Counters& counted);
   /// Whether take() would say anything.
-  [[nodiscard]] bool empty(std::uint64_t retransmissions) const {
-    return requests_.empty() && attempts_.empty() && misbehaviours_.empty() &&
-           unattributable_ == 0 && retransmissions == told_retransmissions_;
+  [[nodiscard]] bool empty(const Counters& counted) const {
+    return requests_.empty() && attempts_.empty() && misbehaviours_.empty() && counted == told_;
   }
 
  private:
@@ -37,8 +34,7 @@ class Tally {
   std::map<Kind, ipc::RequestTally> requests_;
   std::map<std::string, ipc::AttemptTally, std::less<>> attempts_;
   std::map<std::string, std::uint64_t> misbehaviours_;
-  std::uint64_t unattributable_ = 0;
-  std::uint64_t told_retransmissions_ = 0;
+  Counters told_;
 };
 
 }  // namespace cosigner::worker

@@ -225,11 +225,12 @@ void UserWorker::send_heartbeat() {
 // ---- what the engine wants done
 
 void UserWorker::apply(Publish wanted) {
-  // A refusal is as good as a lost packet: the engine sends again.
   COSIGNER_FAULT_POINT("message.sending");
-  broker_->publish({.subject = subjects_->packet_to(wanted.node),
-                    .reply = subjects_->no_responders(wanted.node, wanted.packet),
-                    .payload = std::move(wanted.payload)});
+  if (!broker_->publish({.subject = subjects_->packet_to(wanted.node),
+                         .reply = subjects_->no_responders(wanted.node, wanted.packet),
+                         .payload = std::move(wanted.payload)})) {
+    engine_->on_publish_refused();
+  }
   COSIGNER_FAULT_POINT("message.sent");
 }
 

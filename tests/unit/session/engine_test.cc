@@ -36,6 +36,29 @@ TEST_CASE("three engines make a key and sign with it", "[engine]") {
   }
 }
 
+TEST_CASE("every event that an engine counts is told once", "[engine]") {
+  EngineCluster cluster(3, 3);
+  cluster.make_key("k", 2);
+  REQUIRE(cluster.settle(cluster.ask_all(cluster.sign(cluster.sign_request("k", {1})).envelope)));
+  cluster.run(kSecond);
+  worker::SessionEngine& engine = *cluster.node("n1").engine;
+  REQUIRE(engine.counters().sessions_succeeded >= 1);
+  REQUIRE(engine.counted());
+  const auto life = engine.take_metrics();
+  REQUIRE(life.has_value());
+  CHECK(life->events == engine.counters());
+  CHECK_FALSE(engine.counted());
+  CHECK_FALSE(engine.take_metrics().has_value());
+
+  engine.on_publish_refused();
+  REQUIRE(engine.counted());
+  const auto since = engine.take_metrics();
+  REQUIRE(since.has_value());
+  CHECK(since->events == worker::Counters{.publishes_refused = 1});
+  CHECK(since->requests.empty());
+  CHECK_FALSE(engine.counted());
+}
+
 TEST_CASE("a 2-of-3 signature takes six packets, three hello signatures and two checks of hellos",
           "[engine]") {
   EngineCluster cluster(2, 3);

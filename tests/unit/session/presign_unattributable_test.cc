@@ -32,7 +32,7 @@ class WrongShare final : public ProtocolFactory {
 /// What a node's worker tells its supervisor since it was last asked.
 std::uint64_t told(EcdsaCluster& cluster, std::size_t at) {
   const auto metrics = cluster.node(at).engine->take_metrics();
-  return metrics ? metrics->unattributable : 0;
+  return metrics ? metrics->events.unattributable : 0;
 }
 
 }  // namespace

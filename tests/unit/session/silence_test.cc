@@ -78,6 +78,8 @@ class StalledBan {
     REQUIRE(silent());
     SessionEngine& engine = *cluster_.node("n1").engine;
     CHECK_FALSE(engine.idle());
+    CHECK(engine.counters().burns >= 1);  // and of that nothing is told yet
+    CHECK_FALSE(engine.counted());
     CHECK_FALSE(engine.take_metrics().has_value());
     CHECK(ear_.heard.empty());
     REQUIRE(cluster_.run(2 * kStalledUs, [this] { return !silent(); }));
@@ -88,6 +90,8 @@ class StalledBan {
     const auto told = engine.take_metrics();
     REQUIRE(told.has_value());
     CHECK(std::ranges::count(told->peers, "n3", &ipc::PeerTally::node) == 1);
+    CHECK(told->events.burns >= 1);
+    CHECK(told->events.misbehaviours >= 1);
   }
 
   /// What n1 has said since the check failed: to whom, what.

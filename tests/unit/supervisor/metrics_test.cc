@@ -3,10 +3,13 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <regex>
 #include <set>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "supervisor/metrics/node_metrics.h"
 
@@ -83,6 +86,25 @@ std::map<std::string, Promise> contract() {
       }
     }
     out.emplace(row[1], promise);
+  }
+  return out;
+}
+
+/// Of each family of events, those that its table in metrics.md explains, in its order.
+std::map<std::string, std::vector<std::string>> explained_events() {
+  std::ifstream in(std::filesystem::path(COSIGNER_SOURCE_DIR) / "packaging/monitoring/metrics.md");
+  REQUIRE(in);
+  std::map<std::string, std::vector<std::string>> out;
+  static const std::regex kFamily(R"(^`(cosigner_\w+_events_total)`\..*$)");
+  static const std::regex kRow(R"(^\| `([a-z_]+)` \| .*$)");
+  std::string family;
+  for (std::string line; std::getline(in, line);) {
+    std::smatch match;
+    if (std::regex_match(line, match, kFamily)) {
+      family = match[1];
+    } else if (!family.empty() && std::regex_match(line, match, kRow)) {
+      out[family].push_back(match[1]);
+    }
   }
   return out;
 }
@@ -183,8 +205,8 @@ TEST_CASE("metrics: what workers count is added up") {
   peer.node = "node2";
   peer.misbehaviours = 1;
   worker.peers.push_back(peer);
-  worker.retransmissions = 7;
-  worker.unattributable = 3;
+  worker.events.retransmissions = 7;
+  worker.events.unattributable = 3;
   REQUIRE(metrics.absorb(worker));
   REQUIRE(metrics.absorb(worker));
   ipc::GatewayMetrics gateway;
@@ -263,11 +285,90 @@ TEST_CASE("metrics: a worker or gateway that counts what there is not adds nothi
   refused([](auto& worker) { worker.requests[0].buckets.pop_back(); });
   refused([](auto& worker) { worker.attempts.emplace_back().operation = "mine"; });
   refused([](auto& worker) { worker.peers.emplace_back().node = "node9"; });
-  ipc::GatewayMetrics gateway;
-  gateway.refused.emplace_back().error = "ok";
-  gateway.dropped_repeats = 1;
-  CHECK_FALSE(metrics.absorb(gateway));
+  const std::uint64_t too_many = ipc::kMaxCounted + 1;
+  refused([&](auto& worker) { worker.requests[0].buckets[1] = too_many; });
+  refused([&](auto& worker) { worker.attempts.push_back({"sign", too_many, 0}); });
+  refused([&](auto& worker) { worker.attempts.push_back({"sign", 0, too_many}); });
+  refused([&](auto& worker) { worker.peers.push_back({"node2", too_many}); });
+  for (std::size_t i = 0; i < ipc::kCounterNames<ipc::SessionEvents>.size(); ++i) {
+    refused([&](auto& worker) { *ipc::counters_of(worker.events)[i] = too_many; });
+  }
+  const auto gateway_refused = [&](auto change) {
+    ipc::GatewayMetrics gateway;
+    gateway.dropped_repeats = 1;
+    change(gateway);
+    CHECK_FALSE(metrics.absorb(gateway));
+  };
+  gateway_refused([](auto& gateway) { gateway.refused.emplace_back().error = "ok"; });
+  gateway_refused([&](auto& gateway) { gateway.refused.push_back({"internal", too_many}); });
+  gateway_refused([&](auto& gateway) { gateway.dropped_refusals = too_many; });
+  gateway_refused([&](auto& gateway) { gateway.dropped_repeats = too_many; });
+  gateway_refused([&](auto& gateway) { gateway.dropped_strangers = too_many; });
+  for (std::size_t i = 0; i < ipc::kCounterNames<ipc::GatewayEvents>.size(); ++i) {
+    gateway_refused([&](auto& gateway) { *ipc::counters_of(gateway.events)[i] = too_many; });
+  }
   CHECK(metrics.text(sample) == before);
+}
+
+TEST_CASE("metrics: every event of workers and gateway has its series, and moves no other") {
+  const auto check = [](const std::string& family, const auto& names, auto report) {
+    NodeMetrics metrics(identity());
+    NodeMetrics::Sample sample;
+    sample.users_in_state.assign(kUserStates, 0);
+    const auto value = [&](std::size_t i) {
+      return value_of(metrics.text(sample), family + "{event=\"" + std::string(names[i]) + "\"}");
+    };
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      CHECK(value(i) == "0");
+    }
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      auto counted = report;
+      *ipc::counters_of(counted.events)[i] = i + 1;
+      REQUIRE(metrics.absorb(counted));
+      REQUIRE(metrics.absorb(counted));  // of another process
+    }
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      INFO(names[i]);
+      CHECK(value(i) == std::to_string(2 * (i + 1)));
+    }
+  };
+  check("cosigner_session_events_total", ipc::kCounterNames<ipc::SessionEvents>,
+        ipc::WorkerMetrics{});
+  check("cosigner_gateway_events_total", ipc::kCounterNames<ipc::GatewayEvents>,
+        ipc::GatewayMetrics{});
+}
+
+TEST_CASE("metrics: metrics.md says what each event means") {
+  const auto explained = explained_events();
+  const auto check = [&](const std::string& family, const auto& names) {
+    INFO(family);
+    REQUIRE(explained.contains(family));
+    CHECK(explained.at(family) == std::vector<std::string>(names.begin(), names.end()));
+  };
+  CHECK(explained.size() == 2);
+  check("cosigner_session_events_total", ipc::kCounterNames<ipc::SessionEvents>);
+  check("cosigner_gateway_events_total", ipc::kCounterNames<ipc::GatewayEvents>);
+}
+
+TEST_CASE("metrics: a sum that has come to its end stays there") {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+  MetricRegistry registry;
+  MetricFamily& counter = registry.counter("c", "help");
+  counter.add({}, kMost - 1);
+  counter.add({}, 1);
+  CHECK(value_of(registry.text(), "c") == std::to_string(kMost));
+  counter.add({}, 1);
+  counter.add({}, kMost);
+  CHECK(value_of(registry.text(), "c") == std::to_string(kMost));
+  MetricFamily& histogram = registry.histogram("h", "help");
+  std::vector<std::uint64_t> buckets(ipc::kDurationBuckets, 0);
+  buckets[0] = buckets[1] = kMost;
+  histogram.merge({}, buckets, kMost);
+  histogram.merge({}, buckets, kMost);
+  histogram.observe({}, 1);
+  CHECK(value_of(registry.text(), "h_count") == std::to_string(kMost));
+  CHECK(value_of(registry.text(), "h_bucket{le=\"+Inf\"}") == std::to_string(kMost));
+  CHECK(value_of(registry.text(), "h_sum") == "18446744073709.6");
 }
 
 TEST_CASE("metrics: label values are escaped") {

@@ -188,3 +188,58 @@ TEST_CASE("a gateway that drains answers every request that has reached it") {
   }
   CHECK(node.child.reap() == 0);
 }
+
+TEST_CASE("what a gateway drops besides requests, and cannot publish, is counted and told") {
+  RunningGateway node;
+  TestChild& gateway = node.child;
+  Loop loop;
+  Client client(loop, node.server.url(), {"_INBOX.client.>"});
+  REQUIRE(loop.until([&] { return client.subscribed == 1; }));
+  ipc::GatewayEvents told;
+  const auto hear = [&] {
+    const auto report = gateway.expect<ipc::GatewayMetrics>();
+    for (std::size_t i = 0; i < ipc::counters_of(told).size(); ++i) {
+      *ipc::counters_of(told)[i] += *ipc::counters_of(report.events)[i];
+    }
+  };
+
+  REQUIRE(client.send("_INBOX.node1.2.1"));  // to the gateway before it
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(client.send("cosigner.test.request"));
+  }
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(client.send("cosigner.test.gateway.all.node9"));
+  }
+  for (int i = 0; i < 4; ++i) {
+    REQUIRE(client.send("$SRV.PING"));
+  }
+  while (told.packets_stray + told.requests_unanswerable + told.beacons_refused +
+             told.discoveries_refused <
+         1 + 2 + 3 + 4) {
+    hear();
+  }
+  const auto check_dropped = [&] {
+    CHECK(told.packets_stray == 1);
+    CHECK(told.requests_unanswerable == 2);
+    CHECK(told.beacons_refused == 3);
+    CHECK(told.discoveries_refused == 4);
+  };
+  check_dropped();
+  CHECK(told.publishes_refused == 0);
+
+  // An answer that comes when there is no broker to take it.
+  REQUIRE(client.connection.publish({.subject = "cosigner.test.request",
+                                     .reply = "_INBOX.client.1",
+                                     .payload = node.request().envelope}));
+  const auto request = gateway.expect<ipc::GatewayRequest>();
+  node.server.kill();
+  while (gateway.expect<ipc::BrokerState>().connected) {
+  }
+  gateway.send(ipc::GatewayAnswer{.request = request.request, .envelope = {1}});
+  while (told.publishes_refused == 0) {
+    hear();
+  }
+  check_dropped();
+  gateway.send(ipc::Drain{.deadline_ms = 1000});
+  CHECK(gateway.reap() == 0);
+}
