@@ -161,8 +161,13 @@ class Cluster:
     breaks_its_programs = False  # a sanitizer's report is no news then
 
     def logs(self):
-        return "\n".join(f"--- {path}\n" + path.read_text(errors="replace")[-6000:]
-                         for path in sorted(self.dir.glob("**/*.log")))
+        """Of each log what went wrong last, and its end: thousands of requests may lie between."""
+        shown = []
+        for path in sorted(self.dir.glob("**/*.log")):
+            text = path.read_text(errors="replace")
+            trouble = re.findall(r"^\S+ (?:warning|error|critical) .*$", text[:-6000], re.MULTILINE)[-40:]
+            shown.append("\n".join([f"--- {path}", *(line[:300] for line in trouble), text[-6000:]]))
+        return "\n".join(shown)
 
     def log(self, node):
         """All of one node's log."""

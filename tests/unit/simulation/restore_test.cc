@@ -212,13 +212,15 @@ TEST_CASE("a whole older store and an older clock: peers listen to no generation
     REQUIRE(restored.generation == again);
     CHECK(is_signature(said["n1"], request, key));
     CHECK(is_signature(said["n3"], request, key));
-    // It hears nothing that it could open: an error with a name, which says that it may pass.
-    const Error* error = error_of(said["n2"]);
-    REQUIRE(error != nullptr);
-    INFO(error_name(error->code) << ": " << error->message);
-    CHECK((error->code == ErrorCode::kPeerUnreachable || error->code == ErrorCode::kPeerTimeout));
-    CHECK(error->retryable);
     CHECK(generations_refused(cluster, 0) + generations_refused(cluster, 2) > before);
+    if (again < used) {
+      // It hears nothing that it could open: an error with a name, which says that it may pass.
+      const Error* error = error_of(said["n2"]);
+      REQUIRE(error != nullptr);
+      INFO(error_name(error->code) << ": " << error->message);
+      CHECK((error->code == ErrorCode::kPeerUnreachable || error->code == ErrorCode::kPeerTimeout));
+      CHECK(error->retryable);
+    }
     cluster.run(kSecond);
     cluster.kill(restored);
     cluster.run(kSecond);

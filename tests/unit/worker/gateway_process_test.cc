@@ -213,6 +213,7 @@ TEST_CASE("what a gateway drops besides requests, and cannot publish, is counted
   for (int i = 0; i < 4; ++i) {
     REQUIRE(client.send("$SRV.PING"));
   }
+  uv_run(&loop.loop, UV_RUN_NOWAIT);  // at whose end it is sent
   while (told.packets_stray + told.requests_unanswerable + told.beacons_refused +
              told.discoveries_refused <
          1 + 2 + 3 + 4) {
@@ -231,6 +232,7 @@ TEST_CASE("what a gateway drops besides requests, and cannot publish, is counted
   REQUIRE(client.connection.publish({.subject = "cosigner.test.request",
                                      .reply = "_INBOX.client.1",
                                      .payload = node.request().envelope}));
+  uv_run(&loop.loop, UV_RUN_NOWAIT);
   const auto request = gateway.expect<ipc::GatewayRequest>();
   node.server.kill();
   while (gateway.expect<ipc::BrokerState>().connected) {
