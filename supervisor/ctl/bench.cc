@@ -154,9 +154,7 @@ Outcome<BenchReport> bench_first_signature(const BenchContext& context,
       report.lost = answered.error();
       break;
     } else {
-      const Error& error = answered.error().error;
-      ++report.errors[std::string(error_name(error.code))];
-      report.may_have_executed = report.may_have_executed || error.may_have_executed;
+      report.add(answered.error().error);
     }
     progress.show(report.latencies.count(), report.error_count());
   }

@@ -46,12 +46,15 @@ struct BenchReport {
   Latencies latencies;  ///< of successes
   Latencies starts;     ///< first-signature: of the evicted processes, order to ready
   std::map<std::string, std::uint64_t> errors;  ///< by name
+  std::map<std::string, std::string> messages;  ///< of the first error of each name
   bool may_have_executed = false;               ///< one of the requests that failed
   double seconds = 0;                           ///< from the first request to the last answer
   bool interrupted = false;
   std::optional<PresignedReport> presigned;
   std::optional<Failure> lost;  ///< the connection broke: what is here is what was before
 
+  /// Of one more request that failed.
+  void add(const Error& error);
   [[nodiscard]] std::uint64_t error_count() const;
   /// Requests failed, or the connection was lost; named after the error that came most often. The
   /// report itself says so, as JSON like every other error.

@@ -197,9 +197,7 @@ void measure(const BenchContext& context, BenchReport& report, Load load) {
     if (completion.result) {
       report.latencies.add(completion.took);
     } else {
-      const Error& error = completion.result.error().error;
-      ++report.errors[std::string(error_name(error.code))];
-      report.may_have_executed = report.may_have_executed || error.may_have_executed;
+      report.add(completion.result.error().error);
     }
     progress.show(report.latencies.count(), report.error_count());
   };

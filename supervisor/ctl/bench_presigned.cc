@@ -79,6 +79,7 @@ Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
     BenchReport sustained = report;
     sustained.latencies = {};
     sustained.errors = {};
+    sustained.messages = {};
     sustained.what = "sign with refill";
     // As many presignatures as signatures, in portions.
     std::uint64_t portions = 0;
@@ -102,6 +103,7 @@ Outcome<BenchReport> bench_sign_presigned(const BenchContext& context,
     presigned.sustained_p50_ms = sustained.latencies.quantile_ms(0.5);
     for (const auto& [name, number] : sustained.errors) {
       report.errors[name] += number;
+      report.messages.try_emplace(name, sustained.messages.at(name));
     }
     report.may_have_executed = report.may_have_executed || sustained.may_have_executed;
     report.lost = sustained.lost;

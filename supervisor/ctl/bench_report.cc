@@ -29,6 +29,13 @@ std::string quantiles(const Latencies& latencies) {
 
 }  // namespace
 
+void BenchReport::add(const Error& error) {
+  const std::string name(error_name(error.code));
+  ++errors[name];
+  messages.try_emplace(name, error.message);
+  may_have_executed = may_have_executed || error.may_have_executed;
+}
+
 std::uint64_t BenchReport::error_count() const {
   std::uint64_t total = 0;
   for (const auto& [name, number] : errors) {
@@ -68,6 +75,7 @@ Json BenchReport::json() const {
               {what == "keygen" ? "keys" : "signatures", latencies.count()},
               {"errors", error_count()},
               {"errors_by_name", by_name},
+              {"first_messages", messages},
               {"seconds", rounded(seconds, 1000)},
               {"per_second", rounded(per_second, 10)},
               {"p50_ms", latencies.quantile_ms(0.50)},
@@ -137,7 +145,11 @@ std::string BenchReport::text() const {
   for (const auto& [name, number] : errors) {
     out += "  " + name + " " + std::to_string(number);
   }
-  return out + "\n";
+  out += "\n";
+  for (const auto& [name, message] : messages) {
+    out += "  the first " + name + ": " + message + "\n";
+  }
+  return out;
 }
 
 }  // namespace cosigner::ctl

@@ -55,6 +55,19 @@ TEST_CASE("a bench's report with errors is an error like every other") {
   CHECK(json["signatures"] == 1);
 }
 
+TEST_CASE("a bench counts its errors by name and keeps what the first of each said") {
+  BenchReport report("sign", {});
+  report.add({.code = ErrorCode::kOverloaded, .message = "full", .may_have_executed = false});
+  report.add({.code = ErrorCode::kPeerTimeout, .message = "late", .may_have_executed = true});
+  report.add({.code = ErrorCode::kOverloaded, .message = "full again"});
+  CHECK(report.error_count() == 3);
+  CHECK(report.may_have_executed);
+  const Json json = report.json();
+  CHECK(json["errors_by_name"] == Json{{"overloaded", 2}, {"peer_timeout", 1}});
+  CHECK(json["first_messages"] == Json{{"overloaded", "full"}, {"peer_timeout", "late"}});
+  CHECK(report.text().find("\n  the first overloaded: full\n") != std::string::npos);
+}
+
 TEST_CASE("a bench of first signatures says how long the processes took to be ready") {
   BenchReport report("first-signature", {});
   report.latencies.add(std::chrono::milliseconds(9));
